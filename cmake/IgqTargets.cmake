@@ -1,0 +1,27 @@
+# Helpers shared by every folder: warnings as errors, sanitizers, and a target made of a folder's files.
+
+function(igq_compile_options target)
+  # -ffp-contract=off: a float expression means the same on every instruction set; fused multiply-adds are written out.
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
+    -Werror -ffp-contract=off $<$<CONFIG:Release>:-O3>)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # g++ 12 reports false positives of these inside its own standard library at -O3.
+    target_compile_options(${target} PRIVATE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow
+      -Wno-stringop-overread -Wno-maybe-uninitialized)
+  endif()
+  if(IGQ_SANITIZE)
+    string(REPLACE ";" "," kinds "${IGQ_SANITIZE}")
+    target_compile_options(${target} PRIVATE -fsanitize=${kinds} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    target_link_options(${target} PUBLIC -fsanitize=${kinds})
+  endif()
+endfunction()
+
+# igq_folder(name [deps...]): the static library igq_<name> of all .cc files of src/<name>.
+function(igq_folder name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  add_library(igq_${name} STATIC ${sources})
+  igq_compile_options(igq_${name})
+  target_include_directories(igq_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
+  target_link_libraries(igq_${name} PUBLIC ${ARGN})
+endfunction()

@@ -1,0 +1,101 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/fail.h"
+
+namespace igq {
+
+namespace fs = std::filesystem;
+
+InputFile::InputFile(fs::path path) : path_(std::move(path)) {
+  fd_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd_ < 0) fail("cannot open {}: {}", path_.string(), std::strerror(errno));
+  struct stat info {};
+  if (::fstat(fd_, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(fd_);
+    fail("cannot read {}: not a regular file", path_.string());
+  }
+  size_ = static_cast<std::uint64_t>(info.st_size);
+}
+
+InputFile::~InputFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void InputFile::read(std::uint64_t offset, std::span<std::byte> out) const {
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t n = ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("cannot read {}: {}", path_.string(), std::strerror(errno));
+    if (n == 0) fail("{} is truncated: it ends at byte {}, {} bytes more were expected", path_.string(), offset + done, out.size() - done);
+    done += static_cast<std::size_t>(n);
+  }
+}
+
+std::string read_file(const fs::path& path, std::uint64_t limit) {
+  const InputFile file(path);
+  if (file.size() > limit) fail("{} is too large: {} bytes, at most {} are read", path.string(), file.size(), limit);
+  std::string text(file.size(), '\0');
+  file.read(0, std::as_writable_bytes(std::span(text)));
+  return text;
+}
+
+OutputFile::OutputFile(fs::path path, bool overwrite) : path_(std::move(path)), overwrite_(overwrite) {
+  std::error_code ignored;
+  if (fs::is_directory(path_, ignored)) fail("cannot write {}: it is a directory", path_.string());
+  if (!overwrite_ && fs::exists(path_, ignored)) fail("{} exists: give --overwrite to replace it", path_.string());
+  temporary_ = path_;
+  temporary_ += fmt::format(".{}.tmp", ::getpid());
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
+}
+
+OutputFile::~OutputFile() {
+  if (fd_ >= 0) {
+    ::close(fd_);
+    ::unlink(temporary_.c_str());
+  }
+}
+
+void OutputFile::write(std::span<const std::byte> bytes) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = ::write(fd_, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
+    done += static_cast<std::size_t>(n);
+  }
+  written_ += bytes.size();
+}
+
+void OutputFile::commit() {
+  if (::fsync(fd_) != 0 && errno != EINVAL) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
+  const int fd = fd_;
+  fd_ = -1;
+  const bool closed = ::close(fd) == 0;
+  std::error_code ignored;
+  if (closed && !overwrite_ && fs::exists(path_, ignored)) {
+    ::unlink(temporary_.c_str());
+    fail("{} exists: give --overwrite to replace it", path_.string());
+  }
+  if (!closed || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(temporary_.c_str());
+    fail("cannot write {}: {}", path_.string(), std::strerror(error));
+  }
+}
+
+void write_file(const fs::path& path, std::string_view text, bool overwrite) {
+  OutputFile file(path, overwrite);
+  file.write(text);
+  file.commit();
+}
+
+}  // namespace igq

@@ -1,0 +1,64 @@
+// Files: reading with every size checked, and writing that never leaves a partial file under the final name.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace igq {
+
+/// A file open for reading at any offset. Reads copy (pread) instead of mapping: a file that is truncated while it is
+/// mapped kills the process with SIGBUS, a short read is an Error.
+class InputFile {
+ public:
+  /// Throws Error naming the path when it does not open or is not a regular file.
+  explicit InputFile(std::filesystem::path path);
+  ~InputFile();
+  InputFile(InputFile&& other) noexcept : path_(std::move(other.path_)), fd_(other.fd_), size_(other.size_) { other.fd_ = -1; }
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+  InputFile& operator=(InputFile&&) = delete;
+
+  std::uint64_t size() const { return size_; }
+  const std::filesystem::path& path() const { return path_; }
+  /// Fills `out` from `offset`; Error when the file ends before (it was truncated). Thread safe.
+  void read(std::uint64_t offset, std::span<std::byte> out) const;
+
+ private:
+  std::filesystem::path path_;
+  int fd_ = -1;
+  std::uint64_t size_ = 0;
+};
+
+/// The whole file as text/bytes; Error when it is larger than `limit` bytes.
+std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{1} << 30);
+
+/// Writes to "<path>.<pid>.tmp" beside the target; commit() syncs, closes and renames. Without commit() the
+/// destructor removes the temporary. Error (path, reason) on every fault: full disk, read-only folder ...
+class OutputFile {
+ public:
+  /// Unless `overwrite`, an existing `path` is an Error that names --overwrite.
+  explicit OutputFile(std::filesystem::path path, bool overwrite = true);
+  ~OutputFile();
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+  std::uint64_t written() const { return written_; }
+  void commit();
+
+ private:
+  std::filesystem::path path_, temporary_;
+  bool overwrite_ = true;
+  int fd_ = -1;
+  std::uint64_t written_ = 0;
+};
+
+/// OutputFile in one call.
+void write_file(const std::filesystem::path& path, std::string_view text, bool overwrite = true);
+
+}  // namespace igq

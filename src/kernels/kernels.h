@@ -1,0 +1,133 @@
+// The table of kernels: one set of function pointers per instruction set, chosen once at run time.
+//
+// Every kernel gives the same bits on every instruction set. Integers are exact. Float kernels are written once over a
+// virtual vector of 16 lanes (vec16.h): elementwise work is lane by lane, a reduction over a row keeps 16 partial sums
+// (lane = index mod 16) that are added in one fixed tree, and every fused multiply-add is written as such. A matrix
+// product adds k = 0, 1, 2 ... in order for each output, so any tiling gives the same bits.
+//
+// Kernels are noexcept, never allocate, and work on plain pointers; src/ops checks shapes. Rows may start at any
+// address. Names of dimensions: rows are tokens, cols are channels.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "igq/isa.h"
+
+namespace igq::kernels {
+
+/// Columns of one packed fp32 panel.
+inline constexpr int kFloatPanel = 16;
+/// Columns of one byte panel handed to `byte_gemm` at a time.
+inline constexpr int kBytePanel = 32;
+/// Channels a group is padded to, in the order handed to `pack_bytes` and `permute_codes`.
+inline constexpr int kGroupAlign = 4;
+
+enum class Activation { kGelu, kGeluTanh, kQuickGelu, kSilu, kRelu };
+
+/// Bits of one product decide the inner loop: `a_max` the largest activation code, `w_abs_max` the largest magnitude of
+/// a weight code. Low products may be summed in 16 bits before they are widened.
+struct CodeRange {
+  int a_max;
+  int w_abs_max;
+};
+
+/// One image, one panel of kBytePanel output columns: y[t][n] for t in [0, rows).
+///   S_g[t][n] = sum over slots k of group g of (a[t][k] - zero[k]) * w[k][n]          exact in int32
+///   v         = fma chain over g in order: v = fma(float(S_g), group_scale[g], v), v starting at 0
+///   v         = fma(-col_zero[n], row_sum[t], v)                                     when row_sum is given
+///   y[t][n]   = fma(v * row_scale[t], col_scale[n], bias[n])                         row_scale 1 / bias 0 when null
+struct ByteGemm {
+  const std::uint8_t* a;          ///< codes [rows][lda] in slot order (see permute_codes); lda a multiple of 4
+  std::int64_t lda;
+  int rows;
+  const void* panel;              ///< what pack_bytes wrote
+  const std::int32_t* corrections;///< [groups][kBytePanel]: -sum of zero[k] * w[k][n] over the group, from pack_bytes
+  int groups;
+  const std::int32_t* group_end;  ///< [groups]: slot at which the group ends, multiples of kGroupAlign; empty groups allowed
+  const float* group_scale;       ///< [groups]
+  const float* row_scale;         ///< [rows] or null
+  const float* row_sum;           ///< [rows] or null
+  const float* col_zero;          ///< [kBytePanel]; read only when row_sum is given
+  const float* col_scale;         ///< [kBytePanel]
+  const float* bias;              ///< [kBytePanel] or null
+  float* y;                       ///< [rows][ldy], first of the panel's columns
+  std::int64_t ldy;
+  int cols;                       ///< valid columns, 1 to kBytePanel; others are not written
+  CodeRange range;
+  std::int32_t* sums;             ///< null, or [groups][rows][kBytePanel]: S_g as well (tests and comparisons)
+};
+
+struct Kernels {
+  Isa isa;
+
+  // ---- fp32 matrix product -------------------------------------------------------------------------------------
+  /// Packs w[k][n] (row stride ldw; or w given transposed as [n][k] when `transposed`) into ceil(n/16) panels
+  /// [panel][k][16], missing columns zero. `out` holds ceil(n/16)*16*k floats.
+  void (*pack_f32)(const float* w, std::int64_t ldw, bool transposed, int k, int n, float* out) noexcept;
+  /// y[t][n] = (accumulate ? y[t][n] : bias ? bias[n] : 0) + sum_k x[t][k] * w[k][n] by fma, k ascending, for rows
+  /// [0, rows) and panels [panel_begin, panel_end) of a packed w with n columns in total. y points at column 0.
+  void (*gemm_f32)(const float* x, std::int64_t ldx, int rows, int k, const float* packed, int panel_begin,
+                   int panel_end, int n, const float* bias, bool accumulate, float* y, std::int64_t ldy) noexcept;
+
+  // ---- byte matrix product -------------------------------------------------------------------------------------
+  /// Bytes of a panel with `slots` contraction slots for this code range.
+  std::size_t (*panel_bytes)(int slots, CodeRange range) noexcept;
+  /// Gathers a panel: column c of slot k is w[order[k]][n0 + c] (w row major [channels][ldw], signed codes), zero where
+  /// order[k] < 0 (padding) or c >= cols. Also writes corrections[g][c] = -sum over slots of g of zero[k] * w.
+  /// `zero` [slots] (code that stands for real zero, in slot order, -768..1023, 0 at padding) may be null: all zero.
+  void (*pack_bytes)(const std::int8_t* w, std::int64_t ldw, const std::int32_t* order, int slots, const std::int16_t* zero,
+                     const std::int32_t* group_end, int groups, int cols, CodeRange range, void* panel,
+                     std::int32_t* corrections) noexcept;
+  /// The same from w given transposed, w[c][k] with row stride ldw (c = column): used for q.k^T, no order, one group.
+  void (*pack_bytes_transposed)(const std::int8_t* w, std::int64_t ldw, int slots_valid, int slots, const std::int16_t* zero,
+                                int cols, CodeRange range, void* panel, std::int32_t* corrections) noexcept;
+  void (*byte_gemm)(const ByteGemm& args) noexcept;
+
+  // ---- quantization ---------------------------------------------------------------------------------------------
+  /// code[t][c] = clamp(rint(x[t][c] * inv_scale[c]) + zero[c], 0, q_max), rint to even; NaN gives 0.
+  /// x [rows][ldx] -> codes [rows][ldc], natural channel order.
+  void (*quantize_channels)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
+                            int q_max, std::uint8_t* codes, std::int64_t ldc) noexcept;
+  /// The same with one quantizer per row: inv_scale[rows], zero[rows].
+  void (*quantize_rows)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
+                        int q_max, std::uint8_t* codes, std::int64_t ldc) noexcept;
+  /// out[t][k] = codes[t][order[k]], 0 where order[k] < 0; row_sum[t] (null: not wanted) = fma chain over groups of
+  /// float(sum over the group's slots of (code - zero[k])) * group_scale[g]. zero as in pack_bytes.
+  void (*permute_codes)(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int slots,
+                        const std::int16_t* zero, const std::int32_t* group_end, const float* group_scale, int groups,
+                        std::uint8_t* out, std::int64_t ldo, float* row_sum) noexcept;
+  /// x_hat[t][c] = (code - zero[c]) * scale[c] in place: what simulation computes with. Codes as quantize_channels.
+  void (*fake_quantize_channels)(float* x, std::int64_t ldx, int rows, int cols, const float* scale, const float* inv_scale,
+                                 const float* zero, int q_max) noexcept;
+  void (*fake_quantize_rows)(float* x, std::int64_t ldx, int rows, int cols, const float* scale, const float* inv_scale,
+                             const float* zero, int q_max) noexcept;
+  /// Unpacks `count` codes of `bits` (2 to 8) from a little-endian bit stream into signed codes: code - 2^(bits-1).
+  void (*unpack_codes)(const std::uint8_t* packed, std::int64_t count, int bits, std::int8_t* codes) noexcept;
+
+  // ---- rows of floats -------------------------------------------------------------------------------------------
+  /// Per-channel minimum and maximum over rows, merged into mn/mx [cols] (the caller initialises them).
+  void (*channel_range)(const float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept;
+  /// Per-row minimum and maximum.
+  void (*row_range)(const float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept;
+  /// Layer norm over cols: y = (x - mean) * rsqrt(var + eps) * gamma + beta (biased variance, two passes). When mn/mx
+  /// are given the output's channel range is merged into them. y may be x.
+  void (*layer_norm)(const float* x, std::int64_t ldx, int rows, int cols, const float* gamma, const float* beta, float eps,
+                     float* y, std::int64_t ldy, float* mn, float* mx) noexcept;
+  /// y = f(x) elementwise in place; channel range of the result merged into mn/mx when given.
+  void (*activate)(Activation kind, float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept;
+  /// Softmax over each row in place of scale * x + bias[t][c] (bias [rows][ldb] may be null); row_max (null: not
+  /// wanted) gets the largest probability of each row.
+  void (*softmax_rows)(float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb,
+                       float* row_max) noexcept;
+  /// x[t][c] += gamma[c] * r[t][c] (gamma null: 1), written as fma.
+  void (*add_residual)(float* x, std::int64_t ldx, const float* r, std::int64_t ldr, int rows, int cols,
+                       const float* gamma) noexcept;
+  /// SwiGLU: y[t][c] = silu(x[t][c]) * x[t][cols + c].
+  void (*swiglu)(const float* x, std::int64_t ldx, int rows, int cols, float* y, std::int64_t ldy) noexcept;
+};
+
+/// The table of an instruction set. Asserts that it is built in; callers pass what parse_isa() or best_isa() gave.
+const Kernels& kernels_for(Isa isa);
+
+}  // namespace igq::kernels

@@ -1,0 +1,21 @@
+// How the table is put together: each family of kernels fills its part for each instruction set, in a file compiled
+// with that set's flags. Only kernels.cc and the family files include this.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace igq::kernels {
+
+// rows_<isa>.cc: fp32 products, quantization of floats, rows of floats.
+void fill_float_kernels_reference(Kernels& table);
+void fill_float_kernels_avx2(Kernels& table);
+void fill_float_kernels_avx512(Kernels& table);
+
+// bytes_<isa>.cc: packing, the byte product, permutation and unpacking of codes.
+void fill_byte_kernels_reference(Kernels& table);
+void fill_byte_kernels_avx2(Kernels& table);
+void fill_byte_kernels_avx_vnni(Kernels& table);
+void fill_byte_kernels_avx512(Kernels& table);
+void fill_byte_kernels_avx512_vnni(Kernels& table);
+
+}  // namespace igq::kernels
