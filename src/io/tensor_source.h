@@ -1,0 +1,28 @@
+// Where a model's float tensors come from, whatever the file: safetensors, shards, an .igq file, random weights.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+
+namespace igq {
+
+using Shape = std::vector<std::int64_t>;
+
+class TensorSource {
+ public:
+  virtual ~TensorSource() = default;
+  /// Names and shapes of all tensors, in timm's naming by the time a model sees them.
+  virtual const std::map<std::string, Shape>& shapes() const = 0;
+  /// The tensor's values as float32, row major. Error when the name is unknown or the file is damaged.
+  virtual AlignedBuffer<float> read(const std::string& name) const = 0;
+  /// For error messages: the path it came from.
+  virtual std::string origin() const = 0;
+
+  bool has(const std::string& name) const { return shapes().contains(name); }
+};
+
+}  // namespace igq

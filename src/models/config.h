@@ -1,0 +1,77 @@
+// What a model is: every number that decides its layers, its preprocessing and its labels. Plain data; written by the
+// registry (architecture names), config.json readers (timm, transformers) and the .igq header, read by vit.cc and swin.cc.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace igq {
+
+enum class Family { kVit, kSwin };
+enum class Pooling { kToken, kAverage };
+
+/// Vision transformers in timm's terms (timm.models.vision_transformer.VisionTransformer and the distilled DeiT).
+struct VitConfig {
+  int patch_height = 16, patch_width = 16;
+  int embed_dim = 192;
+  int depth = 12;
+  int num_heads = 3;
+  int mlp_hidden = 768;            ///< width between fc1 and fc2 (SwiGLU: of one half)
+  bool class_token = true;
+  bool distilled = false;          ///< a second token and head; the two heads' logits are averaged
+  int reg_tokens = 0;
+  bool no_embed_class = false;     ///< position embedding covers patches only
+  bool qkv_bias = true;
+  bool layer_scale = false;
+  bool pre_norm = false;           ///< layer norm after the embedding (CLIP); the patch embedding then has no bias
+  bool final_norm = true;          ///< `norm` before pooling
+  bool fc_norm = false;            ///< `fc_norm` after pooling
+  bool swiglu = false;             ///< timm SwiGLUPacked: fc1 gives [gate, value] packed, activation silu
+  Pooling pooling = Pooling::kToken;
+  bool concat_pool = false;        ///< transformers Dinov2: head input is [class token, mean of patches]
+  float norm_eps = 1e-6f;
+  kernels::Activation activation = kernels::Activation::kGelu;
+};
+
+/// Swin v1 in timm's terms (timm.models.swin_transformer.SwinTransformer).
+struct SwinConfig {
+  int patch_size = 4;
+  int embed_dim = 96;
+  std::vector<int> depths = {2, 2, 6, 2};
+  std::vector<int> num_heads = {3, 6, 12, 24};
+  std::array<int, 2> window_size = {7, 7};
+  float mlp_ratio = 4.0f;
+  bool qkv_bias = true;
+  float norm_eps = 1e-5f;
+};
+
+enum class Interpolation { kNearest, kBilinear, kBicubic, kLanczos };
+enum class CropMode { kCenter, kSquash, kBorder };
+
+/// timm's evaluation transform.
+struct PreprocessConfig {
+  Interpolation interpolation = Interpolation::kBicubic;
+  float crop_pct = 0.875f;
+  CropMode crop_mode = CropMode::kCenter;
+  std::array<float, 3> mean = {0.485f, 0.456f, 0.406f};
+  std::array<float, 3> std = {0.229f, 0.224f, 0.225f};
+  /// transformers' image processors resize straight to a size [height, width] and may not crop; 0: timm's rule from crop_pct.
+  int resize_height = 0, resize_width = 0;
+};
+
+struct ModelConfig {
+  std::string architecture;        ///< timm name, or the transformers class it came from
+  Family family = Family::kVit;
+  int num_classes = 1000;
+  int in_channels = 3;
+  int image_height = 224, image_width = 224;
+  VitConfig vit;
+  SwinConfig swin;
+  PreprocessConfig preprocess;
+  std::vector<std::string> labels; ///< class names by index; empty when unknown
+};
+
+}  // namespace igq
