@@ -1,0 +1,81 @@
+// QuantizationPlan: everything calibration decides, as plain data. Calibration writes it, the .igq file stores it,
+// simulation and integer execution read it.
+//
+// "Groups" is what the paper calls group size: the number of groups in a layer, not channels per group.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "quant/uniform.h"
+
+namespace igq {
+
+/// How the channels (FC inputs) or rows (softmax) of a site share quantizers; method.md section 7 and 8.
+enum class Grouping {
+  kFloat,        ///< not quantized
+  kLayer,        ///< one quantizer per site, fixed at calibration
+  kStaticGroup,  ///< consecutive channels in G equal groups, map and bounds fixed at calibration
+  kIgq,          ///< the paper: G fixed pairs of bounds, the map channel -> group made anew for each image
+  kScale,        ///< G fixed scales, the map and one zero-point per channel made anew for each image
+  kUpperBound,   ///< one quantizer per channel or row, from the image itself
+};
+
+/// How q, k and v share quantizers.
+enum class QkvGrouping {
+  kFloat,
+  kTensor,  ///< one fixed quantizer per operand
+  kHead,    ///< one fixed quantizer per operand and head
+  kRow,     ///< from the image: q (symmetric) and k one per token, v one per channel
+};
+
+std::string_view grouping_name(Grouping grouping);        ///< "float", "layer", "static-group", "igq", "scale", "upper-bound"
+Grouping parse_grouping(std::string_view name);           ///< Error lists the names
+std::string_view qkv_grouping_name(QkvGrouping grouping); ///< "float", "tensor", "head", "row"
+QkvGrouping parse_qkv_grouping(std::string_view name);
+
+/// The quantizers of one FC input or of the softmax rows of one attention.
+struct ActivationPlan {
+  Grouping grouping = Grouping::kFloat;
+  int bits = 8;
+  /// Fixed bounds: one for kLayer, G for kStaticGroup and kIgq, G pairs {0, scale * (2^bits - 1)} ascending for kScale,
+  /// none for kUpperBound and kFloat.
+  std::vector<Bounds> groups;
+};
+
+struct QkvPlan {
+  QkvGrouping grouping = QkvGrouping::kFloat;
+  int bits = 8;
+  std::vector<Bounds> q, k, v;  ///< one (kTensor) or num_heads (kHead) bounds each; empty otherwise
+};
+
+/// Asymmetric codes per output channel: w_hat[o][i] = scale[o] * (codes[i][o] + 2^(bits-1) - zero_point[o]).
+struct WeightPlan {
+  int bits = 0;                         ///< 0: float
+  std::vector<float> scale;             ///< [out]
+  std::vector<std::int32_t> zero_point; ///< [out], 0 .. 2^bits - 1
+  AlignedBuffer<std::int8_t> codes;     ///< [in][out], signed: code - 2^(bits-1)
+};
+
+struct LinearPlan {
+  ActivationPlan input;
+  WeightPlan weight;
+};
+
+struct AttentionPlan {
+  QkvPlan qkv;
+  ActivationPlan softmax;
+};
+
+/// Keyed by timm module path: "blocks.3.attn.qkv", "head", "layers.2.downsample.reduction"; attentions "blocks.3.attn".
+/// A site that is absent runs in float.
+struct QuantizationPlan {
+  std::map<std::string, LinearPlan> linears;
+  std::map<std::string, AttentionPlan> attentions;
+};
+
+}  // namespace igq

@@ -1,0 +1,43 @@
+// The uniform quantizer of the paper's section 3.1 (method.md section 2):
+//   s = (u - l) / (2^b - 1),  z = rint(-l / s),  code = clip(rint(x / s) + z, 0, 2^b - 1),  x_hat = s * (code - z).
+// x / s is computed as x * (1 / s) with 1 / s rounded to float once, in simulation and in integers alike; rint rounds
+// half to even. Bounds are first widened to contain zero, so z always is a code and zero is represented exactly.
+#pragma once
+
+#include <cstdint>
+
+namespace igq {
+
+struct Bounds {
+  float lower = 0.0f;
+  float upper = 0.0f;
+  bool operator==(const Bounds&) const = default;
+};
+
+struct UniformQuantizer {
+  float scale = 1.0f;
+  float inv_scale = 1.0f;
+  int zero_point = 0;
+  int q_max = 255;
+};
+
+/// Largest code of `bits` (2 to 8).
+constexpr int code_max(int bits) { return (1 << bits) - 1; }
+
+/// Limits of a zero-point that is free to lie outside the codes (grouping by scale); they keep integer sums of 16,384
+/// channels exact in int32: |code - zero_point| <= 1023.
+inline constexpr int kZeroPointMin = -768, kZeroPointMax = 1023;
+
+/// Degenerate bounds have one behaviour each: all zero (or so narrow that 1 / scale is not finite) gives scale 1 and
+/// zero-point 0, everything becomes 0; a constant c gives [0, c] or [c, 0], c is an end of the codes. Bounds must be
+/// finite (calibration refuses NaN and infinity, naming the site).
+UniformQuantizer make_quantizer(Bounds bounds, int bits);
+
+/// Zero-point free to leave the codes: [lower, upper] is placed in the middle of the codes of the given scale.
+UniformQuantizer make_centred_quantizer(Bounds bounds, float scale, int bits);
+
+/// code of one value, as the kernels compute it; NaN gives 0.
+int quantize(float x, const UniformQuantizer& q);
+inline float dequantize(int code, const UniformQuantizer& q) { return static_cast<float>(code - q.zero_point) * q.scale; }
+
+}  // namespace igq
