@@ -64,7 +64,6 @@ class AlignedBuffer {
   T* end() { return data_ + size_; }
   const T* begin() const { return data_; }
   const T* end() const { return data_ + size_; }
-  operator std::span<const T>() const { return {data_, size_}; }
 
  private:
   void swap(AlignedBuffer& other) noexcept {

@@ -1,0 +1,63 @@
+#include "models/layers.h"
+
+#include "base/fail.h"
+
+namespace igq {
+
+void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int rows, float* y, ChannelRange range) {
+  layer_norm(context, x, rows, norm.channels(), norm.gamma.data(), norm.beta.data(), norm.eps, y, range);
+}
+
+void Mlp::add_to(ExecContext& context, float* x, int rows) const {
+  const ArenaScope scope(context.arena);
+  const int channels = fc1.in_features(), hidden = fc2.in_features();
+  const auto n = static_cast<std::size_t>(rows);
+  float* normed = context.arena.take<float>(n * static_cast<std::size_t>(channels));
+  float* inner = context.arena.take<float>(n * static_cast<std::size_t>(fc1.out_features()));
+  const ChannelRange range = take_channel_range(context, channels);
+  layer_norm(context, norm, x, rows, normed, range);
+  fc1.forward(context, normed, rows, inner, range);
+  const ChannelRange hidden_range = take_channel_range(context, hidden);
+  if (swiglu) {
+    float* gated = context.arena.take<float>(n * static_cast<std::size_t>(hidden));
+    const WorkTimer timer(context, Work::kActivation);
+    context.parallel_for(rows, 8, [&](std::int64_t b, std::int64_t e, int) {
+      context.kernels->swiglu(inner + b * 2 * hidden, 2 * hidden, static_cast<int>(e - b), hidden, gated + b * hidden, hidden);
+    });
+    fc2.forward(context, gated, rows, normed);
+  } else {
+    activate(context, activation, inner, rows, hidden, hidden_range);
+    fc2.forward(context, inner, rows, normed, hidden_range);
+  }
+  add_residual(context, x, normed, rows, channels, gamma.empty() ? nullptr : gamma.data());
+}
+
+AlignedBuffer<float> ModelBuilder::tensor(const std::string& name, std::int64_t count) const {
+  if (!tensors_.has(name)) fail("{}: tensor '{}' is missing: is this the checkpoint of another architecture?", tensors_.origin(), name);
+  AlignedBuffer<float> values = tensors_.read(name);
+  if (static_cast<std::int64_t>(values.size()) != count)
+    fail("{}: tensor '{}' has {} values, the architecture needs {}", tensors_.origin(), name, values.size(), count);
+  return values;
+}
+
+AlignedBuffer<float> ModelBuilder::optional_tensor(const std::string& name, std::int64_t count) const {
+  return tensors_.has(name) ? tensor(name, count) : AlignedBuffer<float>();
+}
+
+LayerNorm ModelBuilder::norm(const std::string& name, int channels, float eps) const {
+  return {tensor(name + ".weight", channels), tensor(name + ".bias", channels), eps};
+}
+
+Linear ModelBuilder::linear(const std::string& name, int in, int out, bool bias) const {
+  const AlignedBuffer<float> b = bias ? tensor(name + ".bias", out) : AlignedBuffer<float>();
+  if (!tensors_.has(name + ".weight") && plan_ != nullptr) {
+    const auto it = plan_->linears.find(name);
+    if (it != plan_->linears.end() && it->second.weight.bits != 0)
+      return Linear(name, in, out, std::shared_ptr<const LinearPlan>(plan_, &it->second), b);
+  }
+  return Linear(name, in, out, tensor(name + ".weight", static_cast<std::int64_t>(in) * out), b);
+}
+
+std::string input_site(const Linear& linear) { return linear.name() + ":input"; }
+
+}  // namespace igq

@@ -1,0 +1,53 @@
+// Building blocks that ViT and Swin share, and the builder that reads them from a TensorSource by timm's names.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "io/tensor_source.h"
+#include "ops/attention.h"
+#include "ops/linear.h"
+
+namespace igq {
+
+struct LayerNorm {
+  AlignedBuffer<float> gamma, beta;
+  float eps = 1e-6f;
+  int channels() const { return static_cast<int>(gamma.size()); }
+};
+
+void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int rows, float* y, ChannelRange range = {});
+
+/// The second half of a transformer block: x += gamma * fc2(f(fc1(norm(x)))).
+struct Mlp {
+  LayerNorm norm;
+  Linear fc1, fc2;
+  AlignedBuffer<float> gamma;  ///< LayerScale, empty without
+  kernels::Activation activation = kernels::Activation::kGelu;
+  bool swiglu = false;         ///< fc1 gives [gate, value]; silu(gate) * value goes to fc2
+  void add_to(ExecContext& context, float* x, int rows) const;
+};
+
+/// Reads a model's layers. Shapes are checked; what is missing is named in an Error.
+class ModelBuilder {
+ public:
+  /// plan may be null; it supplies linear layers whose weights are not among the tensors.
+  ModelBuilder(const TensorSource& tensors, std::shared_ptr<const QuantizationPlan> plan) : tensors_(tensors), plan_(std::move(plan)) {}
+
+  bool has(const std::string& name) const { return tensors_.has(name); }
+  /// A tensor of `count` values, any shape.
+  AlignedBuffer<float> tensor(const std::string& name, std::int64_t count) const;
+  AlignedBuffer<float> optional_tensor(const std::string& name, std::int64_t count) const;
+  LayerNorm norm(const std::string& name, int channels, float eps) const;
+  Linear linear(const std::string& name, int in, int out, bool bias) const;
+  const TensorSource& tensors() const { return tensors_; }
+
+ private:
+  const TensorSource& tensors_;
+  std::shared_ptr<const QuantizationPlan> plan_;
+};
+
+/// The name of the activation-quantization site of a layer, "blocks.0.attn.qkv:input".
+std::string input_site(const Linear& linear);
+
+}  // namespace igq

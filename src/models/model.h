@@ -1,0 +1,79 @@
+// A model as a sequence of steps over one image: embedding, blocks, head. One image at a time is the whole design:
+// every grouping is per image, so a batch is a loop over images and its results cannot depend on the batch size.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "models/config.h"
+#include "models/layers.h"
+
+namespace igq {
+
+/// The activations between two steps; owned by the caller, kept between images so that nothing is allocated again.
+struct StepState {
+  const float* image = nullptr;  ///< [3, height, width], normalised; read by step 0
+  AlignedBuffer<float> x;        ///< [tokens, channels] after every step but the last
+  int tokens = 0, channels = 0;
+  int height = 0, width = 0;     ///< token grid (Swin)
+  AlignedBuffer<float> logits;   ///< [num_classes] after the last step
+};
+
+/// One quantization site: an FC layer or an attention.
+struct Site {
+  std::string name;              ///< "blocks.3.attn.qkv" or "blocks.3.attn"
+  int step = 0;                  ///< the step it runs in
+  Linear* linear = nullptr;      ///< one of the two is set
+  Attention* attention = nullptr;
+  int max_rows = 0;              ///< tokens per image of the FC input; tokens per window of an attention
+  int windows = 1;               ///< attentions: windows per image
+  bool first_or_last = false;    ///< patch embedding or head
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  const ModelConfig& config() const { return config_; }
+  /// Steps of a forward pass: 0 is the embedding, the last one gives the logits.
+  virtual int steps() const = 0;
+  virtual void run_step(ExecContext& context, int step, StepState& state) const = 0;
+  /// All steps for one normalised image; logits in state.logits. Thread safe with one context and state per thread.
+  void forward(ExecContext& context, const float* image, StepState& state) const;
+
+  std::span<const Site> sites() const { return sites_; }
+  /// The site's index, -1 when there is none of this name.
+  int find_site(const std::string& name) const;
+  /// Attaches a plan (null: none) and prepares an execution. Error when the plan names unknown sites or other shapes.
+  void set_plan(std::shared_ptr<const QuantizationPlan> plan);
+  void prepare(Execution execution, const kernels::Kernels& kernels);
+  const QuantizationPlan* plan() const { return plan_.get(); }
+  std::shared_ptr<const QuantizationPlan> shared_plan() const { return plan_; }
+  std::int64_t image_floats() const {
+    return static_cast<std::int64_t>(config_.in_channels) * config_.image_height * config_.image_width;
+  }
+
+ protected:
+  explicit Model(ModelConfig config) : config_(std::move(config)) {}
+  void add_site(Linear& linear, int step, int rows, bool first_or_last = false);
+  void add_site(Attention& attention, int step, int tokens, int windows);
+
+ private:
+  ModelConfig config_;
+  std::vector<Site> sites_;
+  std::shared_ptr<const QuantizationPlan> plan_;
+};
+
+/// Builds the network of `config` from its tensors (timm's names). `plan` supplies weights that exist as codes only
+/// and is attached; null for a float model. Errors name every missing, extra or misshapen tensor.
+std::unique_ptr<Model> build_model(const ModelConfig& config, const TensorSource& tensors,
+                                   std::shared_ptr<const QuantizationPlan> plan = nullptr);
+
+/// Names and shapes of every tensor the network of `config` has.
+std::map<std::string, Shape> expected_tensors(const ModelConfig& config);
+
+}  // namespace igq

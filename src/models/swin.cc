@@ -1,0 +1,263 @@
+#include "models/swin.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/fail.h"
+#include "models/vit.h"
+
+namespace igq {
+namespace {
+
+int stage_dim(const SwinConfig& s, int stage) { return s.embed_dim << stage; }
+int mlp_hidden(const SwinConfig& s, int dim) { return static_cast<int>(static_cast<float>(dim) * s.mlp_ratio); }
+
+/// Window and shift along one axis; a window as large as the grid covers it whole and is never shifted.
+struct Axis {
+  int size, window, shift, padded;
+};
+
+Axis make_axis(int size, int target_window, bool shifted) {
+  const int window = std::min(size, target_window);
+  return {size, window, shifted && size > window ? target_window / 2 : 0, (size + window - 1) / window * window};
+}
+
+/// The region of a shifted, padded position that may attend to itself (timm get_attn_mask).
+int region(const Axis& a, int position) {
+  if (a.shift == 0) return 0;
+  if (position >= a.padded - a.shift) return 2;
+  return position >= a.padded - a.window ? 1 : 0;
+}
+
+std::string block_name(int stage, int index, const char* tail) { return fmt::format("layers.{}.blocks.{}.{}", stage, index, tail); }
+
+}  // namespace
+
+Swin::Swin(const ModelConfig& config, const ModelBuilder& builder) : Model(config) {
+  const SwinConfig& s = config.swin;
+  if (config.image_height % s.patch_size != 0 || config.image_width % s.patch_size != 0)
+    fail("{}: the image size {}x{} is not a multiple of the patch size {}", config.architecture, config.image_height, config.image_width, s.patch_size);
+  if (s.depths.empty() || s.depths.size() != s.num_heads.size()) fail("{}: depths and num_heads must have the same length", config.architecture);
+  grid_height_ = config.image_height / s.patch_size;
+  grid_width_ = config.image_width / s.patch_size;
+  patch_embed_ = builder.linear("patch_embed.proj", config.in_channels * s.patch_size * s.patch_size, s.embed_dim, true);
+  patch_norm_ = builder.norm("patch_embed.norm", s.embed_dim, s.norm_eps);
+  add_site(patch_embed_, 0, grid_height_ * grid_width_, true);
+
+  int h = grid_height_, w = grid_width_;
+  const int stages = static_cast<int>(s.depths.size());
+  for (int stage = 0; stage < stages; ++stage) {
+    const int dim = stage_dim(s, stage);
+    if (stage > 0) {
+      auto merge = std::make_unique<Merge>();
+      const std::string name = fmt::format("layers.{}.downsample", stage);
+      merge->norm = builder.norm(name + ".norm", 2 * dim, s.norm_eps);
+      merge->reduction = builder.linear(name + ".reduction", 2 * dim, dim, false);
+      h = (h + 1) / 2;
+      w = (w + 1) / 2;
+      steps_.push_back({nullptr, std::move(merge)});
+      add_site(steps_.back().merge->reduction, static_cast<int>(steps_.size()), h * w);
+    }
+    for (int i = 0; i < s.depths[static_cast<std::size_t>(stage)]; ++i) {
+      steps_.push_back({make_block(builder, stage, i, h, w), nullptr});
+      Block& b = *steps_.back().block;
+      const int step = static_cast<int>(steps_.size()), area = b.window_h * b.window_w;
+      add_site(b.qkv, step, b.windows * area);
+      add_site(b.attention, step, area, b.windows);
+      add_site(b.proj, step, b.windows * area);
+      add_site(b.mlp.fc1, step, h * w);
+      add_site(b.mlp.fc2, step, h * w);
+    }
+  }
+  const int features = stage_dim(s, stages - 1);
+  norm_ = builder.norm("norm", features, s.norm_eps);
+  head_ = builder.linear("head.fc", features, config.num_classes, true);
+  add_site(head_, static_cast<int>(steps_.size()) + 1, 1, true);
+}
+
+std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int stage, int index, int grid_h, int grid_w) const {
+  const SwinConfig& s = config().swin;
+  const int dim = stage_dim(s, stage), heads = s.num_heads[static_cast<std::size_t>(stage)];
+  if (heads <= 0 || dim % heads != 0) fail("{}: width {} of stage {} is not a multiple of {} heads", config().architecture, dim, stage, heads);
+  auto block = std::make_unique<Block>();
+  Block& b = *block;
+  b.norm1 = builder.norm(block_name(stage, index, "norm1"), dim, s.norm_eps);
+  b.qkv = builder.linear(block_name(stage, index, "attn.qkv"), dim, 3 * dim, s.qkv_bias);
+  b.attention = Attention(block_name(stage, index, "attn"), heads, dim / heads);
+  b.proj = builder.linear(block_name(stage, index, "attn.proj"), dim, dim, true);
+  b.mlp.norm = builder.norm(block_name(stage, index, "norm2"), dim, s.norm_eps);
+  b.mlp.fc1 = builder.linear(block_name(stage, index, "mlp.fc1"), dim, mlp_hidden(s, dim), true);
+  b.mlp.fc2 = builder.linear(block_name(stage, index, "mlp.fc2"), mlp_hidden(s, dim), dim, true);
+
+  const Axis y = make_axis(grid_h, s.window_size[0], index % 2 == 1), x = make_axis(grid_w, s.window_size[1], index % 2 == 1);
+  b.window_h = y.window;
+  b.window_w = x.window;
+  const int area = y.window * x.window, windows_x = x.padded / x.window;
+  b.windows = y.padded / y.window * windows_x;
+
+  // Roll by -shift, pad at the end, cut into windows: row of a window -> token of the image.
+  std::vector<std::vector<std::int32_t>> regions;  // distinct patterns of regions within a window
+  std::vector<std::int32_t> here(static_cast<std::size_t>(area));
+  for (int window = 0; window < b.windows; ++window) {
+    for (int i = 0; i < area; ++i) {
+      const int py = window / windows_x * y.window + i / x.window, px = window % windows_x * x.window + i % x.window;
+      const bool inside = py < y.size && px < x.size;
+      b.token_of_row.push_back(inside ? (py + y.shift) % y.size * x.size + (px + x.shift) % x.size : -1);
+      here[static_cast<std::size_t>(i)] = region(y, py) * 3 + region(x, px);
+    }
+    const auto known = std::find(regions.begin(), regions.end(), here);
+    b.pattern.push_back(static_cast<std::int32_t>(known - regions.begin()));
+    if (known == regions.end()) regions.push_back(here);
+  }
+
+  const std::int64_t table_rows = static_cast<std::int64_t>(2 * y.window - 1) * (2 * x.window - 1);
+  const AlignedBuffer<float> table = builder.tensor(block_name(stage, index, "attn.relative_position_bias_table"), table_rows * heads);
+  const auto n = static_cast<std::size_t>(area);
+  b.bias.resize(regions.size() * static_cast<std::size_t>(heads) * n * n);
+  float* out = b.bias.data();
+  for (const auto& pattern : regions)
+    for (int head = 0; head < heads; ++head)
+      for (int i = 0; i < area; ++i)
+        for (int j = 0; j < area; ++j) {
+          const int dy = i / x.window - j / x.window + y.window - 1, dx = i % x.window - j % x.window + x.window - 1;
+          const auto row = static_cast<std::size_t>(dy * (2 * x.window - 1) + dx);
+          const bool apart = pattern[static_cast<std::size_t>(i)] != pattern[static_cast<std::size_t>(j)];
+          *out++ = table[row * static_cast<std::size_t>(heads) + static_cast<std::size_t>(head)] + (apart ? -100.0f : 0.0f);
+        }
+  return block;
+}
+
+void Swin::run_step(ExecContext& context, int step, StepState& state) const {
+  if (step == 0) return embed(context, state);
+  if (step > static_cast<int>(steps_.size())) return head(context, state);
+  const Step& s = steps_[static_cast<std::size_t>(step - 1)];
+  if (s.block != nullptr) run_block(context, *s.block, state);
+  else run_merge(context, *s.merge, state);
+}
+
+void Swin::embed(ExecContext& context, StepState& state) const {
+  const ArenaScope scope(context.arena);
+  const SwinConfig& s = config().swin;
+  state.height = grid_height_;
+  state.width = grid_width_;
+  state.tokens = grid_height_ * grid_width_;
+  state.channels = s.embed_dim;
+  const auto n = static_cast<std::size_t>(state.tokens);
+  state.x.resize(n * static_cast<std::size_t>(s.embed_dim));
+  float* rows = context.arena.take<float>(n * static_cast<std::size_t>(patch_embed_.in_features()));
+  unfold_patches(state.image, config().in_channels, config().image_height, config().image_width, s.patch_size, s.patch_size, rows);
+  patch_embed_.forward(context, rows, state.tokens, state.x.data());
+  layer_norm(context, patch_norm_, state.x.data(), state.tokens, state.x.data());
+}
+
+void Swin::run_block(ExecContext& context, const Block& block, StepState& state) const {
+  const int tokens = state.tokens, dim = state.channels, rows = static_cast<int>(block.token_of_row.size());
+  {
+    const ArenaScope scope(context.arena);
+    const auto d = static_cast<std::size_t>(dim), padded = static_cast<std::size_t>(rows);
+    float* normed = context.arena.take<float>(static_cast<std::size_t>(tokens) * d);
+    float* windowed = context.arena.take<float>(padded * d);
+    float* qkv = context.arena.take<float>(padded * 3 * d);
+    const ChannelRange range = take_channel_range(context, dim);
+    layer_norm(context, block.norm1, state.x.data(), tokens, normed, range);
+    for (int r = 0; r < rows; ++r) {
+      const std::int32_t token = block.token_of_row[static_cast<std::size_t>(r)];
+      float* to = windowed + static_cast<std::int64_t>(r) * dim;
+      if (token < 0) std::fill_n(to, dim, 0.0f);
+      else std::copy_n(normed + static_cast<std::int64_t>(token) * dim, dim, to);
+    }
+    if (rows > tokens)  // padding rows are zeros of every channel
+      for (int c = 0; c < dim; ++c) {
+        range.mn[c] = std::min(range.mn[c], 0.0f);
+        range.mx[c] = std::max(range.mx[c], 0.0f);
+      }
+    block.qkv.forward(context, windowed, rows, qkv, range);
+    block.attention.forward(context, qkv, block.windows, block.window_h * block.window_w, {block.bias.data(), block.pattern.data()}, windowed);
+    block.proj.forward(context, windowed, rows, qkv);
+    for (int r = 0; r < rows; ++r) {
+      const std::int32_t token = block.token_of_row[static_cast<std::size_t>(r)];
+      if (token >= 0) std::copy_n(qkv + static_cast<std::int64_t>(r) * dim, dim, normed + static_cast<std::int64_t>(token) * dim);
+    }
+    add_residual(context, state.x.data(), normed, tokens, dim, nullptr);
+  }
+  block.mlp.add_to(context, state.x.data(), tokens);
+}
+
+void Swin::run_merge(ExecContext& context, const Merge& merge, StepState& state) const {
+  const ArenaScope scope(context.arena);
+  const int h = state.height, w = state.width, dim = state.channels;
+  const int out_h = (h + 1) / 2, out_w = (w + 1) / 2, rows = out_h * out_w;
+  float* merged = context.arena.take<float>(static_cast<std::size_t>(rows) * 4 * static_cast<std::size_t>(dim));
+  float* to = merged;
+  for (int y = 0; y < out_h; ++y)
+    for (int x = 0; x < out_w; ++x)
+      for (int part = 0; part < 4; ++part) {  // timm's order: the row offset runs fastest
+        const int sy = 2 * y + part % 2, sx = 2 * x + part / 2;
+        if (sy < h && sx < w) std::copy_n(state.x.data() + (static_cast<std::int64_t>(sy) * w + sx) * dim, dim, to);
+        else std::fill_n(to, dim, 0.0f);
+        to += dim;
+      }
+  const ChannelRange range = take_channel_range(context, 4 * dim);
+  layer_norm(context, merge.norm, merged, rows, merged, range);
+  state.height = out_h;
+  state.width = out_w;
+  state.tokens = rows;
+  state.channels = merge.reduction.out_features();
+  state.x.resize(static_cast<std::size_t>(rows) * static_cast<std::size_t>(state.channels));
+  merge.reduction.forward(context, merged, rows, state.x.data(), range);
+}
+
+void Swin::head(ExecContext& context, StepState& state) const {
+  const ArenaScope scope(context.arena);
+  const int dim = state.channels, tokens = state.tokens;
+  float* x = state.x.data();
+  layer_norm(context, norm_, x, tokens, x);
+  float* pooled = context.arena.take<float>(static_cast<std::size_t>(dim));
+  for (int c = 0; c < dim; ++c) {
+    float sum = 0.0f;
+    for (int t = 0; t < tokens; ++t) sum += x[static_cast<std::int64_t>(t) * dim + c];
+    pooled[c] = sum / static_cast<float>(tokens);
+  }
+  state.logits.resize(static_cast<std::size_t>(config().num_classes));
+  head_.forward(context, pooled, 1, state.logits.data());
+}
+
+std::map<std::string, Shape> swin_tensors(const ModelConfig& config) {
+  const SwinConfig& s = config.swin;
+  std::map<std::string, Shape> t;
+  auto linear = [&](const std::string& name, std::int64_t in, std::int64_t out, bool bias) {
+    t[name + ".weight"] = {out, in};
+    if (bias) t[name + ".bias"] = {out};
+  };
+  auto norm = [&](const std::string& name, std::int64_t dim) { t[name + ".weight"] = t[name + ".bias"] = {dim}; };
+  t["patch_embed.proj.weight"] = {s.embed_dim, config.in_channels, s.patch_size, s.patch_size};
+  t["patch_embed.proj.bias"] = {s.embed_dim};
+  norm("patch_embed.norm", s.embed_dim);
+  int h = config.image_height / s.patch_size, w = config.image_width / s.patch_size;
+  for (int stage = 0; stage < static_cast<int>(s.depths.size()); ++stage) {
+    const std::int64_t dim = stage_dim(s, stage);
+    if (stage > 0) {
+      norm(fmt::format("layers.{}.downsample.norm", stage), 2 * dim);
+      linear(fmt::format("layers.{}.downsample.reduction", stage), 2 * dim, dim, false);
+      h = (h + 1) / 2;
+      w = (w + 1) / 2;
+    }
+    const std::int64_t table = static_cast<std::int64_t>(2 * std::min(h, s.window_size[0]) - 1) * (2 * std::min(w, s.window_size[1]) - 1);
+    for (int i = 0; i < s.depths[static_cast<std::size_t>(stage)]; ++i) {
+      norm(block_name(stage, i, "norm1"), dim);
+      norm(block_name(stage, i, "norm2"), dim);
+      linear(block_name(stage, i, "attn.qkv"), dim, 3 * dim, s.qkv_bias);
+      linear(block_name(stage, i, "attn.proj"), dim, dim, true);
+      t[block_name(stage, i, "attn.relative_position_bias_table")] = {table, s.num_heads[static_cast<std::size_t>(stage)]};
+      linear(block_name(stage, i, "mlp.fc1"), dim, mlp_hidden(s, static_cast<int>(dim)), true);
+      linear(block_name(stage, i, "mlp.fc2"), mlp_hidden(s, static_cast<int>(dim)), dim, true);
+    }
+  }
+  const std::int64_t features = stage_dim(s, static_cast<int>(s.depths.size()) - 1);
+  norm("norm", features);
+  linear("head.fc", features, config.num_classes, true);
+  return t;
+}
+
+}  // namespace igq

@@ -1,0 +1,268 @@
+#include "models/vit.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/fail.h"
+
+namespace igq {
+namespace {
+
+int prefix_count(const VitConfig& v) { return (v.class_token ? 1 : 0) + (v.distilled ? 1 : 0) + v.reg_tokens; }
+
+std::string block_name(int i, const char* tail) { return fmt::format("blocks.{}.{}", i, tail); }
+
+/// The checkpoint's position embedding, its prefix part split off and its grid resized to the model's.
+struct Positions {
+  AlignedBuffer<float> prefix, patches;
+};
+
+Positions read_positions(const ModelConfig& config, const ModelBuilder& builder, int grid_h, int grid_w, int prefix) {
+  const int dim = config.vit.embed_dim;
+  const auto& shapes = builder.tensors().shapes();
+  const auto it = shapes.find("pos_embed");
+  if (it == shapes.end() || it->second.size() != 3 || it->second[2] != dim)
+    fail("{}: tensor 'pos_embed' is missing or not of shape [1, tokens, {}]", builder.tensors().origin(), dim);
+  const std::int64_t stored = it->second[1];
+  const AlignedBuffer<float> all = builder.tensor("pos_embed", stored * dim);
+  const int covered = config.vit.no_embed_class ? 0 : prefix;
+  const std::int64_t patches = stored - covered;
+  Positions result;
+  const auto d = static_cast<std::size_t>(dim);
+  result.prefix.resize(static_cast<std::size_t>(covered) * d);
+  std::copy_n(all.data(), result.prefix.size(), result.prefix.data());
+  const std::span<const float> grid(all.data() + result.prefix.size(), all.size() - result.prefix.size());
+  if (patches == static_cast<std::int64_t>(grid_h) * grid_w) {
+    result.patches.resize(grid.size());
+    std::copy(grid.begin(), grid.end(), result.patches.begin());
+    return result;
+  }
+  const int side = static_cast<int>(std::lround(std::sqrt(static_cast<double>(std::max<std::int64_t>(patches, 0)))));
+  if (patches <= 0 || static_cast<std::int64_t>(side) * side != patches)
+    fail("{}: 'pos_embed' has {} tokens, which is neither the {}x{} grid of this image size nor a square to resize from",
+         builder.tensors().origin(), stored, grid_h, grid_w);
+  result.patches = resample_positions(grid, dim, side, side, grid_h, grid_w);
+  return result;
+}
+
+}  // namespace
+
+Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config) {
+  const VitConfig& v = config.vit;
+  const int dim = v.embed_dim;
+  grid_height_ = config.image_height / v.patch_height;
+  grid_width_ = config.image_width / v.patch_width;
+  prefix_tokens_ = prefix_count(v);
+  const int patches = grid_height_ * grid_width_, tokens = patches + prefix_tokens_;
+  if (patches <= 0) fail("{}: the image size {}x{} is smaller than one patch", config.architecture, config.image_height, config.image_width);
+  if (v.num_heads <= 0 || dim % v.num_heads != 0) fail("{}: width {} is not a multiple of {} heads", config.architecture, dim, v.num_heads);
+
+  patch_embed_ = builder.linear("patch_embed.proj", config.in_channels * v.patch_height * v.patch_width, dim, !v.pre_norm || builder.has("patch_embed.proj.bias"));
+  Positions positions = read_positions(config, builder, grid_height_, grid_width_, prefix_tokens_);
+  positions_ = std::move(positions.patches);
+  const auto d = static_cast<std::size_t>(dim);
+  prefix_.resize_zero(static_cast<std::size_t>(prefix_tokens_) * d);
+  float* next = prefix_.data();
+  auto append = [&](const char* name, int count) {
+    const AlignedBuffer<float> token = builder.tensor(name, static_cast<std::int64_t>(count) * dim);
+    next = std::copy(token.begin(), token.end(), next);
+  };
+  if (v.class_token) append("cls_token", 1);
+  if (v.distilled) append("dist_token", 1);
+  if (v.reg_tokens > 0) append("reg_token", v.reg_tokens);
+  for (std::size_t i = 0; i < positions.prefix.size(); ++i) prefix_[i] += positions.prefix[i];
+
+  if (v.pre_norm) norm_pre_ = builder.norm("norm_pre", dim, v.norm_eps);
+  if (v.final_norm) norm_ = builder.norm("norm", dim, v.norm_eps);
+  if (v.fc_norm) fc_norm_ = builder.norm("fc_norm", dim, v.norm_eps);
+  const int head_in = v.concat_pool ? 2 * dim : dim;
+  head_ = builder.linear("head", head_in, config.num_classes, true);
+  if (v.distilled) head_dist_ = builder.linear("head_dist", head_in, config.num_classes, true);
+
+  blocks_.resize(static_cast<std::size_t>(v.depth));
+  add_site(patch_embed_, 0, patches, true);
+  for (int i = 0; i < v.depth; ++i) {
+    Block& b = blocks_[static_cast<std::size_t>(i)];
+    b.norm1 = builder.norm(block_name(i, "norm1"), dim, v.norm_eps);
+    b.qkv = builder.linear(block_name(i, "attn.qkv"), dim, 3 * dim, v.qkv_bias);
+    b.attention = Attention(block_name(i, "attn"), v.num_heads, dim / v.num_heads);
+    b.proj = builder.linear(block_name(i, "attn.proj"), dim, dim, true);
+    b.mlp.norm = builder.norm(block_name(i, "norm2"), dim, v.norm_eps);
+    b.mlp.fc1 = builder.linear(block_name(i, "mlp.fc1"), dim, v.swiglu ? 2 * v.mlp_hidden : v.mlp_hidden, true);
+    b.mlp.fc2 = builder.linear(block_name(i, "mlp.fc2"), v.mlp_hidden, dim, true);
+    b.mlp.activation = v.activation;
+    b.mlp.swiglu = v.swiglu;
+    if (v.layer_scale) {
+      b.gamma1 = builder.tensor(block_name(i, "ls1.gamma"), dim);
+      b.mlp.gamma = builder.tensor(block_name(i, "ls2.gamma"), dim);
+    }
+    add_site(b.qkv, i + 1, tokens);
+    add_site(b.attention, i + 1, tokens, 1);
+    add_site(b.proj, i + 1, tokens);
+    add_site(b.mlp.fc1, i + 1, tokens);
+    add_site(b.mlp.fc2, i + 1, tokens);
+  }
+  add_site(head_, v.depth + 1, 1, true);
+  if (v.distilled) add_site(head_dist_, v.depth + 1, 1, true);
+}
+
+void Vit::run_step(ExecContext& context, int step, StepState& state) const {
+  if (step == 0) embed(context, state);
+  else if (step <= static_cast<int>(blocks_.size())) run_block(context, blocks_[static_cast<std::size_t>(step - 1)], state);
+  else head(context, state);
+}
+
+void Vit::embed(ExecContext& context, StepState& state) const {
+  const ArenaScope scope(context.arena);
+  const VitConfig& v = config().vit;
+  const int dim = v.embed_dim, patches = grid_height_ * grid_width_;
+  state.tokens = patches + prefix_tokens_;
+  state.channels = dim;
+  state.height = grid_height_;
+  state.width = grid_width_;
+  state.x.resize(static_cast<std::size_t>(state.tokens) * static_cast<std::size_t>(dim));
+  float* rows = context.arena.take<float>(static_cast<std::size_t>(patches) * static_cast<std::size_t>(patch_embed_.in_features()));
+  unfold_patches(state.image, config().in_channels, config().image_height, config().image_width, v.patch_height, v.patch_width, rows);
+  float* x = state.x.data() + prefix_.size();
+  patch_embed_.forward(context, rows, patches, x);
+  add_residual(context, x, positions_.data(), patches, dim, nullptr);
+  std::copy(prefix_.begin(), prefix_.end(), state.x.begin());
+  if (v.pre_norm) layer_norm(context, norm_pre_, state.x.data(), state.tokens, state.x.data());
+}
+
+void Vit::run_block(ExecContext& context, const Block& block, StepState& state) const {
+  const int tokens = state.tokens, dim = state.channels;
+  {
+    const ArenaScope scope(context.arena);
+    const auto n = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(dim);
+    float* normed = context.arena.take<float>(n);
+    float* qkv = context.arena.take<float>(3 * n);
+    const ChannelRange range = take_channel_range(context, dim);
+    layer_norm(context, block.norm1, state.x.data(), tokens, normed, range);
+    block.qkv.forward(context, normed, tokens, qkv, range);
+    block.attention.forward(context, qkv, 1, tokens, {}, normed);
+    block.proj.forward(context, normed, tokens, qkv);
+    add_residual(context, state.x.data(), qkv, tokens, dim, block.gamma1.empty() ? nullptr : block.gamma1.data());
+  }
+  block.mlp.add_to(context, state.x.data(), tokens);
+}
+
+void Vit::head(ExecContext& context, StepState& state) const {
+  const ArenaScope scope(context.arena);
+  const VitConfig& v = config().vit;
+  const int dim = v.embed_dim, patches = state.tokens - prefix_tokens_;
+  const auto d = static_cast<std::size_t>(dim);
+  const bool average = v.pooling == Pooling::kAverage || v.concat_pool;
+  // Rows are normalised one by one, so only those that are pooled need to be.
+  const int rows = average ? state.tokens : prefix_tokens_;
+  float* x = state.x.data();
+  if (v.final_norm) layer_norm(context, norm_, x, rows, x);
+  float* pooled = context.arena.take<float>(2 * d);
+  float* mean = v.concat_pool ? pooled + d : pooled;
+  if (v.concat_pool || !average) std::copy_n(x, d, pooled);
+  if (average) {
+    for (int c = 0; c < dim; ++c) {
+      float sum = 0.0f;
+      for (int t = prefix_tokens_; t < state.tokens; ++t) sum += x[static_cast<std::int64_t>(t) * dim + c];
+      mean[c] = sum / static_cast<float>(patches);
+    }
+  }
+  if (v.fc_norm) layer_norm(context, fc_norm_, pooled, 1, pooled);
+  const auto classes = static_cast<std::size_t>(config().num_classes);
+  state.logits.resize(classes);
+  head_.forward(context, pooled, 1, state.logits.data());
+  if (!v.distilled) return;
+  float* second = context.arena.take<float>(classes);
+  head_dist_.forward(context, x + dim, 1, second);
+  for (std::size_t i = 0; i < classes; ++i) state.logits[i] = (state.logits[i] + second[i]) / 2.0f;
+}
+
+std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
+  const VitConfig& v = config.vit;
+  const std::int64_t dim = v.embed_dim, hidden = v.mlp_hidden, classes = config.num_classes;
+  const std::int64_t patches = static_cast<std::int64_t>(config.image_height / v.patch_height) * (config.image_width / v.patch_width);
+  std::map<std::string, Shape> t;
+  auto linear = [&](const std::string& name, std::int64_t in, std::int64_t out, bool bias) {
+    t[name + ".weight"] = {out, in};
+    if (bias) t[name + ".bias"] = {out};
+  };
+  auto norm = [&](const std::string& name) { t[name + ".weight"] = t[name + ".bias"] = {dim}; };
+  t["patch_embed.proj.weight"] = {dim, config.in_channels, v.patch_height, v.patch_width};
+  if (!v.pre_norm) t["patch_embed.proj.bias"] = {dim};
+  t["pos_embed"] = {1, patches + (v.no_embed_class ? 0 : prefix_count(v)), dim};
+  if (v.class_token) t["cls_token"] = {1, 1, dim};
+  if (v.distilled) t["dist_token"] = {1, 1, dim};
+  if (v.reg_tokens > 0) t["reg_token"] = {1, v.reg_tokens, dim};
+  if (v.pre_norm) norm("norm_pre");
+  if (v.final_norm) norm("norm");
+  if (v.fc_norm) norm("fc_norm");
+  for (int i = 0; i < v.depth; ++i) {
+    norm(block_name(i, "norm1"));
+    norm(block_name(i, "norm2"));
+    linear(block_name(i, "attn.qkv"), dim, 3 * dim, v.qkv_bias);
+    linear(block_name(i, "attn.proj"), dim, dim, true);
+    linear(block_name(i, "mlp.fc1"), dim, v.swiglu ? 2 * hidden : hidden, true);
+    linear(block_name(i, "mlp.fc2"), hidden, dim, true);
+    if (v.layer_scale) t[block_name(i, "ls1.gamma")] = t[block_name(i, "ls2.gamma")] = {dim};
+  }
+  linear("head", v.concat_pool ? 2 * dim : dim, classes, true);
+  if (v.distilled) linear("head_dist", dim, classes, true);
+  return t;
+}
+
+void unfold_patches(const float* image, int channels, int height, int width, int patch_h, int patch_w, float* rows) {
+  for (int py = 0; py + patch_h <= height; py += patch_h)
+    for (int px = 0; px + patch_w <= width; px += patch_w)
+      for (int c = 0; c < channels; ++c)
+        for (int y = 0; y < patch_h; ++y)
+          rows = std::copy_n(image + (static_cast<std::int64_t>(c) * height + py + y) * width + px, patch_w, rows);
+}
+
+AlignedBuffer<float> resample_positions(std::span<const float> positions, int dim, int old_h, int old_w, int new_h, int new_w) {
+  struct Tap {
+    int first = 0;
+    std::vector<double> weights;
+  };
+  auto cubic = [](double x) {
+    constexpr double a = -0.5;
+    x = std::abs(x);
+    if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
+    if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
+    return 0.0;
+  };
+  auto taps_of = [&](int from, int to) {
+    const double scale = static_cast<double>(from) / to, stretch = std::max(scale, 1.0), support = 2.0 * stretch;
+    std::vector<Tap> taps(static_cast<std::size_t>(to));
+    for (int i = 0; i < to; ++i) {
+      Tap& tap = taps[static_cast<std::size_t>(i)];
+      const double centre = scale * (i + 0.5);
+      tap.first = std::max(static_cast<int>(centre - support + 0.5), 0);
+      const int last = std::min(static_cast<int>(centre + support + 0.5), from);
+      double total = 0.0;
+      for (int j = tap.first; j < last; ++j) {
+        tap.weights.push_back(cubic((j - centre + 0.5) / stretch));
+        total += tap.weights.back();
+      }
+      for (double& w : tap.weights) w /= total;
+    }
+    return taps;
+  };
+  const std::vector<Tap> rows = taps_of(old_h, new_h), cols = taps_of(old_w, new_w);
+  const auto d = static_cast<std::size_t>(dim);
+  AlignedBuffer<float> result(static_cast<std::size_t>(new_h) * static_cast<std::size_t>(new_w) * d);
+  std::vector<double> sum(d);
+  for (std::size_t y = 0; y < rows.size(); ++y)
+    for (std::size_t x = 0; x < cols.size(); ++x) {
+      std::fill(sum.begin(), sum.end(), 0.0);
+      for (std::size_t i = 0; i < rows[y].weights.size(); ++i)
+        for (std::size_t j = 0; j < cols[x].weights.size(); ++j) {
+          const double w = rows[y].weights[i] * cols[x].weights[j];
+          const std::size_t at = (static_cast<std::size_t>(rows[y].first) + i) * static_cast<std::size_t>(old_w) + static_cast<std::size_t>(cols[x].first) + j;
+          for (std::size_t c = 0; c < d; ++c) sum[c] += w * static_cast<double>(positions[at * d + c]);
+        }
+      for (std::size_t c = 0; c < d; ++c) result[(y * cols.size() + x) * d + c] = static_cast<float>(sum[c]);
+    }
+  return result;
+}
+
+}  // namespace igq

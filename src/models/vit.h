@@ -1,0 +1,47 @@
+// Vision Transformer: ViT, DeiT (distilled too), DeiT-III, DINOv2, CLIP-style pre-norm; timm's VisionTransformer.
+#pragma once
+
+#include "models/model.h"
+
+namespace igq {
+
+class Vit final : public Model {
+ public:
+  Vit(const ModelConfig& config, const ModelBuilder& builder);
+
+  int steps() const override { return static_cast<int>(blocks_.size()) + 2; }
+  void run_step(ExecContext& context, int step, StepState& state) const override;
+
+ private:
+  struct Block {
+    LayerNorm norm1;
+    Linear qkv;
+    Attention attention;
+    Linear proj;
+    AlignedBuffer<float> gamma1;  // LayerScale, empty without
+    Mlp mlp;
+  };
+  void embed(ExecContext& context, StepState& state) const;
+  void run_block(ExecContext& context, const Block& block, StepState& state) const;
+  void head(ExecContext& context, StepState& state) const;
+
+  int grid_height_ = 0, grid_width_ = 0, prefix_tokens_ = 0;
+  Linear patch_embed_;
+  AlignedBuffer<float> prefix_;     // [prefix tokens, dim], position embedding added where it applies
+  AlignedBuffer<float> positions_;  // [patches, dim]
+  LayerNorm norm_pre_, norm_, fc_norm_;
+  std::vector<Block> blocks_;
+  Linear head_, head_dist_;
+};
+
+std::map<std::string, Shape> vit_tensors(const ModelConfig& config);
+
+/// x [channels, height, width] -> rows [patches, channels * patch_h * patch_w], as a convolution with stride = kernel
+/// sees it. Shared with Swin.
+void unfold_patches(const float* image, int channels, int height, int width, int patch_h, int patch_w, float* rows);
+
+/// timm's resample_abs_pos_embed: [old_h * old_w, dim] -> [new_h * new_w, dim], bicubic (a = -0.5), antialiased,
+/// half-pixel centres, as torch.nn.functional.interpolate(antialias=True).
+AlignedBuffer<float> resample_positions(std::span<const float> positions, int dim, int old_h, int old_w, int new_h, int new_w);
+
+}  // namespace igq

@@ -1,0 +1,51 @@
+// Multi-head self-attention between the qkv and the proj layer: softmax(scale * q k^T + bias) v, per window and head.
+// A quantization site: q, k, v (QkvPlan) and the softmax rows (method.md section 4). The row scale of softmax codes
+// belongs to the output row and the scales of k and v to output columns, so every grouping is one group of the product.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "ops/context.h"
+#include "quant/plan.h"
+
+namespace igq {
+
+/// Added to the scaled scores of window w and head h: table[(pattern[w] * heads + h) * n * n ...]. Swin's relative
+/// position bias plus shift mask; none when table is null; pattern 0 for all windows when pattern is null.
+struct AttentionBias {
+  const float* table = nullptr;
+  const std::int32_t* pattern = nullptr;
+};
+
+class Attention {
+ public:
+  Attention() = default;
+  Attention(std::string name, int heads, int head_dim);
+
+  const std::string& name() const { return name_; }
+  int heads() const { return heads_; }
+  int head_dim() const { return head_dim_; }
+  int site() const { return site_; }
+  void set_site(int site) { site_ = site; }
+  void set_plan(std::shared_ptr<const AttentionPlan> plan);
+  const AttentionPlan* plan() const { return plan_.get(); }
+
+  /// qkv [windows * n][3 * heads * head_dim] as the qkv layer writes it; out [windows * n][heads * head_dim].
+  void forward(ExecContext& context, const float* qkv, int windows, int n, AttentionBias bias, float* out) const;
+
+ private:
+  struct Scratch;
+  struct Task;
+  Scratch take_scratch(ExecContext& context, int n, Execution execution) const;
+  void head_float(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const;
+  void head_integer(const ExecContext& context, const Task& task, Scratch& s) const;
+  void quantize_softmax(const ExecContext& context, const Task& task, Scratch& s, bool to_codes) const;
+
+  std::string name_;
+  int heads_ = 0, head_dim_ = 0, site_ = -1;
+  float scale_ = 1.0f;
+  std::shared_ptr<const AttentionPlan> plan_;
+};
+
+}  // namespace igq

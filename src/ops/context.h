@@ -1,0 +1,93 @@
+// What a forward pass needs besides the model: kernels, threads, scratch memory, how each site runs, who watches.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/arena.h"
+#include "base/thread_pool.h"
+#include "kernels/kernels.h"
+
+namespace igq {
+
+/// How a quantization site runs: fp32; quantize-dequantize in fp32, the reference of what integers must give; codes
+/// and byte products.
+enum class Execution { kFloat, kSimulate, kInteger };
+
+std::string_view execution_name(Execution execution);  ///< "float", "simulate", "integer"
+Execution parse_execution(std::string_view name);      ///< Error lists the names
+
+/// Which tensor of a site an observer is shown.
+enum class Operand { kInput, kQ, kK, kV, kSoftmax, kOutput };
+
+/// Watches the tensors at quantization sites as the pass computes them (calibration, comparison). Called from one thread,
+/// between parallel loops, in a fixed order.
+class SiteObserver {
+ public:
+  virtual ~SiteObserver() = default;
+  /// x [rows][ld], `cols` valid. q, k, v, softmax come per window and head; `part` is the head.
+  virtual void on_tensor(int site, Operand operand, int part, const float* x, std::int64_t ld, int rows, int cols) = 0;
+};
+
+/// Kinds of work `bench --profile` tells apart.
+enum class Work { kFloatGemm, kByteGemm, kPackPanel, kQuantize, kPermute, kAttention, kLayerNorm, kActivation, kSoftmax, kOther, kCount };
+std::string_view work_name(Work work);
+
+/// Seconds per kind of work on the calling thread, and the loops' waiting time in the kind that waited.
+struct Profile {
+  std::array<double, static_cast<std::size_t>(Work::kCount)> seconds{};
+  double total = 0.0;
+};
+
+/// One per thread that runs whole images; not shared. The pool may be null: everything on the calling thread.
+struct ExecContext {
+  const kernels::Kernels* kernels = nullptr;
+  ThreadPool* pool = nullptr;
+  Arena arena;
+  Execution execution = Execution::kFloat;
+  /// When not empty: one entry per site id, overrides `execution`.
+  std::vector<Execution> site_execution;
+  SiteObserver* observer = nullptr;
+  Profile* profile = nullptr;
+
+  Execution execution_of(int site) const {
+    return site_execution.empty() ? execution : site_execution[static_cast<std::size_t>(site)];
+  }
+  int threads() const { return pool == nullptr ? 1 : pool->size(); }
+
+  /// ThreadPool::parallel_for, or one call on this thread without a pool.
+  template <typename Body>
+  void parallel_for(std::int64_t count, std::int64_t grain, Body&& body) const {
+    if (pool != nullptr) {
+      pool->parallel_for(count, grain, body);
+    } else if (count > 0) {
+      body(std::int64_t{0}, count, 0);
+    }
+  }
+};
+
+/// Adds the time from construction to destruction to one kind of work; free of cost without a profile.
+class WorkTimer {
+ public:
+  WorkTimer(const ExecContext& context, Work work) : profile_(context.profile), work_(work) {
+    if (profile_ != nullptr) start_ = Clock::now();
+  }
+  ~WorkTimer() {
+    if (profile_ != nullptr)
+      profile_->seconds[static_cast<std::size_t>(work_)] += std::chrono::duration<double>(Clock::now() - start_).count();
+  }
+  WorkTimer(const WorkTimer&) = delete;
+  WorkTimer& operator=(const WorkTimer&) = delete;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Profile* profile_;
+  Work work_;
+  Clock::time_point start_;
+};
+
+}  // namespace igq

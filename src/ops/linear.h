@@ -1,0 +1,61 @@
+// A fully connected layer, y = x W^T + b: a quantization site with three interchangeable executions (method.md section 3).
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "ops/rows.h"
+#include "quant/grouping.h"
+
+namespace igq {
+
+class Linear {
+ public:
+  Linear() = default;
+  /// weight [out][in] as PyTorch stores it, bias [out] or empty.
+  Linear(std::string name, int in, int out, std::span<const float> weight, std::span<const float> bias);
+  /// A layer whose weights exist as codes only (from an .igq file).
+  Linear(std::string name, int in, int out, std::shared_ptr<const LinearPlan> plan, std::span<const float> bias);
+
+  const std::string& name() const { return name_; }
+  int in_features() const { return in_; }
+  int out_features() const { return out_; }
+  int site() const { return site_; }
+  void set_site(int site) { site_ = site; }
+  std::span<const float> bias() const {
+    return {bias_.data(), bias_.empty() ? 0 : static_cast<std::size_t>(out_)};
+  }
+  void set_bias(std::span<const float> bias);
+
+  /// Attaches (or with null removes) the plan; call prepare() before the next forward.
+  void set_plan(std::shared_ptr<const LinearPlan> plan);
+  const LinearPlan* plan() const { return plan_.get(); }
+  /// Builds what an execution needs (packed floats, dequantized weights) so that forward() allocates nothing.
+  /// Not thread safe; forward() is.
+  void prepare(Execution execution, const kernels::Kernels& kernels);
+
+  /// The float weight [out][in] (dequantized when only codes exist).
+  AlignedBuffer<float> weight() const;
+
+  /// y [rows, out] = x [rows, in] W^T + b for one image's tokens. `range` is the image's channel range of x if the
+  /// producer gathered it. y must not overlap x.
+  void forward(ExecContext& context, const float* x, int rows, float* y, ChannelRange range = {}) const;
+
+ private:
+  void forward_float(ExecContext& context, const float* x, int rows, const float* packed, float* y) const;
+  void forward_simulated(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;
+  void forward_integer(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;
+  ChannelQuantizers quantizers(ExecContext& context, const float* x, int rows, ChannelRange range) const;
+
+  std::string name_;
+  int in_ = 0, out_ = 0, site_ = -1;
+  AlignedBuffer<float> bias_;              // [out] padded to whole byte panels, or empty
+  AlignedBuffer<float> packed_;            // float weights in panels, empty when only codes exist
+  AlignedBuffer<float> packed_simulated_;  // dequantized weights in panels
+  AlignedBuffer<float> col_scale_, col_zero_;  // [out] padded to whole byte panels; zero shifted like the signed codes
+  bool col_zero_needed_ = false;
+  std::shared_ptr<const LinearPlan> plan_;
+};
+
+}  // namespace igq

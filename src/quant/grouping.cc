@@ -1,0 +1,137 @@
+#include "quant/grouping.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "kernels/kernels.h"
+
+namespace igq {
+namespace {
+
+void set_channel(ChannelQuantizers& q, int c, int group, const UniformQuantizer& u) {
+  q.scale[c] = u.scale;
+  q.inv_scale[c] = u.inv_scale;
+  q.zero[c] = static_cast<float>(u.zero_point);
+  q.group[c] = group;
+}
+
+/// The nearest pair of bounds in the (min, max) plane; method.md section 3, Eq. 4.
+int nearest_bounds(const std::vector<Bounds>& groups, float mn, float mx) {
+  int best = 0;
+  float best_distance = 0.0f;
+  for (int i = 0; i < static_cast<int>(groups.size()); ++i) {
+    const float du = mx - groups[static_cast<std::size_t>(i)].upper, dl = mn - groups[static_cast<std::size_t>(i)].lower;
+    const float distance = du * du + dl * dl;
+    if (i == 0 || distance < best_distance) {
+      best = i;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+/// The smallest group scale whose codes hold a range of this width; the largest one when none does.
+int scale_group(const std::vector<Bounds>& groups, float width) {
+  const auto it = std::find_if(groups.begin(), groups.end(), [&](const Bounds& b) { return b.upper >= width; });
+  return it == groups.end() ? static_cast<int>(groups.size()) - 1 : static_cast<int>(it - groups.begin());
+}
+
+}  // namespace
+
+int group_count(const ActivationPlan& plan, int channels) {
+  if (plan.grouping == Grouping::kUpperBound) return channels;
+  return std::max<int>(1, static_cast<int>(plan.groups.size()));
+}
+
+bool needs_channel_ranges(const ActivationPlan& plan) {
+  return plan.grouping == Grouping::kIgq || plan.grouping == Grouping::kScale || plan.grouping == Grouping::kUpperBound;
+}
+
+ChannelQuantizers assign_channels(const ActivationPlan& plan, int channels, const float* mn, const float* mx, Arena& arena) {
+  assert(plan.grouping != Grouping::kFloat);
+  ChannelQuantizers q;
+  q.channels = channels;
+  q.groups = group_count(plan, channels);
+  q.q_max = code_max(plan.bits);
+  const auto n = static_cast<std::size_t>(channels);
+  const auto g = static_cast<std::size_t>(q.groups);
+  q.scale = arena.take<float>(n);
+  q.inv_scale = arena.take<float>(n);
+  q.zero = arena.take<float>(n);
+  q.group = arena.take<std::int32_t>(n);
+  q.group_scale = arena.take<float>(g);
+
+  if (plan.grouping == Grouping::kUpperBound) {
+    for (int c = 0; c < channels; ++c) {
+      set_channel(q, c, c, make_quantizer({mn[c], mx[c]}, plan.bits));
+      q.group_scale[c] = q.scale[c];
+    }
+    return q;
+  }
+  auto* fixed = arena.take<UniformQuantizer>(g);
+  for (std::size_t i = 0; i < g; ++i) {
+    fixed[i] = make_quantizer(plan.groups[i], plan.bits);
+    q.group_scale[i] = fixed[i].scale;
+  }
+  for (int c = 0; c < channels; ++c) {
+    int group = 0;
+    if (plan.grouping == Grouping::kStaticGroup) group = static_cast<int>(static_cast<std::int64_t>(c) * q.groups / channels);
+    if (plan.grouping == Grouping::kIgq) group = nearest_bounds(plan.groups, mn[c], mx[c]);
+    if (plan.grouping == Grouping::kScale) {
+      group = scale_group(plan.groups, mx[c] - mn[c]);
+      set_channel(q, c, group, make_centred_quantizer({mn[c], mx[c]}, q.group_scale[group], plan.bits));
+      continue;
+    }
+    set_channel(q, c, group, fixed[group]);
+  }
+  return q;
+}
+
+void order_slots(ChannelQuantizers& q, Arena& arena) {
+  constexpr int kAlign = kernels::kGroupAlign;
+  const auto g = static_cast<std::size_t>(q.groups);
+  q.group_end = arena.take<std::int32_t>(g);
+  auto* next = arena.take<std::int32_t>(g);
+  std::fill_n(next, g, 0);
+  for (int c = 0; c < q.channels; ++c) ++next[q.group[c]];
+  int slot = 0;
+  for (std::size_t i = 0; i < g; ++i) {
+    const int padded = (next[i] + kAlign - 1) / kAlign * kAlign;
+    next[i] = slot;
+    slot += padded;
+    q.group_end[i] = slot;
+  }
+  q.slots = slot;
+  q.order = arena.take<std::int32_t>(static_cast<std::size_t>(slot));
+  q.slot_zero = arena.take<std::int16_t>(static_cast<std::size_t>(slot));
+  std::fill_n(q.order, slot, -1);
+  std::fill_n(q.slot_zero, slot, static_cast<std::int16_t>(0));
+  for (int c = 0; c < q.channels; ++c) {
+    const int at = next[q.group[c]]++;
+    q.order[at] = c;
+    q.slot_zero[at] = static_cast<std::int16_t>(q.zero[c]);
+  }
+}
+
+void assign_rows(const ActivationPlan& plan, int rows, const float* row_max, float* scale, float* inv_scale) {
+  assert(plan.grouping != Grouping::kFloat);
+  const int groups = static_cast<int>(plan.groups.size());
+  for (int r = 0; r < rows; ++r) {
+    Bounds bounds{0.0f, row_max[r]};
+    switch (plan.grouping) {
+      case Grouping::kLayer: bounds = plan.groups[0]; break;
+      case Grouping::kStaticGroup:
+        bounds = plan.groups[static_cast<std::size_t>(static_cast<std::int64_t>(r) * groups / rows)];
+        break;
+      case Grouping::kIgq: bounds = plan.groups[static_cast<std::size_t>(nearest_bounds(plan.groups, 0.0f, row_max[r]))]; break;
+      case Grouping::kScale: bounds = plan.groups[static_cast<std::size_t>(scale_group(plan.groups, row_max[r]))]; break;
+      case Grouping::kUpperBound:
+      case Grouping::kFloat: break;
+    }
+    const UniformQuantizer q = make_quantizer({0.0f, bounds.upper}, plan.bits);
+    scale[r] = q.scale;
+    inv_scale[r] = q.inv_scale;
+  }
+}
+
+}  // namespace igq

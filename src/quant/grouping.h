@@ -1,0 +1,48 @@
+// Assigns the channels of one image to the groups of a site, and its softmax rows to theirs (method.md sections 3, 4
+// and 8). Simulation and integer execution call the same functions, so their codes are the same by construction.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/arena.h"
+#include "quant/plan.h"
+
+namespace igq {
+
+/// The quantizers of the channels of one FC input for one image. All pointers live in an arena.
+struct ChannelQuantizers {
+  int channels = 0;
+  int groups = 0;
+  int q_max = 0;
+  float* scale = nullptr;         ///< [channels]
+  float* inv_scale = nullptr;     ///< [channels]
+  float* zero = nullptr;          ///< [channels], integers as float
+  std::int32_t* group = nullptr;  ///< [channels]
+  float* group_scale = nullptr;   ///< [groups]
+
+  // The order of contraction slots for the byte product: group by group, each padded to a multiple of kGroupAlign.
+  int slots = 0;
+  std::int32_t* order = nullptr;      ///< [slots] channel, -1 for padding
+  std::int16_t* slot_zero = nullptr;  ///< [slots]
+  std::int32_t* group_end = nullptr;  ///< [groups]
+};
+
+/// Groups a plan has for an input of so many channels (upper-bound: one each).
+int group_count(const ActivationPlan& plan, int channels);
+
+/// True when the quantizers depend on the image, so that channel ranges must be measured.
+bool needs_channel_ranges(const ActivationPlan& plan);
+
+/// Quantizers of every channel; mn, mx [channels] are the image's channel ranges (not read, may be null, unless
+/// needs_channel_ranges). kIgq: channel c goes to argmin_i (max_c - u_i)^2 + (min_c - l_i)^2, the lowest i of equals.
+ChannelQuantizers assign_channels(const ActivationPlan& plan, int channels, const float* mn, const float* mx, Arena& arena);
+
+/// Fills order, slot_zero and group_end: channels ascending within a group.
+void order_slots(ChannelQuantizers& q, Arena& arena);
+
+/// Quantizers of softmax rows: scale and inv_scale [rows], zero-point 0. `row` counts within one attention map of
+/// `rows` rows; row_max [rows]. kIgq: argmin_i (row_max - u_i)^2.
+void assign_rows(const ActivationPlan& plan, int rows, const float* row_max, float* scale, float* inv_scale);
+
+}  // namespace igq
