@@ -1,0 +1,116 @@
+// The byte family of kernels as kernels.h defines them, written to be read. Every faster version is compared with this
+// one bit by bit, so it stays free of any cleverness. Panel layout here: [slots][kBytePanel] signed codes.
+#include "kernels/kernels_internal.h"
+
+namespace igq::kernels {
+namespace {
+
+// Sums stay below 2^31 for every documented input (K <= 16384, |code - zero| <= 1023, |w| <= 128), yet the partial sums
+// of codes and corrections are added as unsigned so that a wider input wraps the same way on every instruction set.
+std::int32_t add_product(std::int32_t sum, std::int32_t a, std::int32_t b) {
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(sum) + static_cast<std::uint32_t>(a * b));
+}
+
+std::size_t panel_bytes(int slots, CodeRange) noexcept {
+  return static_cast<std::size_t>(slots) * kBytePanel;
+}
+
+void correct(const std::int8_t* panel, const std::int16_t* zero, const std::int32_t* group_end, int groups,
+             std::int32_t* corrections) {
+  int k = 0;
+  for (int g = 0; g < groups; ++g, corrections += kBytePanel) {
+    for (int c = 0; c < kBytePanel; ++c) corrections[c] = 0;
+    for (; k < group_end[g]; ++k) {
+      if (zero == nullptr) continue;
+      for (int c = 0; c < kBytePanel; ++c)
+        corrections[c] = add_product(corrections[c], -zero[k], panel[static_cast<std::int64_t>(k) * kBytePanel + c]);
+    }
+  }
+}
+
+void pack_bytes(const std::int8_t* w, std::int64_t ldw, const std::int32_t* order, int slots, const std::int16_t* zero,
+                const std::int32_t* group_end, int groups, int cols, CodeRange, void* panel,
+                std::int32_t* corrections) noexcept {
+  auto* out = static_cast<std::int8_t*>(panel);
+  for (std::int64_t k = 0; k < slots; ++k)
+    for (int c = 0; c < kBytePanel; ++c)
+      out[k * kBytePanel + c] = order[k] >= 0 && c < cols ? w[order[k] * ldw + c] : std::int8_t{0};
+  correct(out, zero, group_end, groups, corrections);
+}
+
+void pack_bytes_transposed(const std::int8_t* w, std::int64_t ldw, int slots_valid, int slots, const std::int16_t* zero,
+                           int cols, CodeRange, void* panel, std::int32_t* corrections) noexcept {
+  auto* out = static_cast<std::int8_t*>(panel);
+  for (std::int64_t k = 0; k < slots; ++k)
+    for (int c = 0; c < kBytePanel; ++c)
+      out[k * kBytePanel + c] = k < slots_valid && c < cols ? w[c * ldw + k] : std::int8_t{0};
+  const std::int32_t end = slots;
+  correct(out, zero, &end, 1, corrections);
+}
+
+void byte_gemm(const ByteGemm& g) noexcept {
+  const auto* panel = static_cast<const std::int8_t*>(g.panel);
+  for (std::int64_t t = 0; t < g.rows; ++t) {
+    const std::uint8_t* a = g.a + t * g.lda;
+    float v[kBytePanel] = {};
+    int k = 0;
+    for (int group = 0; group < g.groups; ++group) {
+      std::int32_t s[kBytePanel];
+      for (int n = 0; n < kBytePanel; ++n) s[n] = g.corrections[group * kBytePanel + n];
+      for (; k < g.group_end[group]; ++k)
+        for (int n = 0; n < kBytePanel; ++n)
+          s[n] = add_product(s[n], a[k], panel[static_cast<std::int64_t>(k) * kBytePanel + n]);
+      for (int n = 0; n < kBytePanel; ++n) {
+        v[n] = __builtin_fmaf(static_cast<float>(s[n]), g.group_scale[group], v[n]);
+        if (g.sums != nullptr) g.sums[(static_cast<std::int64_t>(group) * g.rows + t) * kBytePanel + n] = s[n];
+      }
+    }
+    for (int n = 0; n < g.cols; ++n) {
+      if (g.row_sum != nullptr) v[n] = __builtin_fmaf(-g.col_zero[n], g.row_sum[t], v[n]);
+      if (g.row_scale != nullptr) v[n] = v[n] * g.row_scale[t];
+      g.y[t * g.ldy + n] = __builtin_fmaf(v[n], g.col_scale[n], g.bias != nullptr ? g.bias[n] : 0.0F);
+    }
+  }
+}
+
+void permute_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int slots,
+                   const std::int16_t* zero, const std::int32_t* group_end, const float* group_scale, int groups,
+                   std::uint8_t* out, std::int64_t ldo, float* row_sum) noexcept {
+  for (std::int64_t t = 0; t < rows; ++t) {
+    for (int k = 0; k < slots; ++k) out[t * ldo + k] = order[k] >= 0 ? codes[t * ldc + order[k]] : std::uint8_t{0};
+    if (row_sum == nullptr) continue;
+    float v = 0.0F;
+    int k = 0;
+    for (int g = 0; g < groups; ++g) {
+      std::int32_t s = 0;
+      for (; k < group_end[g]; ++k) s += out[t * ldo + k] - (zero != nullptr ? zero[k] : 0);
+      v = __builtin_fmaf(static_cast<float>(s), group_scale[g], v);
+    }
+    row_sum[t] = v;
+  }
+}
+
+void unpack_codes(const std::uint8_t* packed, std::int64_t count, int bits, std::int8_t* codes) noexcept {
+  const unsigned mask = (1U << bits) - 1U;
+  const int middle = 1 << (bits - 1);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t bit = i * bits;
+    const int shift = static_cast<int>(bit % 8);
+    unsigned window = packed[bit / 8];
+    if (shift + bits > 8) window |= static_cast<unsigned>(packed[bit / 8 + 1]) << 8;
+    codes[i] = static_cast<std::int8_t>(static_cast<int>((window >> shift) & mask) - middle);
+  }
+}
+
+}  // namespace
+
+void fill_byte_kernels_reference(Kernels& table) {
+  table.panel_bytes = panel_bytes;
+  table.pack_bytes = pack_bytes;
+  table.pack_bytes_transposed = pack_bytes_transposed;
+  table.byte_gemm = byte_gemm;
+  table.permute_codes = permute_codes;
+  table.unpack_codes = unpack_codes;
+}
+
+}  // namespace igq::kernels

@@ -1,0 +1,19 @@
+// The byte kernels under test: every instruction set this machine runs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace igq::kernels::testing {
+
+struct ByteTable {
+  std::string name;
+  Kernels kernels;
+};
+
+/// The first one is the reference.
+const std::vector<ByteTable>& byte_tables();
+
+}  // namespace igq::kernels::testing
