@@ -1,0 +1,196 @@
+#include "calibration/calibrate.h"
+
+#include <algorithm>
+#include <regex>
+
+#include "base/fail.h"
+#include "quant/clustering.h"
+#include "quant/weights.h"
+
+namespace igq {
+namespace {
+
+std::regex make_regex(const std::string& text) {
+  try {
+    return std::regex(text);
+  } catch (const std::regex_error& e) {
+    fail("'{}' is not a regular expression: {}", text, e.what());
+  }
+}
+
+std::uint64_t site_seed(const Site& site, std::uint64_t seed) {
+  std::uint64_t h = 0xCBF29CE484222325ULL ^ seed;  // FNV-1a of the name: the seed does not depend on other sites
+  for (char c : site.name) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+  return h;
+}
+
+float quantile_of(std::vector<float> values, double q) {
+  const auto at = static_cast<std::ptrdiff_t>(q * static_cast<double>(values.size() - 1) + 0.5);
+  std::nth_element(values.begin(), values.begin() + at, values.end());
+  return values[static_cast<std::size_t>(at)];
+}
+
+std::vector<Bounds> igq_bounds(const std::vector<Bounds>& points, int groups, GroupBounds kind, std::uint64_t seed) {
+  Clusters clusters = cluster_bounds(points, groups, seed);
+  if (kind == GroupBounds::kMean) return clusters.centres;
+  for (std::size_t g = 0; g < clusters.centres.size(); ++g) {
+    std::vector<float> lower, upper;
+    for (std::size_t i = 0; i < points.size(); ++i)
+      if (clusters.assignment[i] == static_cast<std::int32_t>(g)) {
+        lower.push_back(points[i].lower);
+        upper.push_back(points[i].upper);
+      }
+    if (!lower.empty()) clusters.centres[g] = {quantile_of(std::move(lower), 0.1), quantile_of(std::move(upper), 0.9)};
+  }
+  return clusters.centres;
+}
+
+Bounds merged(const std::vector<Bounds>& all, std::size_t begin, std::size_t end) {
+  Bounds result = all[begin];
+  for (std::size_t i = begin; i < end; ++i) {
+    result.lower = std::min(result.lower, all[i].lower);
+    result.upper = std::max(result.upper, all[i].upper);
+  }
+  return result;
+}
+
+std::vector<Bounds> scale_bounds(const std::vector<Bounds>& points, int groups) {
+  std::vector<float> widths(points.size());
+  std::transform(points.begin(), points.end(), widths.begin(), [](Bounds b) { return b.upper - b.lower; });
+  std::vector<Bounds> result;
+  for (float w : cluster_widths(std::move(widths), groups)) result.push_back({0.0f, w});
+  return result;
+}
+
+}  // namespace
+
+QkvGrouping default_qkv_grouping(Grouping grouping) {
+  switch (grouping) {
+    case Grouping::kFloat: return QkvGrouping::kFloat;
+    case Grouping::kLayer: return QkvGrouping::kTensor;
+    case Grouping::kStaticGroup:
+    case Grouping::kIgq: return QkvGrouping::kHead;
+    case Grouping::kScale:
+    case Grouping::kUpperBound: break;
+  }
+  return QkvGrouping::kRow;
+}
+
+Statistics collect_statistics(Runner& runner, std::int64_t images, std::uint64_t seed,
+                              const std::function<void(std::int64_t, float*)>& load,
+                              const std::function<void(std::int64_t)>& after) {
+  Statistics statistics(runner.model(), seed);
+  AlignedBuffer<float> image(static_cast<std::size_t>(runner.model().image_floats()));
+  runner.context().observer = &statistics;
+  for (std::int64_t i = 0; i < images; ++i) {
+    load(i, image.data());
+    runner.run(image.data());
+    statistics.end_image();
+    if (after) after(i);
+  }
+  runner.context().observer = nullptr;
+  return statistics;
+}
+
+SiteBits bits_of(const Site& site, const QuantizeOptions& options) {
+  if (!options.keep.empty() && std::regex_search(site.name, make_regex(options.keep))) return {};
+  SiteBits bits{options.weight_bits, options.activation_bits};
+  if (site.first_or_last) bits = {options.first_last_bits, options.first_last_bits};
+  for (const auto& [pattern, pair] : options.site_bits)
+    if (std::regex_search(site.name, make_regex(pattern))) bits = {pair.first, pair.second};
+  return bits.weight > 8 ? SiteBits{} : bits;
+}
+
+ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, const QuantizeOptions& options, int groups) {
+  ActivationPlan plan;
+  plan.bits = bits_of(site, options).activation;
+  if (plan.bits > 8) return {};
+  plan.grouping = options.grouping;
+  // A single row has no range per channel, pixels are alike in every channel: one quantizer for the site.
+  if (site.max_rows == 1 || site.first_or_last) plan.grouping = Grouping::kLayer;
+  const auto channels = statistics.channels.size();
+  groups = std::clamp(groups, 1, static_cast<int>(channels));
+  const auto& points = statistics.points.points();
+  switch (plan.grouping) {
+    case Grouping::kLayer: plan.groups = {merged(statistics.channels, 0, channels)}; break;
+    case Grouping::kStaticGroup:
+      for (int g = 0; g < groups; ++g) {
+        // Channel c belongs to group c * groups / channels: the same rule as assign_channels().
+        const auto first = [&](int i) { return (static_cast<std::size_t>(i) * channels + static_cast<std::size_t>(groups) - 1) / static_cast<std::size_t>(groups); };
+        plan.groups.push_back(merged(statistics.channels, first(g), first(g + 1)));
+      }
+      break;
+    case Grouping::kIgq: plan.groups = igq_bounds(points, groups, options.bounds, site_seed(site, options.seed)); break;
+    case Grouping::kScale: plan.groups = scale_bounds(points, groups); break;
+    case Grouping::kUpperBound:
+    case Grouping::kFloat: break;
+  }
+  return plan;
+}
+
+AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statistics, const QuantizeOptions& options, int groups) {
+  AttentionPlan plan;
+  const SiteBits bits = bits_of(site, options);
+  if (bits.activation > 8) return plan;
+  plan.qkv.bits = plan.softmax.bits = bits.activation;
+  plan.qkv.grouping = options.qkv_grouping.value_or(default_qkv_grouping(options.grouping));
+  auto whole = [](const std::vector<Bounds>& heads) { return std::vector<Bounds>{merged(heads, 0, heads.size())}; };
+  if (plan.qkv.grouping == QkvGrouping::kTensor) {
+    plan.qkv.q = whole(statistics.q);
+    plan.qkv.k = whole(statistics.k);
+    plan.qkv.v = whole(statistics.v);
+  } else if (plan.qkv.grouping == QkvGrouping::kHead) {
+    plan.qkv.q = statistics.q;
+    plan.qkv.k = statistics.k;
+    plan.qkv.v = statistics.v;
+  }
+  ActivationPlan& softmax = plan.softmax;
+  softmax.grouping = options.softmax_grouping.value_or(options.grouping);
+  const auto& positions = statistics.row_position_max;
+  const auto rows = static_cast<int>(positions.size());
+  groups = std::clamp(groups, 1, rows);
+  auto largest = [&](std::int64_t begin, std::int64_t end) { return Bounds{0.0f, *std::max_element(positions.begin() + begin, positions.begin() + end)}; };
+  switch (softmax.grouping) {
+    case Grouping::kLayer: softmax.groups = {largest(0, rows)}; break;
+    case Grouping::kStaticGroup:
+      for (std::int64_t g = 0; g < groups; ++g)
+        softmax.groups.push_back(largest((g * rows + groups - 1) / groups, ((g + 1) * rows + groups - 1) / groups));
+      break;
+    case Grouping::kIgq: softmax.groups = igq_bounds(statistics.row_max.points(), groups, options.bounds, site_seed(site, options.seed)); break;
+    case Grouping::kScale: softmax.groups = scale_bounds(statistics.row_max.points(), groups); break;
+    case Grouping::kUpperBound:
+    case Grouping::kFloat: break;
+  }
+  return plan;
+}
+
+QuantizationPlan make_plan(const Model& model, const Statistics& statistics, const QuantizeOptions& options, ThreadPool& pool) {
+  QuantizationPlan plan;
+  const auto sites = model.sites();
+  for (const Site& site : sites) {  // create every entry first: the loop below must not change the maps
+    if (bits_of(site, options).is_float()) continue;
+    if (site.linear != nullptr) plan.linears[site.name];
+    else plan.attentions[site.name];
+  }
+  std::atomic<std::size_t> next{0};
+  pool.run([&](int) {
+    for (std::size_t i = next.fetch_add(1); i < sites.size(); i = next.fetch_add(1)) {
+      const Site& site = sites[i];
+      const SiteBits bits = bits_of(site, options);
+      if (bits.is_float()) continue;
+      const auto given = options.site_groups.find(site.name);
+      const int groups = given == options.site_groups.end() ? options.groups : given->second;
+      const int id = static_cast<int>(i);
+      if (site.attention != nullptr) {
+        plan.attentions.at(site.name) = plan_attention(site, statistics.attention(id), options, groups);
+        continue;
+      }
+      const Linear& linear = *site.linear;
+      plan.linears.at(site.name) = {plan_input(site, statistics.linear(id), options, groups),
+                                    quantize_weights(linear.weight(), linear.in_features(), linear.out_features(), bits.weight, options.weight_quantile)};
+    }
+  });
+  return plan;
+}
+
+}  // namespace igq

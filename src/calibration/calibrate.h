@@ -1,0 +1,60 @@
+// Calibration: float passes over a few images -> statistics -> QuantizationPlan (method.md sections 3 to 5 and 7).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "calibration/statistics.h"
+#include "models/runner.h"
+
+namespace igq {
+
+/// How a group's bounds follow from the (min, max) points assigned to it.
+enum class GroupBounds {
+  kMean,      ///< the paper: mean minimum and mean maximum
+  kEnvelope,  ///< 10 % quantile of the minima, 90 % quantile of the maxima: clips less
+};
+
+struct QuantizeOptions {
+  int weight_bits = 4;
+  int activation_bits = 4;
+  int first_last_bits = 8;  ///< patch embedding and head, weights and activations; 32 keeps them float
+  Grouping grouping = Grouping::kIgq;
+  int groups = 8;
+  GroupBounds bounds = GroupBounds::kMean;
+  std::optional<Grouping> softmax_grouping;  ///< default: `grouping`
+  std::optional<QkvGrouping> qkv_grouping;   ///< default: default_qkv_grouping(grouping)
+  double weight_quantile = 1e-3;
+  std::uint64_t seed = 0;
+  std::string keep;                          ///< regex: sites that stay float; empty: none
+  /// regex -> {weight bits, activation bits}; the last match wins.
+  std::vector<std::pair<std::string, std::pair<int, int>>> site_bits;
+  /// Groups of single sites, from allocation: site name -> groups. Others use `groups`.
+  std::map<std::string, int> site_groups;
+};
+
+QkvGrouping default_qkv_grouping(Grouping grouping);
+
+/// Calls after(i) after each image, for progress. Images come from `load` one at a time.
+Statistics collect_statistics(Runner& runner, std::int64_t images, std::uint64_t seed,
+                              const std::function<void(std::int64_t, float*)>& load,
+                              const std::function<void(std::int64_t)>& after = {});
+
+/// Bits a site gets under the options (0 weight bits / 32 activation bits: float).
+struct SiteBits {
+  int weight = 0, activation = 32;
+  bool is_float() const { return weight == 0; }
+};
+SiteBits bits_of(const Site& site, const QuantizeOptions& options);
+
+/// The quantizers of one FC input and of one attention; pure functions of statistics and options.
+ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, const QuantizeOptions& options, int groups);
+AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statistics, const QuantizeOptions& options, int groups);
+
+/// The whole plan with weights rounded to nearest. Sites are worked on in parallel; the result does not depend on it.
+QuantizationPlan make_plan(const Model& model, const Statistics& statistics, const QuantizeOptions& options, ThreadPool& pool);
+
+}  // namespace igq

@@ -1,0 +1,81 @@
+#include "models/runner.h"
+
+#include <algorithm>
+
+namespace igq {
+
+Runner::Runner(Model& model, Execution execution, Isa isa, int threads)
+    : model_(model), isa_(isa), execution_(execution), pool_(threads) {
+  const kernels::Kernels& kernels = kernels::kernels_for(isa);
+  model_.prepare(execution, kernels);
+  shared_.kernels = &kernels;
+  shared_.pool = &pool_;
+  shared_.execution = execution;
+  workers_.resize(static_cast<std::size_t>(pool_.size()));
+}
+
+std::span<const float> Runner::run(const float* image) {
+  model_.forward(shared_, image, shared_state_);
+  return shared_state_.logits;
+}
+
+Runner::Worker& Runner::worker(int t) {
+  auto& slot = workers_[static_cast<std::size_t>(t)];
+  if (slot == nullptr) {
+    slot = std::make_unique<Worker>();
+    slot->context.kernels = shared_.kernels;
+    slot->context.execution = execution_;
+  }
+  slot->context.site_execution = shared_.site_execution;
+  return *slot;
+}
+
+void Runner::run_batch(const float* images, std::int64_t count, float* logits) {
+  const std::int64_t floats = model_.image_floats(), classes = model_.config().num_classes;
+  const std::int64_t together = pool_.size() == 1 ? 0 : count / pool_.size() * pool_.size();
+  if (together > 0) {
+    for (int t = 0; t < pool_.size(); ++t) worker(t);
+    pool_.parallel_for(together, 1, [&](std::int64_t begin, std::int64_t end, int t) {
+      Worker& w = *workers_[static_cast<std::size_t>(t)];
+      for (std::int64_t i = begin; i < end; ++i) {
+        model_.forward(w.context, images + i * floats, w.state);
+        std::copy_n(w.state.logits.data(), classes, logits + i * classes);
+      }
+    });
+  }
+  for (std::int64_t i = together; i < count; ++i) {
+    const std::span<const float> result = run(images + i * floats);
+    std::copy(result.begin(), result.end(), logits + i * classes);
+  }
+}
+
+void Runner::run_each(std::int64_t count, const std::function<bool(std::int64_t, float*)>& load,
+                      const std::function<void(std::int64_t, std::span<const float>)>& sink) {
+  const auto floats = static_cast<std::size_t>(model_.image_floats());
+  if (pool_.size() == 1 || count < pool_.size()) {
+    AlignedBuffer<float> image(floats);
+    for (std::int64_t i = 0; i < count; ++i)
+      if (load(i, image.data())) sink(i, run(image.data()));
+    return;
+  }
+  for (int t = 0; t < pool_.size(); ++t) worker(t).image.resize(floats);
+  std::atomic<std::int64_t> next{0};
+  pool_.run([&](int t) {
+    Worker& w = *workers_[static_cast<std::size_t>(t)];
+    for (std::int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
+      if (!load(i, w.image.data())) continue;
+      model_.forward(w.context, w.image.data(), w.state);
+      sink(i, w.state.logits);
+    }
+  });
+}
+
+std::size_t Runner::scratch_bytes() const {
+  auto bytes_of = [](const ExecContext& c, const StepState& s) { return c.arena.capacity() + (s.x.size() + s.logits.size()) * sizeof(float); };
+  std::size_t total = bytes_of(shared_, shared_state_);
+  for (const auto& w : workers_)
+    if (w != nullptr) total += bytes_of(w->context, w->state) + w->image.size() * sizeof(float);
+  return total;
+}
+
+}  // namespace igq
