@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "io/preprocess.h"
 #include "kernels/kernels.h"
 
 namespace igq {
@@ -46,20 +47,6 @@ struct SwinConfig {
   float mlp_ratio = 4.0f;
   bool qkv_bias = true;
   float norm_eps = 1e-5f;
-};
-
-enum class Interpolation { kNearest, kBilinear, kBicubic, kLanczos };
-enum class CropMode { kCenter, kSquash, kBorder };
-
-/// timm's evaluation transform.
-struct PreprocessConfig {
-  Interpolation interpolation = Interpolation::kBicubic;
-  float crop_pct = 0.875f;
-  CropMode crop_mode = CropMode::kCenter;
-  std::array<float, 3> mean = {0.485f, 0.456f, 0.406f};
-  std::array<float, 3> std = {0.229f, 0.224f, 0.225f};
-  /// transformers' image processors resize straight to a size [height, width] and may not crop; 0: timm's rule from crop_pct.
-  int resize_height = 0, resize_width = 0;
 };
 
 struct ModelConfig {

@@ -1,0 +1,158 @@
+// PNG by libpng, every colour type and depth, with Pillow's conversions to RGB: transparency ignored, 16-bit colour cut to
+// its high byte, 16-bit gray clipped at 255 (Pillow's I;16 -> RGB), palette indices past the palette's end black.
+//
+// libpng reports faults by longjmp; the same rule as in jpeg.cc: setjmp only in noexcept functions of trivial locals.
+#include <algorithm>
+#include <array>
+#include <csetjmp>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include <png.h>
+
+#include "base/fail.h"
+#include "io/image.h"
+
+namespace igq {
+namespace {
+
+struct Reader {
+  png_structp png = nullptr;
+  png_infop info = nullptr;
+  const std::byte* data = nullptr;
+  std::size_t left = 0;
+  bool truncated = false;
+  std::jmp_buf jump;
+  char message[160] = {};
+
+  Reader() = default;
+  ~Reader() { png_destroy_read_struct(&png, &info, nullptr); }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+};
+
+[[noreturn]] void on_error(png_structp png, png_const_charp text) {
+  auto* reader = static_cast<Reader*>(png_get_error_ptr(png));
+  std::snprintf(reader->message, sizeof reader->message, "%s", text);
+  std::longjmp(reader->jump, 1);
+}
+
+void on_warning(png_structp, png_const_charp) {}
+
+void read_bytes(png_structp png, png_bytep out, std::size_t size) {
+  auto* reader = static_cast<Reader*>(png_get_io_ptr(png));
+  if (size > reader->left) {
+    reader->truncated = true;
+    png_error(png, "the file ends too early");
+  }
+  std::memcpy(out, reader->data, size);
+  reader->data += size;
+  reader->left -= size;
+}
+
+/// False on a fault; the reader says which. Afterwards rows come as 1, 2 (16-bit gray) or 3 bytes a pixel.
+bool read_header(Reader& reader) noexcept {
+  reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, on_error, on_warning);
+  if (reader.png == nullptr) return false;
+  if (setjmp(reader.jump) != 0) return false;
+  reader.info = png_create_info_struct(reader.png);
+  if (reader.info == nullptr) return false;
+  png_set_read_fn(reader.png, &reader, read_bytes);
+  png_set_user_limits(reader.png, 0x7FFFFFFF, 0x7FFFFFFF);  // the pixel count is limited by check_size
+  // No ancillary chunk changes the pixels; a damaged one must not matter, nor a large one cost memory.
+  png_set_keep_unknown_chunks(reader.png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+  png_read_info(reader.png, reader.info);
+  const int color = png_get_color_type(reader.png, reader.info);
+  png_set_packing(reader.png);  // one byte per pixel below 8 bits, values not scaled
+  if (color != PNG_COLOR_TYPE_GRAY) png_set_strip_16(reader.png);
+  if ((color & PNG_COLOR_MASK_ALPHA) != 0) png_set_strip_alpha(reader.png);
+  return true;
+}
+
+bool start_pixels(Reader& reader) noexcept {
+  if (setjmp(reader.jump) != 0) return false;
+  png_set_interlace_handling(reader.png);
+  png_read_update_info(reader.png, reader.info);
+  return true;
+}
+
+/// Decodes into rows of `stride` bytes and reads on to the end chunk.
+bool read_pixels(Reader& reader, png_bytep pixels, std::size_t stride, png_uint_32 height, int passes) noexcept {
+  if (setjmp(reader.jump) != 0) return false;
+  for (int pass = 0; pass < passes; ++pass)
+    for (png_uint_32 y = 0; y < height; ++y) png_read_row(reader.png, pixels + stride * y, nullptr);
+  png_read_end(reader.png, nullptr);
+  return true;
+}
+
+[[noreturn]] void fail_read(const Reader& reader, const std::string& name) {
+  if (reader.truncated) fail("{}: truncated PNG image: the file ends before the picture does; fetch it again", name);
+  fail("{}: damaged PNG image: {}", name, reader.message[0] != '\0' ? reader.message : "out of memory");
+}
+
+/// Colour of every pixel value that a row of one byte per pixel can hold.
+std::array<std::array<std::uint8_t, 3>, 256> color_table(const Reader& reader, int color, int depth) {
+  std::array<std::array<std::uint8_t, 3>, 256> table{};
+  if (color == PNG_COLOR_TYPE_PALETTE) {
+    png_colorp palette = nullptr;
+    int count = 0;
+    png_get_PLTE(reader.png, reader.info, &palette, &count);
+    for (int i = 0; i < std::min(count, 256); ++i) table[i] = {palette[i].red, palette[i].green, palette[i].blue};
+    return table;
+  }
+  const int largest = (1 << std::min(depth, 8)) - 1;
+  for (int i = 0; i <= largest; ++i) table[i].fill(static_cast<std::uint8_t>(i * 255 / largest));
+  return table;
+}
+
+}  // namespace
+
+Image detail::decode_png(std::span<const std::byte> bytes, const std::string& name) {
+  Reader reader;
+  reader.data = bytes.data();
+  reader.left = bytes.size();
+  if (!read_header(reader)) fail_read(reader, name);
+  const std::int64_t width = png_get_image_width(reader.png, reader.info);
+  const std::int64_t height = png_get_image_height(reader.png, reader.info);
+  const int color = png_get_color_type(reader.png, reader.info);
+  const int depth = png_get_bit_depth(reader.png, reader.info);
+  const int channels = png_get_channels(reader.png, reader.info);
+  check_size(width, height, name);
+  // Deflate makes at most 1032 bytes out of one: a file far too short for its claimed size is not allocated for.
+  if (width * height / 8 * channels * depth / 1032 > static_cast<std::int64_t>(bytes.size())) {
+    reader.truncated = true;
+    fail_read(reader, name);
+  }
+  Image image = allocate_image(width, height, name);
+  if (!start_pixels(reader)) fail_read(reader, name);
+
+  const int passes = png_get_interlace_type(reader.png, reader.info) == PNG_INTERLACE_NONE ? 1 : 7;
+  const std::size_t count = static_cast<std::size_t>(width * height);
+  const std::size_t stride = png_get_rowbytes(reader.png, reader.info);
+  const std::size_t bytes_per_pixel = stride / static_cast<std::size_t>(width);
+  const auto rows = static_cast<png_uint_32>(height);
+  if (bytes_per_pixel == 3) {
+    if (!read_pixels(reader, image.rgb.data(), stride, rows, passes)) fail_read(reader, name);
+    return image;
+  }
+  std::vector<std::uint8_t> pixels;
+  try {
+    pixels.resize(stride * static_cast<std::size_t>(height));
+  } catch (const std::bad_alloc&) {
+    fail("{}: out of memory for {} x {} pixels", name, width, height);
+  }
+  if (!read_pixels(reader, pixels.data(), stride, rows, passes)) fail_read(reader, name);
+  if (bytes_per_pixel == 2) {  // 16-bit gray, big endian
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint8_t value = pixels[2 * i] != 0 ? 255 : pixels[2 * i + 1];
+      std::fill_n(image.rgb.data() + 3 * i, 3, value);
+    }
+    return image;
+  }
+  const auto table = color_table(reader, color, depth);
+  for (std::size_t i = 0; i < count; ++i) std::copy_n(table[pixels[i]].data(), 3, image.rgb.data() + 3 * i);
+  return image;
+}
+
+}  // namespace igq
