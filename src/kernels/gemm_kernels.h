@@ -1,0 +1,124 @@
+// The fp32 matrix product, written once over V (vec16.h). Contract in kernels.h: panels of 16 columns packed [k][16].
+//
+// A tile of R rows and P panels keeps R * P vectors of sums in registers while k runs; the tile's size belongs to V.
+// k is cut into blocks so that a block of a panel stays in the L1 cache and the block of x in L2; between blocks the
+// sums rest in y, which gives the same bits because every output adds its products in the order of k in any case.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace igq::kernels {
+namespace {
+
+constexpr int kBlockK = 256;
+
+template <class V>
+void pack_f32(const float* w, std::int64_t ldw, bool transposed, int k, int n, float* out) noexcept {
+  for (int n0 = 0; n0 < n; n0 += 16, out += std::int64_t{16} * k) {
+    const int cols = n - n0 < 16 ? n - n0 : 16;
+    for (int i = 0; i < k; ++i) {
+      float* to = out + std::int64_t{16} * i;
+      if (!transposed) {
+        const float* from = w + i * ldw + n0;
+        (cols == 16 ? V::load(from) : V::load_part(from, cols)).store(to);
+        continue;
+      }
+      for (int c = 0; c < cols; ++c) to[c] = w[(n0 + c) * ldw + i];
+      for (int c = cols; c < 16; ++c) to[c] = 0;
+    }
+  }
+}
+
+/// What the tiles of one block of k share.
+struct GemmBlock {
+  std::int64_t ldx, ldy;
+  std::int64_t panel_stride;  ///< floats from a panel to the next
+  int k;
+  bool resume;  ///< sums start from y, not from the bias
+};
+
+/// One tile: `cols` of its 16 * P columns exist.
+template <class V, int R, int P>
+[[gnu::noinline]] void gemm_tile(const GemmBlock& block, const float* x, const float* w, const float* bias, float* y,
+                                 int cols) noexcept {
+  V sum[R][P];
+  const auto lanes = [cols](int p) { return cols - 16 * p < 16 ? cols - 16 * p : 16; };
+  for (int p = 0; p < P; ++p) {
+    V start = V::splat(0);
+    if (!block.resume && bias != nullptr)
+      start = lanes(p) == 16 ? V::load(bias + 16 * p) : V::load_part(bias + 16 * p, lanes(p));
+    for (int r = 0; r < R; ++r) {
+      const float* at = y + r * block.ldy + 16 * p;
+      sum[r][p] = !block.resume ? start : lanes(p) == 16 ? V::load(at) : V::load_part(at, lanes(p));
+    }
+  }
+  const std::int64_t ldx = block.ldx, stride = block.panel_stride;
+  for (int k = 0; k < block.k; ++k) {
+    V b[P];
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) b[p] = V::load(w + p * stride + std::int64_t{16} * k);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const V a = V::splat(x[r * ldx + k]);
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) sum[r][p] = V::fma(a, b[p], sum[r][p]);
+    }
+  }
+  for (int p = 0; p < P; ++p)
+    for (int r = 0; r < R; ++r) {
+      float* at = y + r * block.ldy + 16 * p;
+      if (lanes(p) == 16) sum[r][p].store(at);
+      else sum[r][p].store_part(at, lanes(p));
+    }
+}
+
+template <class V, int P, int R = V::kTileRows>
+inline void gemm_tile_of(int height, const GemmBlock& block, const float* x, const float* w, const float* bias, float* y,
+                         int cols) noexcept {
+  if (height == R) {
+    if constexpr (P <= V::tile_panels(R)) gemm_tile<V, R, P>(block, x, w, bias, y, cols);
+  } else if constexpr (R > 1) {
+    gemm_tile_of<V, P, R - 1>(height, block, x, w, bias, y, cols);
+  }
+}
+
+/// All rows against P panels. Tiles have heights that differ by one at most.
+template <class V, int P>
+void gemm_panels(const GemmBlock& block, int rows, const float* x, const float* w, const float* bias, float* y,
+                 int cols) noexcept {
+  const int tiles = (rows + V::kTileRows - 1) / V::kTileRows;
+  const int height = rows / tiles, higher = rows % tiles;
+  for (int i = 0, row = 0; i < tiles; ++i) {
+    const int h = i < higher ? height + 1 : height;
+    gemm_tile_of<V, P>(h, block, x + row * block.ldx, w, bias, y + row * block.ldy, cols);
+    row += h;
+  }
+}
+
+template <class V>
+void gemm_f32(const float* x, std::int64_t ldx, int rows, int k, const float* packed, int panel_begin, int panel_end, int n,
+              const float* bias, bool accumulate, float* y, std::int64_t ldy) noexcept {
+  const int blocks = (k + kBlockK - 1) / kBlockK;
+  const int depth = ((k + blocks - 1) / blocks + 7) / 8 * 8;
+  const int tiles = (rows + V::kTileRows - 1) / V::kTileRows;
+  const int wide = V::tile_panels((rows + tiles - 1) / tiles);
+  for (int k0 = 0; k0 < k; k0 += depth) {
+    const GemmBlock block{ldx, ldy, std::int64_t{16} * k, k - k0 < depth ? k - k0 : depth, accumulate || k0 > 0};
+    for (int panel = panel_begin; panel < panel_end;) {
+      const int panels = panel_end - panel >= wide ? wide : 1;
+      const int n0 = 16 * panel, cols = n - n0 < 16 * panels ? n - n0 : 16 * panels;
+      const float* w = packed + panel * block.panel_stride + std::int64_t{16} * k0;
+      const float* b = bias != nullptr ? bias + n0 : nullptr;
+      switch (panels) {
+        case 4: gemm_panels<V, 4>(block, rows, x + k0, w, b, y + n0, cols); break;
+        case 3: gemm_panels<V, 3>(block, rows, x + k0, w, b, y + n0, cols); break;
+        case 2: gemm_panels<V, 2>(block, rows, x + k0, w, b, y + n0, cols); break;
+        default: gemm_panels<V, 1>(block, rows, x + k0, w, b, y + n0, cols); break;
+      }
+      panel += panels;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace igq::kernels

@@ -1,0 +1,237 @@
+// Kernels on rows of floats, written once over V (vec16.h): quantization, ranges, layer norm, softmax, activations.
+// Contracts are in kernels.h. Every loop goes over a row in steps of 16 lanes; the last step may be partial.
+#pragma once
+
+#include "kernels/gemm_kernels.h"
+#include "kernels/kernels.h"
+#include "kernels/vec_math.h"
+
+namespace igq::kernels {
+namespace {
+
+constexpr float kInfinity = __builtin_inff();
+
+/// step(c, n) for every 16 columns: n = 16 known to the compiler, then once with the rest.
+template <class Step>
+inline void for_columns(int cols, Step step) {
+  int c = 0;
+  for (; c + 16 <= cols; c += 16) step.template operator()<true>(c, 16);
+  if (c < cols) step.template operator()<false>(c, cols - c);
+}
+
+template <bool kFull, class V>
+inline V load_lanes(const float* p, int n, float fill = 0) {
+  if constexpr (kFull) return V::load(p);
+  return V::load_part(p, n, fill);
+}
+template <bool kFull, class V>
+inline void store_lanes(V v, float* p, int n) {
+  if constexpr (kFull) v.store(p);
+  else v.store_part(p, n);
+}
+
+/// mn/mx[0, n) = merged with v; NaN in v is ignored.
+template <bool kFull, class V>
+inline void merge_range(V v, float* mn, float* mx, int n) {
+  store_lanes<kFull>(V::min(v, load_lanes<kFull, V>(mn, n)), mn, n);
+  store_lanes<kFull>(V::max(v, load_lanes<kFull, V>(mx, n)), mx, n);
+}
+
+// ---- quantization ------------------------------------------------------------------------------------------------
+
+template <class V>
+inline V code_of(V x, V inv_scale, V zero, V q_max) {
+  const V shifted = V::round(x * inv_scale) + zero;
+  return V::min(V::max(shifted, V::splat(0)), q_max);  // NaN becomes 0
+}
+
+template <class V, bool kPerRow>
+void quantize(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero, int q_max,
+              std::uint8_t* codes, std::int64_t ldc) noexcept {
+  const V top = V::splat(static_cast<float>(q_max));
+  for (int t = 0; t < rows; ++t) {
+    const float* row = x + t * ldx;
+    std::uint8_t* out = codes + t * ldc;
+    const V row_inv = kPerRow ? V::splat(inv_scale[t]) : V::splat(0);
+    const V row_zero = kPerRow ? V::splat(zero[t]) : V::splat(0);
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      const V inv = kPerRow ? row_inv : load_lanes<kFull, V>(inv_scale + c, n);
+      const V z = kPerRow ? row_zero : load_lanes<kFull, V>(zero + c, n);
+      const V code = code_of(load_lanes<kFull, V>(row + c, n), inv, z, top);
+      if constexpr (kFull) code.store_bytes(out + c);
+      else code.store_bytes_part(out + c, n);
+    });
+  }
+}
+
+template <class V, bool kPerRow>
+void fake_quantize(float* x, std::int64_t ldx, int rows, int cols, const float* scale, const float* inv_scale,
+                   const float* zero, int q_max) noexcept {
+  const V top = V::splat(static_cast<float>(q_max));
+  for (int t = 0; t < rows; ++t) {
+    float* row = x + t * ldx;
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      const V s = kPerRow ? V::splat(scale[t]) : load_lanes<kFull, V>(scale + c, n);
+      const V inv = kPerRow ? V::splat(inv_scale[t]) : load_lanes<kFull, V>(inv_scale + c, n);
+      const V z = kPerRow ? V::splat(zero[t]) : load_lanes<kFull, V>(zero + c, n);
+      const V code = code_of(load_lanes<kFull, V>(row + c, n), inv, z, top);
+      store_lanes<kFull>((code - z) * s, row + c, n);
+    });
+  }
+}
+
+// ---- ranges ------------------------------------------------------------------------------------------------------
+
+template <class V>
+void channel_range(const float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept {
+  // Four rows at a time, so that mn and mx are loaded and stored once for four values.
+  for (int t = 0; t < rows; t += 4) {
+    const int height = rows - t < 4 ? rows - t : 4;
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      V low = load_lanes<kFull, V>(mn + c, n), high = load_lanes<kFull, V>(mx + c, n);
+      for (int i = 0; i < height; ++i) {
+        const V v = load_lanes<kFull, V>(x + (t + i) * ldx + c, n);
+        low = V::min(v, low);
+        high = V::max(v, high);
+      }
+      store_lanes<kFull>(low, mn + c, n);
+      store_lanes<kFull>(high, mx + c, n);
+    });
+  }
+}
+
+template <class V>
+void row_range(const float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept {
+  for (int t = 0; t < rows; ++t) {
+    V low = V::splat(kInfinity), high = V::splat(-kInfinity);
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      low = V::min(load_lanes<kFull, V>(x + t * ldx + c, n, kInfinity), low);
+      high = V::max(load_lanes<kFull, V>(x + t * ldx + c, n, -kInfinity), high);
+    });
+    mn[t] = low.min_lane();
+    mx[t] = high.max_lane();
+  }
+}
+
+// ---- layer norm, activations, softmax, residual --------------------------------------------------------------------
+
+template <class V>
+void layer_norm(const float* x, std::int64_t ldx, int rows, int cols, const float* gamma, const float* beta, float eps,
+                float* y, std::int64_t ldy, float* mn, float* mx) noexcept {
+  const float count = static_cast<float>(cols);
+  for (int t = 0; t < rows; ++t) {
+    const float* row = x + t * ldx;
+    float* out = y + t * ldy;
+    V total = V::splat(0);
+    for_columns(cols, [&]<bool kFull>(int c, int n) { total = total + load_lanes<kFull, V>(row + c, n); });
+    const float mean_value = total.sum() / count;
+    const V mean = V::splat(mean_value);
+    V squares = V::splat(0);
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      const V d = load_lanes<kFull, V>(row + c, n, mean_value) - mean;  // unused lanes add 0
+      squares = V::fma(d, d, squares);
+    });
+    const V inverse = V::splat(1.0F / V::sqrt(squares.sum() / count + eps));
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      const V normal = (load_lanes<kFull, V>(row + c, n) - mean) * inverse;
+      const V v = V::fma(normal, load_lanes<kFull, V>(gamma + c, n), load_lanes<kFull, V>(beta + c, n));
+      store_lanes<kFull>(v, out + c, n);
+      if (mn != nullptr) merge_range<kFull>(v, mn + c, mx + c, n);
+    });
+  }
+}
+
+template <class V, Activation kKind>
+void activate_as(float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept {
+  for (int t = 0; t < rows; ++t) {
+    float* row = x + t * ldx;
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      const V v = activation<kKind>(load_lanes<kFull, V>(row + c, n));
+      store_lanes<kFull>(v, row + c, n);
+      if (mn != nullptr) merge_range<kFull>(v, mn + c, mx + c, n);
+    });
+  }
+}
+
+template <class V>
+void activate(Activation kind, float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept {
+  switch (kind) {
+    case Activation::kGelu: return activate_as<V, Activation::kGelu>(x, ldx, rows, cols, mn, mx);
+    case Activation::kGeluTanh: return activate_as<V, Activation::kGeluTanh>(x, ldx, rows, cols, mn, mx);
+    case Activation::kQuickGelu: return activate_as<V, Activation::kQuickGelu>(x, ldx, rows, cols, mn, mx);
+    case Activation::kSilu: return activate_as<V, Activation::kSilu>(x, ldx, rows, cols, mn, mx);
+    case Activation::kRelu: return activate_as<V, Activation::kRelu>(x, ldx, rows, cols, mn, mx);
+  }
+}
+
+/// A NaN or +inf anywhere in a row, or a row of -inf alone, gives a row of NaN (as PyTorch).
+template <class V>
+void softmax_rows(float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb,
+                  float* row_max) noexcept {
+  const V factor = V::splat(scale);
+  for (int t = 0; t < rows; ++t) {
+    float* row = x + t * ldx;
+    const float* row_bias = bias != nullptr ? bias + t * ldb : nullptr;
+    V high = V::splat(-kInfinity);
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      V v = load_lanes<kFull, V>(row + c, n);
+      v = row_bias != nullptr ? V::fma(factor, v, load_lanes<kFull, V>(row_bias + c, n)) : factor * v;
+      store_lanes<kFull>(v, row + c, n);
+      if constexpr (!kFull) v = V::load_part(row + c, n, -kInfinity);
+      high = V::max(v, high);
+    });
+    const V shift = V::splat(high.max_lane());
+    V total = V::splat(0);
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      const V e = exp_to_88(load_lanes<kFull, V>(row + c, n, -kInfinity) - shift);  // unused lanes add exp(-inf) = 0
+      store_lanes<kFull>(e, row + c, n);
+      total = total + e;
+    });
+    const float inverse = 1.0F / total.sum();
+    const V p = V::splat(inverse);
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      store_lanes<kFull>(load_lanes<kFull, V>(row + c, n) * p, row + c, n);
+    });
+    if (row_max != nullptr) row_max[t] = inverse;  // the largest term is exp(0) = 1 exactly
+  }
+}
+
+template <class V>
+void add_residual(float* x, std::int64_t ldx, const float* r, std::int64_t ldr, int rows, int cols,
+                  const float* gamma) noexcept {
+  for (int t = 0; t < rows; ++t)
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      const V old = load_lanes<kFull, V>(x + t * ldx + c, n), v = load_lanes<kFull, V>(r + t * ldr + c, n);
+      const V sum = gamma != nullptr ? V::fma(load_lanes<kFull, V>(gamma + c, n), v, old) : old + v;
+      store_lanes<kFull>(sum, x + t * ldx + c, n);
+    });
+}
+
+template <class V>
+void swiglu(const float* x, std::int64_t ldx, int rows, int cols, float* y, std::int64_t ldy) noexcept {
+  for (int t = 0; t < rows; ++t)
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      const V gate = activation<Activation::kSilu>(load_lanes<kFull, V>(x + t * ldx + c, n));
+      store_lanes<kFull>(gate * load_lanes<kFull, V>(x + t * ldx + cols + c, n), y + t * ldy + c, n);
+    });
+}
+
+template <class V>
+void fill_float_kernels(Kernels& table) {
+  table.pack_f32 = pack_f32<V>;
+  table.gemm_f32 = gemm_f32<V>;
+  table.quantize_channels = quantize<V, false>;
+  table.quantize_rows = quantize<V, true>;
+  table.fake_quantize_channels = fake_quantize<V, false>;
+  table.fake_quantize_rows = fake_quantize<V, true>;
+  table.channel_range = channel_range<V>;
+  table.row_range = row_range<V>;
+  table.layer_norm = layer_norm<V>;
+  table.activate = activate<V>;
+  table.softmax_rows = softmax_rows<V>;
+  table.add_residual = add_residual<V>;
+  table.swiglu = swiglu<V>;
+}
+
+}  // namespace
+}  // namespace igq::kernels

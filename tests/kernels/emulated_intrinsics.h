@@ -1,0 +1,58 @@
+// AVX-512 intrinsics computed with AVX2 and FMA by SIMDe, and the few that SIMDe 0.7.4 does not have. Included by
+// src/kernels/intrinsics.h instead of <immintrin.h> when IGQ_EMULATE_AVX512 is defined.
+#pragma once
+
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+#include <simde/x86/fma.h>
+
+#include <cstring>
+
+namespace igq::emulated {
+
+/// For masked loads and stores of elements of type T: touches only the elements whose mask bit is set.
+template <typename T>
+inline void copy_masked(void* to, const void* from, std::uint64_t mask, int count) {
+  for (int i = 0; i < count; ++i)
+    if (((mask >> i) & 1) != 0)
+      std::memcpy(static_cast<char*>(to) + sizeof(T) * i, static_cast<const char*>(from) + sizeof(T) * i, sizeof(T));
+}
+
+inline simde__m512 mask_loadu_ps(simde__m512 source, simde__mmask16 mask, const void* p) {
+  copy_masked<float>(&source, p, mask, 16);
+  return source;
+}
+inline void mask_storeu_ps(void* p, simde__mmask16 mask, simde__m512 v) { copy_masked<float>(p, &v, mask, 16); }
+inline void mask_storeu_epi8(void* p, simde__mmask16 mask, __m128i v) { copy_masked<char>(p, &v, mask, 16); }
+
+inline simde__m512i cvtps_epi32(simde__m512 v) {
+  __m256 parts[2];
+  std::memcpy(parts, &v, sizeof parts);
+  const __m256i rounded[2] = {_mm256_cvtps_epi32(parts[0]), _mm256_cvtps_epi32(parts[1])};
+  simde__m512i r;
+  std::memcpy(&r, rounded, sizeof r);
+  return r;
+}
+inline __m128i cvtepi32_epi8(simde__m512i v) {
+  std::int32_t lanes[16];
+  std::memcpy(lanes, &v, sizeof lanes);
+  std::int8_t bytes[16];
+  for (int i = 0; i < 16; ++i) bytes[i] = static_cast<std::int8_t>(lanes[i]);
+  __m128i r;
+  std::memcpy(&r, bytes, sizeof r);
+  return r;
+}
+inline __m256 extractf32x8_ps(simde__m512 v, int part) {
+  __m256 r;
+  std::memcpy(&r, reinterpret_cast<const char*>(&v) + 32 * part, sizeof r);
+  return r;
+}
+
+}  // namespace igq::emulated
+
+#define _mm512_mask_loadu_ps(source, mask, p) igq::emulated::mask_loadu_ps(source, mask, p)
+#define _mm512_mask_storeu_ps(p, mask, v) igq::emulated::mask_storeu_ps(p, mask, v)
+#define _mm_mask_storeu_epi8(p, mask, v) igq::emulated::mask_storeu_epi8(p, mask, v)
+#define _mm512_cvtps_epi32(v) igq::emulated::cvtps_epi32(v)
+#define _mm512_cvtepi32_epi8(v) igq::emulated::cvtepi32_epi8(v)
+#define _mm512_extractf32x8_ps(v, part) igq::emulated::extractf32x8_ps(v, part)
