@@ -1,0 +1,30 @@
+// Strict reading of JSON from files: nlohmann's get<T>() turns -1 into a huge unsigned and 1.5 into 1; these throw Error
+// naming the field. The caller adds the path. Also float numbers that survive the round trip through text.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace igq {
+
+/// object[key], Error when `object` is not an object or has no such key.
+const nlohmann::json& json_at(const nlohmann::json& object, std::string_view key);
+/// An integer in [min, max]; `what` names it in the error.
+std::int64_t json_int(const nlohmann::json& value, std::string_view what, std::int64_t min, std::int64_t max);
+std::uint64_t json_uint64(const nlohmann::json& value, std::string_view what);
+/// A number that is finite as float.
+float json_float(const nlohmann::json& value, std::string_view what);
+bool json_bool(const nlohmann::json& value, std::string_view what);
+const std::string& json_string(const nlohmann::json& value, std::string_view what);
+const nlohmann::json& json_array(const nlohmann::json& value, std::string_view what, std::size_t max_size);
+
+/// A JSON number that prints with the fewest digits that read back as exactly this float ("0.1", not
+/// "0.10000000149011612"). The value must be finite.
+nlohmann::json float_to_json(float value);
+
+/// Parses text from a file: Error (no path) on syntax faults and on nesting deeper than 64.
+nlohmann::json parse_json(std::string_view text);
+
+}  // namespace igq

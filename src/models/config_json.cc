@@ -1,0 +1,247 @@
+// One list of fields per struct serves both directions, so that writing and reading cannot drift apart.
+#include "models/config_json.h"
+
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "base/fail.h"
+#include "io/json_fields.h"
+
+namespace igq {
+namespace {
+
+using nlohmann::json;
+using kernels::Activation;
+
+constexpr std::int64_t kMaxWidth = 1 << 20;
+
+constexpr std::array<std::pair<Family, std::string_view>, 2> kFamilies{{{Family::kVit, "vit"}, {Family::kSwin, "swin"}}};
+constexpr std::array<std::pair<Pooling, std::string_view>, 2> kPoolings{
+    {{Pooling::kToken, "token"}, {Pooling::kAverage, "avg"}}};
+constexpr std::array<std::pair<Activation, std::string_view>, 5> kActivations{{{Activation::kGelu, "gelu"},
+                                                                               {Activation::kGeluTanh, "gelu_tanh"},
+                                                                               {Activation::kQuickGelu, "quick_gelu"},
+                                                                               {Activation::kSilu, "silu"},
+                                                                               {Activation::kRelu, "relu"}}};
+constexpr std::array<std::pair<Interpolation, std::string_view>, 4> kInterpolations{
+    {{Interpolation::kNearest, "nearest"},
+     {Interpolation::kBilinear, "bilinear"},
+     {Interpolation::kBicubic, "bicubic"},
+     {Interpolation::kLanczos, "lanczos"}}};
+constexpr std::array<std::pair<CropMode, std::string_view>, 3> kCropModes{
+    {{CropMode::kCenter, "center"}, {CropMode::kSquash, "squash"}, {CropMode::kBorder, "border"}}};
+
+class Writer {
+ public:
+  explicit Writer(json& out) : out_(out) {}
+  void flag(const char* name, const bool& value) { out_[name] = value; }
+  void integer(const char* name, const int& value, std::int64_t, std::int64_t) { out_[name] = value; }
+  template <typename List>
+  void integers(const char* name, const List& values, std::int64_t, std::int64_t) { out_[name] = values; }
+  void number(const char* name, const float& value) { out_[name] = float_to_json(value); }
+  void number(const char* name, const double& value) { out_[name] = value; }
+  void numbers(const char* name, const std::array<float, 3>& values) {
+    out_[name] = json::array();
+    for (const float v : values) out_[name].push_back(float_to_json(v));
+  }
+  template <typename Table, typename E>
+  void choice(const char* name, const E& value, const Table& table) {
+    for (const auto& [known, text] : table) {
+      if (known == value) out_[name] = text;
+    }
+  }
+
+ private:
+  json& out_;
+};
+
+class Reader {
+ public:
+  explicit Reader(const json& in) : in_(in) {
+    if (!in_.is_object()) fail("its configuration is not an object");
+  }
+  void flag(const char* name, bool& value) {
+    if (const json* found = find(name)) value = json_bool(*found, name);
+  }
+  void integer(const char* name, int& value, std::int64_t min, std::int64_t max) {
+    if (const json* found = find(name)) value = static_cast<int>(json_int(*found, name, min, max));
+  }
+  void integers(const char* name, std::vector<int>& values, std::int64_t min, std::int64_t max) {
+    const json* found = find(name);
+    if (found == nullptr) return;
+    values.clear();
+    for (const json& v : json_array(*found, name, 64)) values.push_back(static_cast<int>(json_int(v, name, min, max)));
+  }
+  void integers(const char* name, std::array<int, 2>& values, std::int64_t min, std::int64_t max) {
+    const json* found = find(name);
+    if (found == nullptr) return;
+    if (json_array(*found, name, 2).size() != 2) fail("'{}' does not have 2 entries", name);
+    for (std::size_t i = 0; i < 2; ++i) values[i] = static_cast<int>(json_int((*found)[i], name, min, max));
+  }
+  void number(const char* name, float& value) {
+    if (const json* found = find(name)) value = json_float(*found, name);
+  }
+  void number(const char* name, double& value) {
+    const json* found = find(name);
+    if (found == nullptr) return;
+    json_float(*found, name);  // a finite number
+    value = found->get<double>();
+  }
+  void numbers(const char* name, std::array<float, 3>& values) {
+    const json* found = find(name);
+    if (found == nullptr) return;
+    if (json_array(*found, name, 3).size() != 3) fail("'{}' does not have 3 entries", name);
+    for (std::size_t i = 0; i < 3; ++i) values[i] = json_float((*found)[i], name);
+  }
+  template <typename Table, typename E>
+  void choice(const char* name, E& value, const Table& table) {
+    const json* found = find(name);
+    if (found == nullptr) return;
+    const std::string& text = json_string(*found, name);
+    std::string all;
+    for (const auto& [known, known_text] : table) {
+      if (known_text == text) {
+        value = known;
+        return;
+      }
+      all += fmt::format("{}{}", all.empty() ? "" : ", ", known_text);
+    }
+    fail("'{}' is '{}', none of {}", name, text, all);
+  }
+
+ private:
+  const json* find(const char* name) const {
+    const auto found = in_.find(name);
+    return found == in_.end() ? nullptr : &*found;
+  }
+  const json& in_;
+};
+
+template <typename Io, typename Config>
+void vit_fields(Io io, Config& c) {
+  io.integer("patch_height", c.patch_height, 1, 4096);
+  io.integer("patch_width", c.patch_width, 1, 4096);
+  io.integer("embed_dim", c.embed_dim, 1, kMaxWidth);
+  io.integer("depth", c.depth, 1, 4096);
+  io.integer("num_heads", c.num_heads, 1, 4096);
+  io.integer("mlp_hidden", c.mlp_hidden, 1, kMaxWidth);
+  io.flag("class_token", c.class_token);
+  io.flag("distilled", c.distilled);
+  io.integer("reg_tokens", c.reg_tokens, 0, 4096);
+  io.flag("no_embed_class", c.no_embed_class);
+  io.flag("qkv_bias", c.qkv_bias);
+  io.flag("layer_scale", c.layer_scale);
+  io.flag("pre_norm", c.pre_norm);
+  io.flag("final_norm", c.final_norm);
+  io.flag("fc_norm", c.fc_norm);
+  io.flag("swiglu", c.swiglu);
+  io.choice("pooling", c.pooling, kPoolings);
+  io.flag("concat_pool", c.concat_pool);
+  io.number("norm_eps", c.norm_eps);
+  io.choice("activation", c.activation, kActivations);
+}
+
+template <typename Io, typename Config>
+void swin_fields(Io io, Config& c) {
+  io.integer("patch_size", c.patch_size, 1, 4096);
+  io.integer("embed_dim", c.embed_dim, 1, kMaxWidth);
+  io.integers("depths", c.depths, 1, 4096);
+  io.integers("num_heads", c.num_heads, 1, 4096);
+  io.integers("window_size", c.window_size, 1, 4096);
+  io.number("mlp_ratio", c.mlp_ratio);
+  io.flag("qkv_bias", c.qkv_bias);
+  io.number("norm_eps", c.norm_eps);
+}
+
+template <typename Io, typename Config>
+void preprocess_fields(Io io, Config& c) {
+  io.choice("interpolation", c.interpolation, kInterpolations);
+  io.number("crop_pct", c.crop_pct);
+  io.choice("crop_mode", c.crop_mode, kCropModes);
+  io.numbers("mean", c.mean);
+  io.numbers("std", c.std);
+  io.integer("resize_height", c.resize_height, 0, kMaxWidth);
+  io.integer("resize_width", c.resize_width, 0, kMaxWidth);
+  io.integer("resize_short", c.resize_short, 0, kMaxWidth);
+}
+
+void check(const ModelConfig& c) {
+  const auto positive = [](double value, const char* name) {
+    if (!(value > 0.0f)) fail("'{}' is {}, it must be above 0", name, value);
+  };
+  positive(c.preprocess.crop_pct, "crop_pct");
+  for (const float s : c.preprocess.std) positive(s, "std");
+  if (c.family == Family::kVit) {
+    positive(c.vit.norm_eps, "norm_eps");
+    if (c.vit.embed_dim % c.vit.num_heads != 0) {
+      fail("'num_heads' {} does not divide 'embed_dim' {}", c.vit.num_heads, c.vit.embed_dim);
+    }
+    if (c.image_height < c.vit.patch_height || c.image_width < c.vit.patch_width) {
+      fail("'image_height' or 'image_width' is smaller than one patch");
+    }
+    return;
+  }
+  positive(c.swin.norm_eps, "norm_eps");
+  positive(c.swin.mlp_ratio, "mlp_ratio");
+  if (c.swin.depths.empty() || c.swin.depths.size() > 8 || c.swin.depths.size() != c.swin.num_heads.size()) {
+    fail("'depths' and 'num_heads' need one entry per stage, 1 to 8 stages");
+  }
+  for (std::size_t stage = 0; stage < c.swin.depths.size(); ++stage) {
+    const std::int64_t width = std::int64_t{c.swin.embed_dim} << stage;
+    if (width % c.swin.num_heads[stage] != 0) {
+      fail("'num_heads' {} does not divide the {} channels of stage {}", c.swin.num_heads[stage], width, stage);
+    }
+  }
+}
+
+}  // namespace
+
+json config_to_json(const ModelConfig& config) {
+  json out = json::object();
+  out["architecture"] = config.architecture;
+  Writer io(out);
+  io.choice("family", config.family, kFamilies);
+  io.integer("num_classes", config.num_classes, 0, 0);
+  io.integer("in_channels", config.in_channels, 0, 0);
+  io.integer("image_height", config.image_height, 0, 0);
+  io.integer("image_width", config.image_width, 0, 0);
+  if (config.family == Family::kVit) {
+    vit_fields(Writer(out["vit"]), config.vit);
+  } else {
+    swin_fields(Writer(out["swin"]), config.swin);
+  }
+  preprocess_fields(Writer(out["preprocess"]), config.preprocess);
+  out["labels"] = config.labels;
+  return out;
+}
+
+ModelConfig config_from_json(const json& in) {
+  ModelConfig config;
+  config.architecture = json_string(json_at(in, "architecture"), "architecture");
+  for (const char* required : {"family", "num_classes", "image_height", "image_width"}) json_at(in, required);
+  Reader io(in);
+  io.choice("family", config.family, kFamilies);
+  io.integer("num_classes", config.num_classes, 0, kMaxWidth);
+  io.integer("in_channels", config.in_channels, 1, 4096);
+  io.integer("image_height", config.image_height, 1, 1 << 16);
+  io.integer("image_width", config.image_width, 1, 1 << 16);
+  if (config.family == Family::kVit) {
+    vit_fields(Reader(json_at(in, "vit")), config.vit);
+  } else {
+    swin_fields(Reader(json_at(in, "swin")), config.swin);
+  }
+  preprocess_fields(Reader(json_at(in, "preprocess")), config.preprocess);
+  if (in.contains("labels")) {
+    for (const json& label : json_array(in["labels"], "labels", static_cast<std::size_t>(kMaxWidth))) {
+      config.labels.push_back(json_string(label, "labels"));
+    }
+  }
+  if (!config.labels.empty() && config.labels.size() != static_cast<std::size_t>(config.num_classes)) {
+    fail("'labels' has {} entries for {} classes", config.labels.size(), config.num_classes);
+  }
+  check(config);
+  return config;
+}
+
+}  // namespace igq

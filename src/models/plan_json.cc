@@ -1,0 +1,201 @@
+#include "models/plan_json.h"
+
+#include <cmath>
+
+#include "base/fail.h"
+#include "io/bit_pack.h"
+#include "io/json_fields.h"
+
+namespace igq {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kMaxGroups = 4096;
+constexpr std::size_t kMaxSites = 1 << 16;
+constexpr int kMaxWidth = 1 << 24;
+
+json bounds_to_json(const std::vector<Bounds>& groups) {
+  json out = json::array();
+  for (const Bounds& b : groups) out.push_back({float_to_json(b.lower), float_to_json(b.upper)});
+  return out;
+}
+
+std::vector<Bounds> bounds_from_json(const json& in, const char* what) {
+  std::vector<Bounds> groups;
+  for (const json& pair : json_array(in, what, kMaxGroups)) {
+    if (json_array(pair, what, 2).size() != 2) fail("'{}' has bounds that are not a pair", what);
+    groups.push_back({json_float(pair[0], what), json_float(pair[1], what)});
+  }
+  return groups;
+}
+
+json activation_to_json(const ActivationPlan& plan) {
+  return {{"grouping", grouping_name(plan.grouping)}, {"bits", plan.bits}, {"groups", bounds_to_json(plan.groups)}};
+}
+
+int bits_from_json(const json& in, int min) {
+  return static_cast<int>(json_int(json_at(in, "bits"), "bits", min, kMaxCodeBits));
+}
+
+ActivationPlan activation_from_json(const json& in) {
+  ActivationPlan plan;
+  plan.grouping = parse_grouping(json_string(json_at(in, "grouping"), "grouping"));
+  plan.bits = bits_from_json(in, kMinCodeBits);
+  plan.groups = bounds_from_json(json_at(in, "groups"), "groups");
+  return plan;
+}
+
+/// Calls `body` and puts the site in front of what it complains about.
+template <typename Body>
+void at_site(const std::string& site, Body&& body) {
+  std::string fault;
+  try {
+    body();
+    return;
+  } catch (const Error& e) {
+    fault = e.what();
+  }
+  fail("site {}: {}", site, fault);
+}
+
+void check_bits(int bits) {
+  if (bits < kMinCodeBits || bits > kMaxCodeBits) fail("{} bits, 2 to 8 are possible", bits);
+}
+
+void check_bounds(const std::vector<Bounds>& groups, std::size_t min, std::size_t max) {
+  if (groups.size() < min || groups.size() > max) {
+    fail("{} groups, its grouping has {} to {}", groups.size(), min, max);
+  }
+  for (const Bounds& b : groups) {
+    if (!std::isfinite(b.lower) || !std::isfinite(b.upper) || b.lower > b.upper) {
+      fail("bounds [{}, {}] are not finite or not in order", b.lower, b.upper);
+    }
+  }
+}
+
+void check_activation(const ActivationPlan& plan) {
+  check_bits(plan.bits);
+  switch (plan.grouping) {
+    case Grouping::kFloat:
+    case Grouping::kUpperBound: return check_bounds(plan.groups, 0, 0);
+    case Grouping::kLayer: return check_bounds(plan.groups, 1, 1);
+    case Grouping::kStaticGroup:
+    case Grouping::kIgq: return check_bounds(plan.groups, 1, kMaxGroups);
+    case Grouping::kScale: break;
+  }
+  check_bounds(plan.groups, 1, kMaxGroups);
+  float last = 0.0f;
+  for (const Bounds& b : plan.groups) {
+    if (b.lower != 0.0f || b.upper < last) fail("bounds [{}, {}] are not scales in ascending order", b.lower, b.upper);
+    last = b.upper;
+  }
+}
+
+void check_qkv(const QkvPlan& plan) {
+  check_bits(plan.bits);
+  const bool fixed = plan.grouping == QkvGrouping::kTensor || plan.grouping == QkvGrouping::kHead;
+  const std::size_t max = plan.grouping == QkvGrouping::kHead ? kMaxGroups : fixed ? 1 : 0;
+  for (const auto* bounds : {&plan.q, &plan.k, &plan.v}) {
+    check_bounds(*bounds, fixed ? 1 : 0, max);
+    if (bounds->size() != plan.q.size()) fail("q, k and v have different numbers of bounds");
+  }
+}
+
+void check_weight(const WeightPlan& plan) {
+  const std::size_t out = plan.scale.size();
+  if (plan.bits == 0) {
+    if (out != 0 || !plan.zero_point.empty() || !plan.codes.empty()) fail("a float weight has codes");
+    return;
+  }
+  check_bits(plan.bits);
+  if (out == 0 || plan.codes.empty() || plan.zero_point.size() != out || plan.codes.size() % out != 0) {
+    fail("{} codes, {} scales and {} zero-points do not fit each other", plan.codes.size(), out, plan.zero_point.size());
+  }
+  for (const float s : plan.scale) {
+    if (!std::isfinite(s) || s <= 0.0f) fail("weight scale {} is not a positive number", s);
+  }
+  for (const std::int32_t z : plan.zero_point) {
+    if (z < 0 || z > code_max(plan.bits)) fail("zero-point {} is not a code of {} bits", z, plan.bits);
+  }
+}
+
+}  // namespace
+
+json plan_to_json(const QuantizationPlan& plan) {
+  json linears = json::object(), attentions = json::object();
+  for (const auto& [site, linear] : plan.linears) {
+    json weight{{"bits", linear.weight.bits}};
+    if (linear.weight.bits != 0) {
+      const std::size_t out = linear.weight.scale.size();
+      weight["in"] = out == 0 ? 0 : linear.weight.codes.size() / out;
+      weight["out"] = out;
+    }
+    linears[site] = {{"input", activation_to_json(linear.input)}, {"weight", std::move(weight)}};
+  }
+  for (const auto& [site, attention] : plan.attentions) {
+    const QkvPlan& qkv = attention.qkv;
+    attentions[site] = {{"qkv",
+                         {{"grouping", qkv_grouping_name(qkv.grouping)},
+                          {"bits", qkv.bits},
+                          {"q", bounds_to_json(qkv.q)},
+                          {"k", bounds_to_json(qkv.k)},
+                          {"v", bounds_to_json(qkv.v)}}},
+                        {"softmax", activation_to_json(attention.softmax)}};
+  }
+  return {{"linears", std::move(linears)}, {"attentions", std::move(attentions)}};
+}
+
+QuantizationPlan plan_from_json(const json& in, std::map<std::string, WeightShape>& weight_shapes) {
+  QuantizationPlan plan;
+  const auto sites = [&in](const char* kind) -> const json& {
+    const json& found = json_at(in, kind);
+    if (!found.is_object() || found.size() > kMaxSites) fail("'{}' is not an object of sites", kind);
+    return found;
+  };
+  for (const auto& [site, entry] : sites("linears").items()) {
+    at_site(site, [&, &name = site, &value = entry] {
+      LinearPlan& linear = plan.linears[name];
+      linear.input = activation_from_json(json_at(value, "input"));
+      check_activation(linear.input);
+      const json& weight = json_at(value, "weight");
+      linear.weight.bits = bits_from_json(weight, 0);
+      if (linear.weight.bits == 0) return;
+      check_bits(linear.weight.bits);
+      weight_shapes[name] = {static_cast<int>(json_int(json_at(weight, "in"), "in", 1, kMaxWidth)),
+                             static_cast<int>(json_int(json_at(weight, "out"), "out", 1, kMaxWidth))};
+    });
+  }
+  for (const auto& [site, entry] : sites("attentions").items()) {
+    at_site(site, [&, &name = site, &value = entry] {
+      AttentionPlan& attention = plan.attentions[name];
+      const json& qkv = json_at(value, "qkv");
+      attention.qkv.grouping = parse_qkv_grouping(json_string(json_at(qkv, "grouping"), "grouping"));
+      attention.qkv.bits = bits_from_json(qkv, kMinCodeBits);
+      attention.qkv.q = bounds_from_json(json_at(qkv, "q"), "q");
+      attention.qkv.k = bounds_from_json(json_at(qkv, "k"), "k");
+      attention.qkv.v = bounds_from_json(json_at(qkv, "v"), "v");
+      check_qkv(attention.qkv);
+      attention.softmax = activation_from_json(json_at(value, "softmax"));
+      check_activation(attention.softmax);
+    });
+  }
+  return plan;
+}
+
+void check_plan(const QuantizationPlan& plan) {
+  for (const auto& [site, linear] : plan.linears) {
+    at_site(site, [&value = linear] {
+      check_activation(value.input);
+      check_weight(value.weight);
+    });
+  }
+  for (const auto& [site, attention] : plan.attentions) {
+    at_site(site, [&value = attention] {
+      check_qkv(value.qkv);
+      check_activation(value.softmax);
+    });
+  }
+}
+
+}  // namespace igq
