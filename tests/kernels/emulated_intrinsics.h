@@ -1,4 +1,4 @@
-// AVX-512 intrinsics computed with AVX2 and FMA by SIMDe, and the few that SIMDe 0.7.4 does not have. Included by
+// AVX-512 intrinsics computed with AVX2 and FMA by SIMDe, and the few that SIMDe 0.7.4 does not have or gets wrong. Included by
 // src/kernels/intrinsics.h instead of <immintrin.h> when IGQ_EMULATE_AVX512 is defined.
 #pragma once
 
@@ -42,6 +42,14 @@ inline __m128i cvtepi32_epi8(simde__m512i v) {
   std::memcpy(&r, bytes, sizeof r);
   return r;
 }
+/// SIMDe's keeps the sign of -0.
+inline simde__m512 abs_ps(simde__m512 v) {
+  std::uint32_t lanes[16];
+  std::memcpy(lanes, &v, sizeof lanes);
+  for (auto& lane : lanes) lane &= 0x7FFFFFFFU;
+  std::memcpy(&v, lanes, sizeof lanes);
+  return v;
+}
 inline __m256 extractf32x8_ps(simde__m512 v, int part) {
   __m256 r;
   std::memcpy(&r, reinterpret_cast<const char*>(&v) + 32 * part, sizeof r);
@@ -50,6 +58,8 @@ inline __m256 extractf32x8_ps(simde__m512 v, int part) {
 
 }  // namespace igq::emulated
 
+#undef _mm512_abs_ps
+#define _mm512_abs_ps(v) igq::emulated::abs_ps(v)
 #define _mm512_mask_loadu_ps(source, mask, p) igq::emulated::mask_loadu_ps(source, mask, p)
 #define _mm512_mask_storeu_ps(p, mask, v) igq::emulated::mask_storeu_ps(p, mask, v)
 #define _mm_mask_storeu_epi8(p, mask, v) igq::emulated::mask_storeu_epi8(p, mask, v)

@@ -1,0 +1,326 @@
+// Row kernels: against double precision with derived tolerances, across instruction sets bit by bit, on odd sizes,
+// unaligned rows and buffers that end at an unmapped page; NaN and infinities where kernels.h or vec_math.h define them.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <numbers>
+#include <span>
+
+#include "tests/kernels/float_tables.h"
+
+namespace igq::kernels::testing {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+const float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr int kColumns[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 48, 100, 197};
+constexpr int kRows[] = {1, 3, 4, 6};
+
+/// [rows][cols] inside rows of `ld`; the columns in between hold what no kernel may change.
+struct Matrix {
+  int rows, cols, ld;
+  Floats values;
+  Matrix(int rows_in, int cols_in, std::uint64_t seed, double sigma = 2)
+      : rows(rows_in), cols(cols_in), ld(cols_in + 3),
+        values(random_floats(static_cast<std::size_t>(rows - 1) * ld + cols, seed, sigma)) {}
+  float* data() { return values.data(); }
+  const float* data() const { return values.data(); }
+  float at(int t, int c) const { return values[static_cast<std::size_t>(t) * ld + c]; }
+  float& at(int t, int c) { return values[static_cast<std::size_t>(t) * ld + c]; }
+};
+
+/// Runs `check(rows, cols)` on all sizes.
+void for_sizes(const std::function<void(int, int)>& check) {
+  for (int rows : kRows)
+    for (int cols : kColumns) {
+      check(rows, cols);
+      if (::testing::Test::HasFatalFailure()) return;
+    }
+}
+
+/// `run(kernels, matrix, low, high)` must give the same bits on every table, in the matrix and in both vectors.
+using RowCall = std::function<void(const Kernels&, Matrix&, Floats&, Floats&)>;
+void expect_same(const Matrix& input, const Floats& low, const Floats& high, const RowCall& run) {
+  Matrix expected = input;
+  Floats expected_low = low, expected_high = high;
+  run(reference(), expected, expected_low, expected_high);
+  for (const auto& [name, kernels] : float_tables()) {
+    Matrix actual = input;
+    Floats l = low, h = high;
+    run(kernels, actual, l, h);
+    expect_same_bits(expected.values, actual.values, name);
+    expect_same_bits(expected_low, l, name + ", low");
+    expect_same_bits(expected_high, h, name + ", high");
+  }
+}
+
+/// A few values no ordinary computation likes.
+void add_specials(Matrix& m) {
+  const float specials[] = {kNan, kInf, -kInf, 0.0F, -0.0F, 1e38F, -1e38F, 1e-40F};
+  for (int i = 0; i < 8; ++i) m.at(i % m.rows, i * 5 % m.cols) = specials[i];
+}
+
+double gelu(double x) { return 0.5 * x * std::erfc(-x / std::numbers::sqrt2); }
+
+double exact_activation(Activation kind, double x) {
+  switch (kind) {
+    case Activation::kGelu: return gelu(x);
+    case Activation::kGeluTanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+    case Activation::kQuickGelu: return x / (1 + std::exp(-1.702 * x));
+    case Activation::kSilu: return x / (1 + std::exp(-x));
+    case Activation::kRelu: return x > 0 ? x : 0;
+  }
+  return 0;
+}
+constexpr Activation kActivations[] = {Activation::kGelu, Activation::kGeluTanh, Activation::kQuickGelu, Activation::kSilu,
+                                       Activation::kRelu};
+
+TEST(Activate, IsExactTo3e7OfX) {
+  const int count = 200001;
+  for (Activation kind : kActivations)
+    for (const auto& [name, kernels] : float_tables()) {
+      Floats x(count);
+      for (int i = 0; i < count; ++i) x[i] = static_cast<float>((i - count / 2) * 1e-4);
+      const Floats before = x;
+      kernels.activate(kind, x.data(), count, 1, count, nullptr, nullptr);
+      for (int i = 0; i < count; ++i) {
+        const double exact = exact_activation(kind, before[i]);
+        ASSERT_NEAR(x[i], exact, 2.3e-7 * std::abs(before[i])) << name << " " << static_cast<int>(kind) << " " << before[i];
+      }
+    }
+}
+
+TEST(Activate, LimitsAreExactAndNanStays) {
+  for (Activation kind : kActivations)
+    for (const auto& [name, kernels] : float_tables()) {
+      Floats x(std::vector<float>{kInf, -kInf, 1000, -1000, 3e38F, -3e38F, kNan, 0});
+      kernels.activate(kind, x.data(), 8, 1, 8, nullptr, nullptr);
+      const float expected[] = {kInf, 0, 1000, 0, 3e38F, 0, kNan, 0};
+      for (int i = 0; i < 8; ++i) {
+        if (std::isnan(expected[i])) EXPECT_TRUE(std::isnan(x[i])) << name;
+        else EXPECT_EQ(x[i], expected[i]) << name << " " << static_cast<int>(kind) << " " << i;
+      }
+    }
+}
+
+TEST(Activate, SameBitsAndRange) {
+  for (Activation kind : kActivations) for_sizes([kind](int rows, int cols) {
+      Matrix m(rows, cols, 1, 3);
+      const Floats low(cols, kInf), high(cols, -kInf);
+      const RowCall run = [kind](const Kernels& k, Matrix& x, Floats& l, Floats& h) {
+        k.activate(kind, x.data(), x.ld, x.rows, x.cols, l.data(), h.data());
+      };
+      expect_same(m, low, high, run);
+      Matrix y = m;
+      Floats l = low, h = high;
+      run(reference(), y, l, h);
+      for (int c = 0; c < cols; ++c) {
+        float least = kInf, most = -kInf;
+        for (int t = 0; t < rows; ++t) least = std::min(least, y.at(t, c)), most = std::max(most, y.at(t, c));
+        ASSERT_EQ(l[c], least);
+        ASSERT_EQ(h[c], most);
+      }
+      add_specials(m);
+      expect_same(m, low, high, run);
+    });
+}
+
+TEST(Ranges, SameBitsNanIgnoredAndMerged) {
+  for_sizes([](int rows, int cols) {
+    Matrix m(rows, cols, 2);
+    const Floats low(cols, 0.25F), high(cols, -0.5F);  // what was seen before stays
+    const RowCall channels = [](const Kernels& k, Matrix& x, Floats& l, Floats& h) {
+      k.channel_range(x.data(), x.ld, x.rows, x.cols, l.data(), h.data());
+    };
+    const RowCall by_row = [](const Kernels& k, Matrix& x, Floats& l, Floats& h) {
+      k.row_range(x.data(), x.ld, x.rows, x.cols, l.data(), h.data());
+    };
+    m.at(rows - 1, cols - 1) = kNan;
+    expect_same(m, low, high, channels);
+    expect_same(m, Floats(rows, 9), Floats(rows, 9), by_row);
+    Floats l = low, h = high, rl(rows), rh(rows);
+    channels(reference(), m, l, h);
+    by_row(reference(), m, rl, rh);
+    const auto merge = [](float v, float& least, float& most) {
+      if (std::isnan(v)) return;
+      least = std::min(least, v);
+      most = std::max(most, v);
+    };
+    for (int c = 0; c < cols; ++c) {
+      float least = 0.25F, most = -0.5F;
+      for (int t = 0; t < rows; ++t) merge(m.at(t, c), least, most);
+      ASSERT_EQ(l[c], least);
+      ASSERT_EQ(h[c], most);
+    }
+    for (int t = 0; t < rows; ++t) {
+      float least = kInf, most = -kInf;
+      for (int c = 0; c < cols; ++c) merge(m.at(t, c), least, most);
+      ASSERT_EQ(rl[t], least);
+      ASSERT_EQ(rh[t], most);
+    }
+  });
+}
+
+TEST(LayerNorm, IsWithinRoundingOfDoubleAndSameBits) {
+  for_sizes([](int rows, int cols) {
+    Matrix m(rows, cols, 3);
+    for (float& v : std::span(m.data(), m.values.size())) v += 1;
+    const Floats gamma = random_floats(cols, 4), beta = random_floats(cols, 5), low(cols, kInf), high(cols, -kInf);
+    const RowCall run = [&](const Kernels& k, Matrix& x, Floats& l, Floats& h) {
+      k.layer_norm(x.data(), x.ld, x.rows, x.cols, gamma.data(), beta.data(), 1e-6F, x.data(), x.ld, l.data(), h.data());
+    };
+    expect_same(m, low, high, run);
+    Matrix y = m;
+    Floats l = low, h = high;
+    run(reference(), y, l, h);
+    for (int t = 0; t < rows; ++t) {
+      double mean = 0, variance = 0, largest = 0;
+      for (int c = 0; c < cols; ++c) mean += m.at(t, c), largest = std::max(largest, std::abs(double{m.at(t, c)}));
+      mean /= cols;
+      for (int c = 0; c < cols; ++c) variance += (m.at(t, c) - mean) * (m.at(t, c) - mean);
+      const double inverse = 1 / std::sqrt(variance / cols + 1e-6F);
+      for (int c = 0; c < cols; ++c) {
+        const double normal = (m.at(t, c) - mean) * inverse;
+        // The mean is off by at most (cols / 16 + 6) roundings of `largest`; every other step rounds relatively.
+        const double shift = (cols / 16 + 6) * 0x1p-24 * largest * inverse;
+        const double bound = std::abs(gamma[c]) * (2 * shift + (cols / 16 + 12) * 0x1p-24 * (std::abs(normal) + shift)) +
+                             0x1p-23 * (std::abs(beta[c]) + std::abs(normal * gamma[c]));
+        ASSERT_NEAR(y.at(t, c), normal * gamma[c] + beta[c], bound) << rows << "x" << cols;
+        ASSERT_LE(l[c], y.at(t, c));
+        ASSERT_GE(h[c], y.at(t, c));
+      }
+    }
+    add_specials(m);
+    expect_same(m, low, high, run);
+  });
+}
+
+TEST(Softmax, IsWithinRoundingOfDoubleAndSameBits) {
+  for_sizes([](int rows, int cols) {
+    for (bool with_bias : {false, true}) {
+      Matrix m(rows, cols, 6, 8);
+      const Matrix bias(rows, cols, 7, 3);
+      const float scale = 0.37F;
+      const Floats none(1), row_max(rows, 9);
+      const RowCall run = [&](const Kernels& k, Matrix& x, Floats&, Floats& h) {
+        k.softmax_rows(x.data(), x.ld, x.rows, x.cols, scale, with_bias ? bias.data() : nullptr, bias.ld, h.data());
+      };
+      expect_same(m, none, row_max, run);
+      Matrix y = m;
+      Floats unused = none, largest = row_max;
+      run(reference(), y, unused, largest);
+      for (int t = 0; t < rows; ++t) {
+        const auto logit = [&](int c) { return double{scale} * m.at(t, c) + (with_bias ? bias.at(t, c) : 0.0F); };
+        double sum = 0, top = 0, most = 0;
+        for (int c = 0; c < cols; ++c) sum += std::exp(logit(c)), top = std::max(top, std::abs(logit(c)));
+        for (int c = 0; c < cols; ++c) {
+          const double exact = std::exp(logit(c)) / sum;
+          // Rounding of the logits (twice their magnitude, in each of two places), exp, the sum and two products.
+          ASSERT_NEAR(y.at(t, c), exact, exact * 0x1p-24 * (6 * top + cols / 16 + 14)) << rows << "x" << cols;
+          most = std::max(most, double{y.at(t, c)});
+        }
+        ASSERT_EQ(largest[t], most);
+      }
+      add_specials(m);
+      expect_same(m, none, row_max, run);
+    }
+  });
+}
+
+TEST(Softmax, MaskedEntriesAreZeroAndNanFillsTheRow) {
+  for (const auto& [name, kernels] : float_tables()) {
+    Floats x(std::vector<float>{1, -kInf, 1, -200, kNan, 0, 0, 0, -kInf, -kInf, -kInf, -kInf});
+    kernels.softmax_rows(x.data(), 4, 3, 4, 1, nullptr, 0, nullptr);
+    EXPECT_EQ(x[0], 0.5F) << name;
+    EXPECT_EQ(x[1], 0) << name;
+    EXPECT_EQ(x[3], 0) << name;
+    for (int i = 4; i < 12; ++i) EXPECT_TRUE(std::isnan(x[i])) << name;
+  }
+}
+
+TEST(Residual, AddsWithOneRounding) {
+  for_sizes([](int rows, int cols) {
+    Matrix m(rows, cols, 8);
+    const Matrix r(rows, cols, 9);
+    const Floats gamma = random_floats(cols, 10), none(1);
+    for (const float* g : {gamma.data(), static_cast<const float*>(nullptr)}) {
+      const RowCall run = [&](const Kernels& k, Matrix& x, Floats&, Floats&) {
+        k.add_residual(x.data(), x.ld, r.data(), r.ld, x.rows, x.cols, g);
+      };
+      expect_same(m, none, none, run);
+      Matrix y = m;
+      Floats a = none, b = none;
+      run(reference(), y, a, b);
+      for (int t = 0; t < rows; ++t)
+        for (int c = 0; c < cols; ++c)
+          ASSERT_EQ(y.at(t, c), std::fma(g != nullptr ? g[c] : 1.0F, r.at(t, c), m.at(t, c)));
+    }
+  });
+}
+
+TEST(SwiGlu, MultipliesTheGate) {
+  for_sizes([](int rows, int cols) {
+    Matrix x(rows, 2 * cols, 11);
+    Matrix y(rows, cols, 12);
+    const Floats none(1);
+    const RowCall run = [&](const Kernels& k, Matrix& out, Floats&, Floats&) {
+      k.swiglu(x.data(), x.ld, rows, cols, out.data(), out.ld);
+    };
+    expect_same(y, none, none, run);
+    Floats a = none, b = none;
+    run(reference(), y, a, b);
+    for (int t = 0; t < rows; ++t)
+      for (int c = 0; c < cols; ++c) {
+        const double exact = exact_activation(Activation::kSilu, x.at(t, c)) * x.at(t, cols + c);
+        ASSERT_NEAR(y.at(t, c), exact, 3e-7 * std::abs(double{x.at(t, c)} * x.at(t, cols + c)));
+      }
+    add_specials(x);
+    expect_same(y, none, none, run);
+  });
+}
+
+/// clamp(rint(x * inv_scale) + zero, 0, q_max), NaN 0, from kernels.h.
+float code_of(float x, float inv_scale, float zero, int q_max) {
+  const float shifted = std::nearbyint(x * inv_scale) + zero;
+  return std::isnan(shifted) ? 0.0F : std::clamp(shifted, 0.0F, static_cast<float>(q_max));
+}
+
+TEST(Quantize, CodesAreExact) {
+  for (int q_max : {3, 15, 255}) for (bool per_row : {false, true}) for_sizes([&](int rows, int cols) {
+        Matrix m(rows, cols, 13);
+        const int count = per_row ? rows : cols;
+        Floats inv = random_floats(count, 14, 0.2 * q_max), zero = random_floats(count, 15, 0.3 * q_max);
+        for (int i = 0; i < count; ++i) inv[i] = std::abs(inv[i]), zero[i] = std::nearbyint(zero[i]);
+        Floats scale(count);
+        for (int i = 0; i < count; ++i) scale[i] = 1 / inv[i];
+        if (cols > 2) m.at(0, 1) = 2.5F, inv[0] = 1;  // halves go to even
+        if (rows > 1) add_specials(m);
+        for (const auto& [name, k] : float_tables()) {
+          const int ldc = cols + 2;
+          Guarded<std::uint8_t> codes(static_cast<std::size_t>(rows - 1) * ldc + cols, 77);
+          (per_row ? k.quantize_rows : k.quantize_channels)(m.data(), m.ld, rows, cols, inv.data(), zero.data(), q_max,
+                                                            codes.data(), ldc);
+          Matrix simulated = m;
+          (per_row ? k.fake_quantize_rows : k.fake_quantize_channels)(simulated.data(), m.ld, rows, cols, scale.data(),
+                                                                      inv.data(), zero.data(), q_max);
+          for (int t = 0; t < rows; ++t)
+            for (int c = 0; c < ldc && t * ldc + c < static_cast<int>(codes.size()); ++c) {
+              const int code = codes[static_cast<std::size_t>(t) * ldc + c];
+              if (c >= cols) {
+                ASSERT_EQ(code, 77) << name;
+                continue;
+              }
+              const int q = per_row ? t : c;
+              ASSERT_EQ(code, code_of(m.at(t, c), inv[q], zero[q], q_max)) << name << " " << rows << "x" << cols;
+              ASSERT_EQ(simulated.at(t, c), (static_cast<float>(code) - zero[q]) * scale[q]) << name;
+            }
+        }
+      });
+}
+
+}  // namespace
+}  // namespace igq::kernels::testing
