@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""Makes tests/fixtures/models: tiny random-weight models of every supported layout with the logits PyTorch gives.
+
+    python tools/make_model_fixtures.py [--out tests/fixtures/models] [--only REGEX]
+
+One directory per model: config.json and model.safetensors as timm or transformers lays them out (transformers: with
+preprocessor_config.json), input.npy (float32 [2, 3, H, W], already normalised) and logits.npy (float32 [2, classes],
+computed in fp32 from the stored weights). Every parameter is random and large enough to matter: a tensor that is
+dropped, transposed or loaded in the wrong place changes the logits. The same seed gives the same files.
+
+Needs: pip install -r tools/requirements.txt
+"""
+import argparse
+import json
+import re
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from safetensors.torch import save_file
+
+DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+TINY = dict(img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2, num_classes=5)
+SWIN = dict(img_size=32, patch_size=4, embed_dim=16, depths=[2, 2], num_heads=[2, 4], window_size=4, num_classes=5)
+
+# name: (timm architecture, model_args, dtype, what it covers)
+TIMM = {
+    "vit_token": ("vit_tiny_patch16_224", TINY, "F32", "class token"),
+    "vit_avg": ("vit_tiny_patch16_224", dict(TINY, global_pool="avg"), "F16", "average pooling, fc_norm, class token kept"),
+    "vit_gap": ("vit_base_patch16_gap_224", dict(TINY), "BF16", "average pooling without class token, norm before pooling"),
+    "vit_avg_notoken": ("vit_tiny_patch16_224", dict(TINY, global_pool="avg", class_token=False), "F32",
+                        "average pooling, fc_norm, no class token"),
+    "vit_nonsquare": ("vit_tiny_patch16_224", dict(TINY, img_size=[32, 48]), "F16", "image 32x48"),
+    "vit_odd": ("vit_tiny_patch16_224", dict(TINY, img_size=28, patch_size=7, embed_dim=36, num_heads=3, num_classes=7),
+                "BF16", "patch 7, width 36, three heads"),
+    "vit_croppedpatch": ("vit_tiny_patch16_224", dict(TINY, img_size=36), "F32",
+                         "image 36 with patch 8: the last 4 rows and columns are ignored"),
+    "vit_mlpratio": ("vit_tiny_patch16_224", dict(TINY, mlp_ratio=2.5), "F16", "mlp_ratio 2.5"),
+    "vit_qkv_nobias": ("vit_tiny_patch16_224", dict(TINY, qkv_bias=False), "F32", "no bias in qkv"),
+    "vit_dinov2": ("vit_small_patch14_dinov2", dict(TINY, img_size=28, patch_size=14), "F16", "DINOv2: LayerScale"),
+    "vit_dinov2_reg": ("vit_small_patch14_reg4_dinov2", dict(TINY, img_size=28, patch_size=14), "BF16",
+                       "DINOv2 with four registers, position embedding of patches only"),
+    "vit_swiglu": ("vit_giant_patch14_dinov2", dict(TINY, img_size=28, patch_size=14), "F16", "DINOv2 giant: SwiGLUPacked"),
+    "vit_clip": ("vit_base_patch16_clip_224", TINY, "F32", "CLIP: norm before the blocks, eps 1e-5"),
+    "vit_clip_quickgelu": ("vit_base_patch32_clip_quickgelu_224", TINY, "F16", "CLIP with quick GELU"),
+    "deit_distilled": ("deit_tiny_distilled_patch16_224", TINY, "F16", "two tokens, two heads averaged"),
+    "deit3": ("deit3_small_patch16_224", TINY, "BF16", "DeiT-III: LayerScale, position embedding of patches only"),
+    "vit_posresize": ("vit_tiny_patch16_224", dict(TINY, img_size=48), "F32",
+                      "stored at 32x32, run at 48x48: position embedding resized as timm does"),
+    "vit_posresize_down": ("vit_small_patch14_reg4_dinov2", dict(TINY, img_size=[28, 42], patch_size=7), "F16",
+                           "stored at 49x49, run at 28x42, registers: position embedding resized down"),
+    "swin_basic": ("swin_tiny_patch4_window7_224", SWIN, "F32", "shift in stage 0, one window in stage 1"),
+    "swin_shift": ("swin_tiny_patch4_window7_224", dict(SWIN, img_size=56, window_size=7, num_heads=[1, 2]), "F16",
+                   "window 7 on 14x14 and 7x7"),
+    "swin_stages": ("swin_tiny_patch4_window7_224",
+                    dict(SWIN, img_size=32, patch_size=2, window_size=4, depths=[2, 2, 2], num_heads=[1, 2, 4],
+                         embed_dim=8, num_classes=7), "BF16", "three stages, two of them shifted"),
+    "swin_pad": ("swin_tiny_patch4_window7_224", dict(SWIN, img_size=40), "F16", "10x10 padded to 12x12, then 5x5 to 8x8"),
+    "swin_smallmap": ("swin_tiny_patch4_window7_224", dict(SWIN, img_size=24), "F32",
+                      "6x6 padded, then 3x3 smaller than the window, which shrinks to 3"),
+    "swin_oddmerge": ("swin_tiny_patch4_window7_224", dict(SWIN, img_size=44), "BF16", "11x11: patch merging pads to 12x12"),
+    "swin_nonsquare": ("swin_tiny_patch4_window7_224", dict(SWIN, img_size=[32, 48]), "F32", "image 32x48"),
+    "swin_oldlayout": ("swin_tiny_patch4_window7_224", SWIN, "F32",
+                       "swin_basic with the older key names: downsample at the end of a stage, `head.weight`"),
+}
+STORED_SIZE = {"vit_posresize": 32, "vit_posresize_down": 49}  # image size of the checkpoint where it is not that of the config
+
+
+def randomize(model, generator):
+    """Gives every parameter random values of a size at which it matters."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            noise = torch.randn(p.shape, generator=generator)
+            if p.ndim == 1 and re.search(r"norm\w*\.weight$|norm\w*\.\d\.weight$|LayerNorm\.weight$|layernorm\w*\.weight$", name):
+                p.copy_(1 + 0.2 * noise)
+            elif re.search(r"gamma$|lambda1$", name):
+                p.copy_(0.6 + 0.2 * noise)
+            elif p.ndim == 1:
+                p.copy_(0.2 * noise)
+            elif re.search(r"token|pos_embed|position_embeddings|bias_table", name):
+                p.copy_(0.5 * noise)
+            else:
+                gain = 1.5 if re.search(r"qkv|query|key", name) else 1.0
+                p.copy_(gain * noise / p[0].numel() ** 0.5)
+    return model
+
+
+def round_to(model, dtype):
+    """Rounds every parameter to what the file will hold."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(p.to(dtype).float())
+    return model
+
+
+@torch.no_grad()
+def write_oracle(folder, model, height, width, generator, forward=lambda model, x: model(x)):
+    """Writes input.npy and logits.npy."""
+    x = torch.randn(2, 3, height, width, generator=generator)
+    logits = forward(model.eval(), x)
+    assert torch.isfinite(logits).all() and (logits[0] - logits[1]).abs().max() > 0.05
+    np.save(folder / "input.npy", x.numpy())
+    np.save(folder / "logits.npy", logits.numpy())
+
+
+def pair(size):
+    """int or [h, w] -> (h, w)."""
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def old_swin_names(tensors):
+    """Key names of the original Swin checkpoints: stage i's downsample belongs to stage i - 1, the head has no `fc`."""
+    def rename(name):
+        name = re.sub(r"^layers\.(\d+)\.downsample", lambda m: f"layers.{int(m[1]) - 1}.downsample", name)
+        return name.replace("head.fc.", "head.")
+    return {rename(name): value for name, value in tensors.items()}
+
+
+def make_timm(name, folder):
+    """One fixture in timm's layout."""
+    architecture, args, dtype, _ = TIMM[name]
+    seed = zlib.crc32(name.replace("swin_oldlayout", "swin_basic").encode())
+    generator = torch.Generator().manual_seed(seed)
+    stored_args = dict(args, img_size=STORED_SIZE.get(name, args["img_size"]))
+    stored = round_to(randomize(timm.create_model(architecture, **stored_args), generator), DTYPES[dtype])
+    parameters = dict(stored.named_parameters())
+    tensors = {key: value.detach().to(DTYPES[dtype]).contiguous() for key, value in parameters.items()}
+    if name == "swin_oldlayout":
+        tensors = old_swin_names(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+    model = timm.create_model(architecture, **args)
+    if name.startswith("swin"):
+        from timm.models.swin_transformer import checkpoint_filter_fn
+    else:
+        from timm.models.vision_transformer import checkpoint_filter_fn
+    filtered = checkpoint_filter_fn({key: value.float() for key, value in tensors.items()}, model)
+    missing, unexpected = model.load_state_dict(filtered, strict=False)
+    assert not unexpected and all(key in dict(model.named_buffers()) for key in missing), (missing, unexpected)
+
+    height, width = pair(args["img_size"])
+    config = {
+        "architecture": architecture, "num_classes": args["num_classes"], "num_features": model.num_features,
+        "global_pool": model.global_pool if hasattr(model, "global_pool") else "avg", "model_args": args,
+        "pretrained_cfg": {
+            "num_classes": args["num_classes"], "input_size": [3, height, width], "fixed_input_size": True,
+            "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center", "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5], "pool_size": None, "first_conv": "patch_embed.proj",
+            "classifier": model.default_cfg["classifier"],
+        },
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    write_oracle(folder, model, height, width, generator)
+
+
+def make_all(out, only):
+    """Every fixture whose name matches, and the list of all in README.md."""
+    for name in TIMM:
+        if re.search(only, name):
+            folder = out / name
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            make_timm(name, folder)
+            size = (folder / "model.safetensors").stat().st_size
+            print(f"{name}: {size:,} bytes, logits {np.load(folder / 'logits.npy')[0]}")
+    write_readme(out)
+
+
+def write_readme(out):
+    """README.md: one line per fixture."""
+    lines = ["# Models with oracle outputs", "",
+             f"Made by `tools/make_model_fixtures.py` with timm {timm.__version__} and PyTorch {torch.__version__.split('+')[0]}: random "
+             "weights, `input.npy` already", "normalised, `logits.npy` computed in fp32 from the stored weights.", "",
+             "| directory | architecture | weights | what it covers |", "|---|---|---|---|"]
+    lines += [f"| `{name}` | `{architecture}` | {dtype} | {what} |" for name, (architecture, _, dtype, what) in TIMM.items()]
+    (out / "README.md").write_text("\n".join(lines) + "\n")
+
+
+def main():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("tests/fixtures/models"))
+    parser.add_argument("--only", default="", help="regular expression of the names to make")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    make_all(args.out, args.only)
+
+
+if __name__ == "__main__":
+    main()
