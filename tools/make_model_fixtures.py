@@ -68,6 +68,27 @@ TIMM = {
 }
 STORED_SIZE = {"vit_posresize": 32, "vit_posresize_down": 49}  # image size of the checkpoint where it is not that of the config
 
+HF = dict(image_size=32, patch_size=8, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+          num_labels=5)
+HF_SWIN = dict(image_size=32, patch_size=4, embed_dim=16, depths=[2, 2], num_heads=[2, 4], window_size=4, num_labels=5)
+HF_DINO = dict(image_size=28, patch_size=14, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_labels=5)
+
+# name: (transformers model, its config, the network's input size, dtype, what it covers)
+TRANSFORMERS = {
+    "hf_vit": ("ViTForImageClassification", HF, 32, "F32", "eps 1e-12, id2label"),
+    "hf_vit_nobias": ("ViTForImageClassification", dict(HF, qkv_bias=False), 32, "BF16", "no bias in query, key, value"),
+    "hf_vit_sharded": ("ViTForImageClassification", HF, 32, "F32", "two shards and model.safetensors.index.json"),
+    "hf_deit": ("DeiTForImageClassification", HF, 32, "F16", "distillation token, one head"),
+    "hf_deit_teacher": ("DeiTForImageClassificationWithTeacher", HF, 32, "F32", "two heads averaged"),
+    "hf_swin": ("SwinForImageClassification", HF_SWIN, 32, "F16", "shifted windows, patch merging"),
+    "hf_swin_pad": ("SwinForImageClassification", dict(HF_SWIN, image_size=40), 40, "F32", "padded windows"),
+    "hf_dinov2": ("Dinov2ForImageClassification", HF_DINO, 28, "F32", "head on class token and mean of patches"),
+    "hf_dinov2_swiglu": ("Dinov2ForImageClassification", dict(HF_DINO, use_swiglu_ffn=True), 28, "F16", "SwiGLU"),
+    "hf_dinov2_reg": ("Dinov2WithRegistersForImageClassification", HF_DINO, 28, "BF16", "four registers"),
+    "hf_dinov2_posresize": ("Dinov2ForImageClassification", dict(HF_DINO, image_size=70), 28, "F32",
+                            "stored at 70x70, the processor crops to 28x28: position embedding resized as transformers does"),
+}
+
 
 def randomize(model, generator):
     """Gives every parameter random values of a size at which it matters."""
@@ -156,26 +177,70 @@ def make_timm(name, folder):
     write_oracle(folder, model, height, width, generator)
 
 
+def image_processor(model_name, size):
+    """The image processor class that published checkpoints of the model use."""
+    if model_name.startswith("ViT"):
+        from transformers import ViTImageProcessor
+        return ViTImageProcessor(size={"height": size, "width": size})
+    if model_name.startswith("DeiT"):
+        from transformers import DeiTImageProcessor
+        return DeiTImageProcessor(size={"height": size + 8, "width": size + 8}, crop_size={"height": size, "width": size})
+    if model_name.startswith("Swin"):  # published Swin checkpoints name ViT's processor
+        from transformers import ViTImageProcessor
+        return ViTImageProcessor(size={"height": size, "width": size}, resample=3, image_mean=[0.485, 0.456, 0.406],
+                                 image_std=[0.229, 0.224, 0.225])
+    from transformers import BitImageProcessor
+    return BitImageProcessor(size={"shortest_edge": size + 4}, crop_size={"height": size, "width": size},
+                             image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225])
+
+
+def make_transformers(name, folder):
+    """One fixture as transformers' save_pretrained writes it."""
+    import transformers.models as models
+    model_name, args, size, dtype, _ = TRANSFORMERS[name]
+    family = {"ViT": "vit", "DeiT": "deit", "Swin": "swin", "Dinov2": "dinov2", "Dinov2WithRegisters": "dinov2_with_registers"}[
+        model_name.split("For")[0]]
+    module = getattr(models, family)
+    config = getattr(module, model_name.split("For")[0] + "Config")(**args)
+    config.id2label = {i: f"class {chr(97 + i)}" for i in range(args["num_labels"])}
+    config.label2id = {label: i for i, label in config.id2label.items()}
+    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    model = round_to(randomize(getattr(module, model_name)(config), generator), DTYPES[dtype])
+    write_oracle(folder, model, size, size, generator, lambda network, x: network(x).logits)
+    shard = {"max_shard_size": "60KB"} if "sharded" in name else {}
+    model.to(DTYPES[dtype]).save_pretrained(folder, **shard)
+    image_processor(model_name, size).save_pretrained(folder)
+
+
 def make_all(out, only):
     """Every fixture whose name matches, and the list of all in README.md."""
-    for name in TIMM:
+    for name in [*TIMM, *TRANSFORMERS]:
         if re.search(only, name):
             folder = out / name
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            make_timm(name, folder)
-            size = (folder / "model.safetensors").stat().st_size
+            (make_timm if name in TIMM else make_transformers)(name, folder)
+            size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
             print(f"{name}: {size:,} bytes, logits {np.load(folder / 'logits.npy')[0]}")
     write_readme(out)
+
+
+def transformers_version():
+    """The installed version of transformers."""
+    import transformers
+    return transformers.__version__
 
 
 def write_readme(out):
     """README.md: one line per fixture."""
     lines = ["# Models with oracle outputs", "",
-             f"Made by `tools/make_model_fixtures.py` with timm {timm.__version__} and PyTorch {torch.__version__.split('+')[0]}: random "
-             "weights, `input.npy` already", "normalised, `logits.npy` computed in fp32 from the stored weights.", "",
+             f"Made by `tools/make_model_fixtures.py` with timm {timm.__version__}, transformers {transformers_version()} and",
+             f"PyTorch {torch.__version__.split('+')[0]}: random weights, `input.npy` already normalised, `logits.npy` computed in fp32 from",
+             "the stored weights.", "",
              "| directory | architecture | weights | what it covers |", "|---|---|---|---|"]
     lines += [f"| `{name}` | `{architecture}` | {dtype} | {what} |" for name, (architecture, _, dtype, what) in TIMM.items()]
+    lines += [f"| `{name}` | `{architecture}` (transformers) | {dtype} | {what} |"
+              for name, (architecture, _, _, dtype, what) in TRANSFORMERS.items()]
     (out / "README.md").write_text("\n".join(lines) + "\n")
 
 
