@@ -12,7 +12,15 @@ namespace igq::kernels {
 namespace {
 
 struct Simd : Simd512 {
-  static Int dot(Int s, Int a, Int w) { return _mm512_dpbusd_epi32(s, a, w); }
+  static Int dot(Int s, Int a, Int w) {
+#ifdef IGQ_EMULATE_AVX512
+    return _mm512_dpbusd_epi32(s, a, w);
+#else
+    // As _mm512_dpbusd_epi32, for which g++ 12 copies every sum to another register and back in each step.
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(s) : "v"(a), "v"(w));
+    return s;
+#endif
+  }
 };
 using Policy = Dot<TileShape<Simd, 7>>;
 

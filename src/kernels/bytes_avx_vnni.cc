@@ -9,7 +9,15 @@ namespace igq::kernels {
 namespace {
 
 struct Simd : Simd256 {
-  static Int dot(Int s, Int a, Int w) { return _mm256_dpbusd_avx_epi32(s, a, w); }
+  static Int dot(Int s, Int a, Int w) {
+#ifdef IGQ_EMULATE_AVX512
+    return _mm256_dpbusd_avx_epi32(s, a, w);
+#else
+    // As _mm256_dpbusd_avx_epi32, for which g++ 12 copies every sum to another register and back in each step.
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s) : "x"(a), "x"(w));
+    return s;
+#endif
+  }
 };
 using Policy = Dot<TileShape<Simd, 6>>;
 using Pack = Pack256<Policy::kPartColumns, false>;

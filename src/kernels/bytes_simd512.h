@@ -21,9 +21,11 @@ struct Simd512 {
   }
   static Int ones16() { return _mm512_set1_epi16(1); }
   static Int add32(Int x, Int y) { return _mm512_add_epi32(x, y); }
-  static Int add16(Int x, Int y) { return _mm512_add_epi16(x, y); }
-  /// Products of unsigned a and signed w, two neighbours summed (saturating, which callers exclude).
+  /// h + products of unsigned bytes a and signed bytes w, two neighbours summed to 16 bits (callers exclude saturation).
+  static Int multiply_bytes_add(Int h, Int a, Int w) { return _mm512_add_epi16(h, multiply_bytes(a, w)); }
   static Int multiply_bytes(Int a, Int w) { return _mm512_maddubs_epi16(a, w); }
+  /// s + products of 16-bit codes, two neighbours summed to 32 bits.
+  static Int multiply_words_add(Int s, Int a, Int w) { return add32(s, multiply_words(a, w)); }
   static Int multiply_words(Int a, Int w) { return _mm512_madd_epi16(a, w); }
   /// Unsigned bytes at p widened to 16 bits, as many as fill a vector.
   static Int load_widened(const std::uint8_t* p) {
