@@ -13,6 +13,13 @@
 
 namespace igq {
 
+namespace detail {
+/// 64-byte aligned memory, in huge pages where it fills them; null when memory runs out.
+void* allocate_aligned(std::size_t bytes) noexcept;
+/// `bytes` as it was allocated.
+void free_aligned(void* data, std::size_t bytes) noexcept;
+}  // namespace detail
+
 /// Uninitialised on construction; contents are not kept by resize(). Throws Error when memory runs out.
 template <typename T>
 class AlignedBuffer {
@@ -42,8 +49,8 @@ class AlignedBuffer {
     if (size > capacity_) {
       if (size > std::numeric_limits<std::size_t>::max() / sizeof(T) / 2) fail("out of memory: {} values asked for", size);
       release();
-      const std::size_t bytes = (size * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
-      data_ = static_cast<T*>(::operator new(bytes, std::align_val_t(kAlignment), std::nothrow));
+      const std::size_t bytes = bytes_of(size);
+      data_ = static_cast<T*>(detail::allocate_aligned(bytes));
       if (data_ == nullptr) fail("out of memory: {} bytes asked for", bytes);
       capacity_ = size;
     }
@@ -71,8 +78,11 @@ class AlignedBuffer {
     std::swap(size_, other.size_);
     std::swap(capacity_, other.capacity_);
   }
+  static constexpr std::size_t bytes_of(std::size_t size) {
+    return (size * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+  }
   void release() {
-    if (data_ != nullptr) ::operator delete(data_, std::align_val_t(kAlignment));
+    if (data_ != nullptr) detail::free_aligned(data_, bytes_of(capacity_));
     data_ = nullptr;
     size_ = capacity_ = 0;
   }
