@@ -4,28 +4,11 @@
 #include <cassert>
 #include <cstring>
 
+#include "igq/isa.h"
+#include "kernels/kernels.h"
+
 namespace igq {
-namespace {
-
 static_assert(std::endian::native == std::endian::little, "the .igq format is little-endian");
-
-// Eight codes take exactly `bits` bytes, so blocks of eight start at whole bytes.
-template <int kBits>
-void unpack_blocks(const std::byte* packed, std::size_t count, std::int8_t* codes) {
-  constexpr int kMask = (1 << kBits) - 1;
-  constexpr int kOffset = 1 << (kBits - 1);
-  for (std::size_t i = 0; i < count; i += 8) {
-    const std::size_t n = count - i < 8 ? count - i : 8;
-    std::uint64_t word = 0;
-    std::memcpy(&word, packed, n == 8 ? kBits : (n * kBits + 7) / 8);
-    packed += kBits;
-    for (std::size_t j = 0; j < n; ++j) {
-      codes[i + j] = static_cast<std::int8_t>(static_cast<int>((word >> (j * kBits)) & kMask) - kOffset);
-    }
-  }
-}
-
-}  // namespace
 
 AlignedBuffer<std::byte> pack_codes(std::span<const std::int8_t> codes, int bits) {
   assert(bits >= kMinCodeBits && bits <= kMaxCodeBits);
@@ -48,17 +31,11 @@ AlignedBuffer<std::byte> pack_codes(std::span<const std::int8_t> codes, int bits
 }
 
 void unpack_codes(std::span<const std::byte> packed, int bits, std::span<std::int8_t> codes) {
+  assert(bits >= kMinCodeBits && bits <= kMaxCodeBits);
   assert(packed.size() == packed_size(codes.size(), bits));
-  switch (bits) {
-    case 2: return unpack_blocks<2>(packed.data(), codes.size(), codes.data());
-    case 3: return unpack_blocks<3>(packed.data(), codes.size(), codes.data());
-    case 4: return unpack_blocks<4>(packed.data(), codes.size(), codes.data());
-    case 5: return unpack_blocks<5>(packed.data(), codes.size(), codes.data());
-    case 6: return unpack_blocks<6>(packed.data(), codes.size(), codes.data());
-    case 7: return unpack_blocks<7>(packed.data(), codes.size(), codes.data());
-    case 8: return unpack_blocks<8>(packed.data(), codes.size(), codes.data());
-    default: assert(false);
-  }
+  static const kernels::Kernels& table = kernels::kernels_for(best_isa());
+  table.unpack_codes(reinterpret_cast<const std::uint8_t*>(packed.data()), static_cast<std::int64_t>(codes.size()),
+                     bits, codes.data());
 }
 
 }  // namespace igq

@@ -138,7 +138,8 @@ void write_container(const std::filesystem::path& path, json header, std::span<c
 ContainerReader::ContainerReader(const std::filesystem::path& path) : file_(path) { read_header(); }
 
 void ContainerReader::damaged(const std::string& what) const {
-  fail("{} is damaged: {}: copy it again from its source or make it anew with igq quantize", file_.path().string(), what);
+  fail("{} is damaged: {}: copy it again from its source or make it anew with igq quantize", file_.path().string(),
+       what);
 }
 
 void ContainerReader::read_header() {
@@ -156,8 +157,12 @@ void ContainerReader::read_header() {
     fail("{} has format version {}, this igq reads versions 1 to {}: update igq or quantize again with this one", name,
          preamble.version, kIgqVersion);
   }
-  if (hash_bytes(bytes.first(kPreambleHashed)) != preamble.checksum) damaged("the checksum of its first 64 bytes fails");
-  if (preamble.version == 0 || preamble.reserved != 0 || preamble.reserved2 != 0) damaged("its first 64 bytes make no sense");
+  if (hash_bytes(bytes.first(kPreambleHashed)) != preamble.checksum) {
+    damaged("the checksum of its first 64 bytes fails");
+  }
+  if (preamble.version == 0 || preamble.reserved != 0 || preamble.reserved2 != 0) {
+    damaged("its first 64 bytes make no sense");
+  }
 
   // Each comparison rules out overflow in the next.
   if (preamble.header_size > kMaxHeader) damaged(fmt::format("it claims a header of {} bytes", preamble.header_size));
@@ -172,7 +177,8 @@ void ContainerReader::read_header() {
 
   std::string text(preamble.payload_offset - sizeof(Preamble), '\0');
   file_.read(sizeof(Preamble), std::as_writable_bytes(std::span(text)));
-  if (hash_bytes(std::as_bytes(std::span(text))) != preamble.header_checksum) damaged("the checksum of its header fails");
+  const bool intact = hash_bytes(std::as_bytes(std::span(text))) == preamble.header_checksum;
+  if (!intact) damaged("the checksum of its header fails");
   std::string fault;
   try {
     header_ = parse_json(std::string_view(text).substr(0, preamble.header_size));

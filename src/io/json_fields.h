@@ -1,5 +1,5 @@
-// Strict reading of JSON from files: nlohmann's get<T>() turns -1 into a huge unsigned and 1.5 into 1; these throw Error
-// naming the field. The caller adds the path. Also float numbers that survive the round trip through text.
+// Strict reading of JSON from files: nlohmann's get<T>() turns -1 into a huge unsigned and 1.5 into 1; these throw
+// Error naming the field. The caller adds the path. Also float numbers that survive the round trip through text.
 #pragma once
 
 #include <cstdint>

@@ -16,7 +16,8 @@ using kernels::Activation;
 
 constexpr std::int64_t kMaxWidth = 1 << 20;
 
-constexpr std::array<std::pair<Family, std::string_view>, 2> kFamilies{{{Family::kVit, "vit"}, {Family::kSwin, "swin"}}};
+constexpr std::array<std::pair<Family, std::string_view>, 2> kFamilies{
+    {{Family::kVit, "vit"}, {Family::kSwin, "swin"}}};
 constexpr std::array<std::pair<Pooling, std::string_view>, 2> kPoolings{
     {{Pooling::kToken, "token"}, {Pooling::kAverage, "avg"}}};
 constexpr std::array<std::pair<Activation, std::string_view>, 5> kActivations{{{Activation::kGelu, "gelu"},
@@ -24,14 +25,6 @@ constexpr std::array<std::pair<Activation, std::string_view>, 5> kActivations{{{
                                                                                {Activation::kQuickGelu, "quick_gelu"},
                                                                                {Activation::kSilu, "silu"},
                                                                                {Activation::kRelu, "relu"}}};
-constexpr std::array<std::pair<Interpolation, std::string_view>, 4> kInterpolations{
-    {{Interpolation::kNearest, "nearest"},
-     {Interpolation::kBilinear, "bilinear"},
-     {Interpolation::kBicubic, "bicubic"},
-     {Interpolation::kLanczos, "lanczos"}}};
-constexpr std::array<std::pair<CropMode, std::string_view>, 3> kCropModes{
-    {{CropMode::kCenter, "center"}, {CropMode::kSquash, "squash"}, {CropMode::kBorder, "border"}}};
-
 class Writer {
  public:
   explicit Writer(json& out) : out_(out) {}
@@ -50,6 +43,10 @@ class Writer {
     for (const auto& [known, text] : table) {
       if (known == value) out_[name] = text;
     }
+  }
+  template <typename E>
+  void named(const char* name, const E& value, std::string_view (*print)(E), E (*)(std::string_view)) {
+    out_[name] = print(value);
   }
 
  private:
@@ -109,6 +106,10 @@ class Reader {
     }
     fail("'{}' is '{}', none of {}", name, text, all);
   }
+  template <typename E>
+  void named(const char* name, E& value, std::string_view (*)(E), E (*parse)(std::string_view)) {
+    if (const json* found = find(name)) value = parse(json_string(*found, name));
+  }
 
  private:
   const json* find(const char* name) const {
@@ -156,9 +157,9 @@ void swin_fields(Io io, Config& c) {
 
 template <typename Io, typename Config>
 void preprocess_fields(Io io, Config& c) {
-  io.choice("interpolation", c.interpolation, kInterpolations);
+  io.named("interpolation", c.interpolation, interpolation_name, parse_interpolation);
   io.number("crop_pct", c.crop_pct);
-  io.choice("crop_mode", c.crop_mode, kCropModes);
+  io.named("crop_mode", c.crop_mode, crop_mode_name, parse_crop_mode);
   io.numbers("mean", c.mean);
   io.numbers("std", c.std);
   io.integer("resize_height", c.resize_height, 0, kMaxWidth);

@@ -110,7 +110,8 @@ void check_weight(const WeightPlan& plan) {
   }
   check_bits(plan.bits);
   if (out == 0 || plan.codes.empty() || plan.zero_point.size() != out || plan.codes.size() % out != 0) {
-    fail("{} codes, {} scales and {} zero-points do not fit each other", plan.codes.size(), out, plan.zero_point.size());
+    fail("{} codes, {} scales and {} zero-points do not fit each other", plan.codes.size(), out,
+         plan.zero_point.size());
   }
   for (const float s : plan.scale) {
     if (!std::isfinite(s) || s <= 0.0f) fail("weight scale {} is not a positive number", s);

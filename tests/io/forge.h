@@ -2,13 +2,14 @@
 // lie behind the checksums.
 #pragma once
 
-#include <bit>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 
 #include "base/hash.h"

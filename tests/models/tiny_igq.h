@@ -62,7 +62,8 @@ inline QuantizedModel tiny_igq() {
   add_random(*tensors, "norm.bias", {8}, random);
   add_random(*tensors, "head.bias", {3}, random);
 
-  const auto linear = [&](const std::string& site, int in, int out, int weight_bits, Grouping grouping, int bits, int groups) {
+  const auto linear = [&](const std::string& site, int in, int out, int weight_bits, Grouping grouping, int bits,
+                          int groups) {
     LinearPlan& plan = model.plan.linears[site];
     plan.input.grouping = grouping;
     plan.input.bits = bits;
@@ -92,7 +93,9 @@ inline QuantizedModel tiny_igq() {
     attention.qkv.grouping = b == 0 ? QkvGrouping::kHead : QkvGrouping::kRow;
     attention.qkv.bits = 4 + b;
     for (int h = 0; h < 2 && b == 0; ++h) {
-      for (auto* bounds : {&attention.qkv.q, &attention.qkv.k, &attention.qkv.v}) bounds->push_back(random_bounds(random));
+      for (auto* bounds : {&attention.qkv.q, &attention.qkv.k, &attention.qkv.v}) {
+        bounds->push_back(random_bounds(random));
+      }
     }
     attention.softmax.bits = 4;
     attention.softmax.grouping = b == 0 ? Grouping::kIgq : Grouping::kUpperBound;
@@ -100,8 +103,8 @@ inline QuantizedModel tiny_igq() {
   }
   linear("head", 8, 3, 8, Grouping::kLayer, 8, 1);
   model.tensors = tensors;
-  model.provenance = {"tiny.safetensors", "xxh3:0123456789abcdef", "xxh3:fedcba9876543210", 32, ~std::uint64_t{0}, "0.1.0",
-                      "--bits w4a4 --groups 8"};
+  model.provenance = {"tiny.safetensors", "xxh3:0123456789abcdef", "xxh3:fedcba9876543210", 32, ~std::uint64_t{0},
+                      "0.1.0",            "--bits w4a4 --groups 8"};
   model.report = {{"snr_db", {{"blocks.0.attn.qkv", 12.25}}}, {"note", "made by a test"}};
   return model;
 }
