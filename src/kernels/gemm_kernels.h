@@ -1,8 +1,9 @@
 // The fp32 matrix product, written once over V (vec16.h). Contract in kernels.h: panels of 16 columns packed [k][16].
 //
 // A tile of R rows and P panels keeps R * P vectors of sums in registers while k runs; the tile's size belongs to V.
-// k is cut into blocks so that a block of a panel stays in the L1 cache and the block of x in L2; between blocks the
-// sums rest in y, which gives the same bits because every output adds its products in the order of k in any case.
+// k and rows are cut into blocks so that a block of a panel stays in the L1 cache and the block of x in L2; between
+// blocks of k the sums rest in y, which gives the same bits because every output adds its products in the order of k in
+// any case. Block sizes and prefetches were chosen by bench/gemm_f32_bench.cc on Zen 3.
 #pragma once
 
 #include "kernels/kernels.h"
@@ -10,7 +11,8 @@
 namespace igq::kernels {
 namespace {
 
-constexpr int kBlockK = 256;
+constexpr int kBlockK = 384;     // 24 KB of a panel
+constexpr int kBlockRows = 208;  // 208 * 384 floats of x are 312 KB; 197 tokens are one block
 
 template <class V>
 void pack_f32(const float* w, std::int64_t ldw, bool transposed, int k, int n, float* out) noexcept {
@@ -43,16 +45,26 @@ template <class V, int R, int P>
                                  int cols) noexcept {
   V sum[R][P];
   const auto lanes = [cols](int p) { return cols - 16 * p < 16 ? cols - 16 * p : 16; };
+#pragma GCC unroll 4
   for (int p = 0; p < P; ++p) {
     V start = V::splat(0);
-    if (!block.resume && bias != nullptr)
-      start = lanes(p) == 16 ? V::load(bias + 16 * p) : V::load_part(bias + 16 * p, lanes(p));
+    if (!block.resume && bias != nullptr) {
+      const float* at = bias + 16 * p;
+      start = lanes(p) == 16 ? V::load(at) : V::load_part(at, lanes(p));
+    }
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const float* at = y + r * block.ldy + 16 * p;
       sum[r][p] = !block.resume ? start : lanes(p) == 16 ? V::load(at) : V::load_part(at, lanes(p));
     }
   }
   const std::int64_t ldx = block.ldx, stride = block.panel_stride;
+  // Lines of y lie far apart, so no hardware prefetcher sees them coming: ask for those of the tile below, which is next.
+  // Addresses beyond the last row do no harm.
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) __builtin_prefetch(y + (R + r) * block.ldy + 16 * p, 1);
   for (int k = 0; k < block.k; ++k) {
     V b[P];
 #pragma GCC unroll 4
@@ -64,7 +76,9 @@ template <class V, int R, int P>
       for (int p = 0; p < P; ++p) sum[r][p] = V::fma(a, b[p], sum[r][p]);
     }
   }
+#pragma GCC unroll 4
   for (int p = 0; p < P; ++p)
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       float* at = y + r * block.ldy + 16 * p;
       if (lanes(p) == 16) sum[r][p].store(at);
@@ -90,33 +104,50 @@ void gemm_panels(const GemmBlock& block, int rows, const float* x, const float* 
   const int height = rows / tiles, higher = rows % tiles;
   for (int i = 0, row = 0; i < tiles; ++i) {
     const int h = i < higher ? height + 1 : height;
+    // The next panels come from afar: fetch them piece by piece while this one is used. With few tiles there is no time.
+    if (tiles > 3)
+      for (int p = 0; p < P; ++p)
+        for (int line = block.k * i / tiles; line < block.k * (i + 1) / tiles; ++line)
+          __builtin_prefetch(w + (P + p) * block.panel_stride + std::int64_t{16} * line, 0, 2);
     gemm_tile_of<V, P>(h, block, x + row * block.ldx, w, bias, y + row * block.ldy, cols);
     row += h;
+  }
+}
+
+/// One block of rows and of k against all panels.
+template <class V>
+void gemm_block(const GemmBlock& block, int rows, const float* x, const float* packed, int panel_begin, int panel_end, int n,
+                const float* bias, float* y) noexcept {
+  const int tiles = (rows + V::kTileRows - 1) / V::kTileRows;
+  const int wide = V::tile_panels((rows + tiles - 1) / tiles);
+  for (int panel = panel_begin; panel < panel_end;) {
+    const int panels = panel_end - panel >= wide ? wide : 1;
+    const int n0 = 16 * panel, cols = n - n0 < 16 * panels ? n - n0 : 16 * panels;
+    const float* w = packed + panel * block.panel_stride;
+    const float* b = bias != nullptr ? bias + n0 : nullptr;
+    switch (panels) {
+      case 4: gemm_panels<V, 4>(block, rows, x, w, b, y + n0, cols); break;
+      case 3: gemm_panels<V, 3>(block, rows, x, w, b, y + n0, cols); break;
+      case 2: gemm_panels<V, 2>(block, rows, x, w, b, y + n0, cols); break;
+      default: gemm_panels<V, 1>(block, rows, x, w, b, y + n0, cols); break;
+    }
+    panel += panels;
   }
 }
 
 template <class V>
 void gemm_f32(const float* x, std::int64_t ldx, int rows, int k, const float* packed, int panel_begin, int panel_end, int n,
               const float* bias, bool accumulate, float* y, std::int64_t ldy) noexcept {
-  const int blocks = (k + kBlockK - 1) / kBlockK;
-  const int depth = ((k + blocks - 1) / blocks + 7) / 8 * 8;
-  const int tiles = (rows + V::kTileRows - 1) / V::kTileRows;
-  const int wide = V::tile_panels((rows + tiles - 1) / tiles);
-  for (int k0 = 0; k0 < k; k0 += depth) {
-    const GemmBlock block{ldx, ldy, std::int64_t{16} * k, k - k0 < depth ? k - k0 : depth, accumulate || k0 > 0};
-    for (int panel = panel_begin; panel < panel_end;) {
-      const int panels = panel_end - panel >= wide ? wide : 1;
-      const int n0 = 16 * panel, cols = n - n0 < 16 * panels ? n - n0 : 16 * panels;
-      const float* w = packed + panel * block.panel_stride + std::int64_t{16} * k0;
-      const float* b = bias != nullptr ? bias + n0 : nullptr;
-      switch (panels) {
-        case 4: gemm_panels<V, 4>(block, rows, x + k0, w, b, y + n0, cols); break;
-        case 3: gemm_panels<V, 3>(block, rows, x + k0, w, b, y + n0, cols); break;
-        case 2: gemm_panels<V, 2>(block, rows, x + k0, w, b, y + n0, cols); break;
-        default: gemm_panels<V, 1>(block, rows, x + k0, w, b, y + n0, cols); break;
-      }
-      panel += panels;
+  const int k_blocks = (k + kBlockK - 1) / kBlockK, row_blocks = (rows + kBlockRows - 1) / kBlockRows;
+  const int depth = (k + k_blocks - 1) / k_blocks;
+  for (int i = 0, row = 0; i < row_blocks; ++i) {
+    const int height = rows / row_blocks + (i < rows % row_blocks ? 1 : 0);
+    for (int k0 = 0; k0 < k; k0 += depth) {
+      const GemmBlock block{ldx, ldy, std::int64_t{16} * k, k - k0 < depth ? k - k0 : depth, accumulate || k0 > 0};
+      gemm_block<V>(block, height, x + row * ldx + k0, packed + std::int64_t{16} * k0, panel_begin, panel_end, n, bias,
+                    y + row * ldy);
     }
+    row += height;
   }
 }
 

@@ -15,15 +15,16 @@ struct Shape {
 };
 int panels(int n) { return (n + kFloatPanel - 1) / kFloatPanel; }
 
-// Row counts around the tile heights 4, 6 and 14; k around the block of 256; n with every kind of tail.
+// Row counts around the tile heights 4, 6 and 14; k around the block of 384; n with every kind of tail.
 std::vector<Shape> shapes() {
   std::vector<Shape> result;
   for (int rows : {1, 2, 3, 4, 5, 6, 7, 11, 13, 14, 15, 29})
     for (int n : {1, 15, 16, 17, 31, 32, 33, 64, 83}) result.push_back({rows, 9, n});
-  for (int k : {1, 2, 8, 64, 255, 256, 257, 300, 513, 1000}) result.push_back({8, k, 37});
+  for (int k : {1, 2, 8, 64, 255, 256, 257, 300, 384, 385, 513, 1000}) result.push_back({8, k, 37});
   result.push_back({197, 64, 197});
   result.push_back({1, 384, 1000});
   result.push_back({65, 384, 100});
+  result.push_back({209, 40, 20});
   return result;
 }
 
