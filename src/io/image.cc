@@ -33,7 +33,8 @@ std::string_view foreign_format(std::span<const std::byte> bytes) {
 void detail::check_size(std::int64_t width, std::int64_t height, const std::string& name) {
   if (width <= 0 || height <= 0) fail("{}: an image of {} x {} pixels has no content", name, width, height);
   if (width > kMaxImagePixels / height)
-    fail("{}: {} x {} pixels are more than the limit of {}; make the image smaller", name, width, height, kMaxImagePixels);
+    fail("{}: {} x {} pixels are more than the limit of {}; make the image smaller", name, width, height,
+         kMaxImagePixels);
 }
 
 Image detail::allocate_image(std::int64_t width, std::int64_t height, const std::string& name) {

@@ -1,5 +1,6 @@
-// Photographs from files: JPEG and PNG, decoded to exactly the bytes of Pillow's Image.open(f).convert("RGB"), the reader
-// behind timm and torchvision. Alpha is dropped, not blended; EXIF orientation and colour profiles are not applied.
+// Photographs from files: JPEG and PNG, decoded to exactly the bytes of Pillow's Image.open(f).convert("RGB"), the
+// reader behind timm and torchvision. Alpha is dropped, not blended; EXIF orientation and colour profiles are not
+// applied.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +24,9 @@ struct Image {
 };
 
 /// Decodes a JPEG or PNG held in memory; `name` is what error texts call it. Error when it is neither, damaged,
-/// truncated (never partially decoded) or larger than kMaxImagePixels. Damage that Pillow reads over (stray bytes between
-/// JPEG segments) is read over here too; a PNG must have its checksums right and its end chunk.
+/// truncated (never partially decoded) or larger than kMaxImagePixels. JPEG damage that Pillow reads over (stray bytes
+/// between segments, no end marker) is read over here too; a PNG must have its checksums right and its end chunk,
+/// unlike there.
 Image decode_image(std::span<const std::byte> bytes, const std::string& name);
 
 /// decode_image of a file.

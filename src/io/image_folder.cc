@@ -47,8 +47,10 @@ Listing list_one(const fs::path& folder) {
   return listing;
 }
 
-/// All folders at and below `folder`. `ancestors`: real paths on the way down, so that a link to one of them ends there.
-void collect_folders(const fs::path& folder, std::vector<fs::path>& ancestors, std::map<std::string, std::vector<fs::path>>& found) {
+/// All folders at and below `folder`. `ancestors`: real paths on the way down, so that a link to one of them ends
+/// there.
+void collect_folders(const fs::path& folder, std::vector<fs::path>& ancestors,
+                     std::map<std::string, std::vector<fs::path>>& found) {
   std::error_code error;
   const fs::path real = fs::canonical(folder, error);
   if (error || std::find(ancestors.begin(), ancestors.end(), real) != ancestors.end()) return;
@@ -95,15 +97,16 @@ ImageFolder list_images(const fs::path& root) {
 void map_labels(ImageFolder& folder, const std::vector<std::string>& labels, int num_classes) {
   std::map<std::string_view, std::vector<int>> by_name;
   for (std::size_t i = 0; i < labels.size(); ++i) by_name[labels[i]].push_back(static_cast<int>(i));
-  const bool named = !folder.classes.empty() && std::all_of(folder.classes.begin(), folder.classes.end(),
-                                                            [&](const std::string& name) { return by_name.contains(name); });
+  const bool named =
+      !folder.classes.empty() && std::all_of(folder.classes.begin(), folder.classes.end(),
+                                             [&](const std::string& name) { return by_name.contains(name); });
   if (named) {
     std::vector<int> mapped;
     for (const std::string& name : folder.classes) {
       const std::vector<int>& indices = by_name[name];
       if (indices.size() > 1)
-        fail("class folder '{}' fits labels {} and {} of the model, which have the same name; name the folders by number", name,
-             indices[0], indices[1]);
+        fail("class folder '{}' fits labels {} and {} of the model, which bear one name; name the folders by number",
+             name, indices[0], indices[1]);
       mapped.push_back(indices[0]);
     }
     for (Sample& sample : folder.samples)

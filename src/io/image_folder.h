@@ -20,15 +20,15 @@ struct ImageFolder {
   std::vector<std::string> classes;  ///< name of each label
 };
 
-/// Lists the .jpg, .jpeg and .png files (any case) of `root`: each folder directly in it is a class, labelled by its place
-/// in byte order (classes without images count), its images found at any depth; images directly in `root` come first,
-/// unlabelled. Links are followed; names that begin with a dot are skipped. Error when the folder is missing, cannot be
-/// read or holds no image.
+/// Lists the .jpg, .jpeg and .png files (any case) of `root`: each folder directly in it is a class, labelled by its
+/// place in byte order (classes without images count), its images found at any depth; images directly in `root` come
+/// first, unlabelled. Links are followed; names that begin with a dot are skipped. Error when the folder is missing,
+/// cannot be read or holds no image.
 ImageFolder list_images(const std::filesystem::path& root);
 
-/// Turns folder labels into a model's. When every class folder bears the name of one of the model's `labels`, samples are
-/// relabelled by name and `classes` becomes `labels`; otherwise folder i stays class i. `num_classes`: outputs of the
-/// model when it has no label names. Error when there are more folders than classes, or a name fits two labels.
+/// Turns folder labels into a model's. When every class folder bears the name of one of the model's `labels`, samples
+/// are relabelled by name and `classes` becomes `labels`; otherwise folder i stays class i. `num_classes`: outputs of
+/// the model when it has no label names. Error when there are more folders than classes, or a name fits two labels.
 void map_labels(ImageFolder& folder, const std::vector<std::string>& labels, int num_classes = 0);
 
 /// `count` samples for calibration (all of them when there are fewer), spread over the classes: the classes in an order

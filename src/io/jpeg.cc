@@ -1,5 +1,5 @@
-// JPEG by libjpeg-turbo with Pillow's settings: accurate integer DCT, fancy upsampling; gray, RGB and CMYK/YCCK, the last
-// two inverted as Adobe stores them and turned to RGB by Pillow's formula.
+// JPEG by libjpeg-turbo with Pillow's settings: accurate integer DCT, fancy upsampling; gray, RGB and CMYK/YCCK, the
+// last two inverted as Adobe stores them and turned to RGB by Pillow's formula.
 //
 // libjpeg reports faults by longjmp. Every function that calls setjmp here is noexcept, holds only trivial locals and
 // runs no C++ that allocates, so nothing with a destructor is jumped over; memory is allocated between them.
@@ -10,7 +10,6 @@
 #include <vector>
 
 #include <jpeglib.h>
-#include <jerror.h>
 
 #include "base/fail.h"
 #include "io/image.h"
@@ -128,7 +127,8 @@ Image detail::decode_jpeg(std::span<const std::byte> bytes, const std::string& n
   const std::int64_t width = info.image_width, height = info.image_height;
   check_size(width, height, name);
   // Every block costs at least one bit of Huffman code: a file far too short for its claimed size is not allocated for.
-  if (!info.arith_code && width * height / (64 * 16 * 8) > static_cast<std::int64_t>(bytes.size())) fail_read(reader, name);
+  if (!info.arith_code && width * height / (64 * 16 * 8) > static_cast<std::int64_t>(bytes.size()))
+    fail_read(reader, name);
   Image image = allocate_image(width, height, name);
   if (components == 3) {
     if (!read_pixels(reader, image.rgb.data())) fail_read(reader, name);

@@ -1,5 +1,5 @@
-// PNG by libpng, every colour type and depth, with Pillow's conversions to RGB: transparency ignored, 16-bit colour cut to
-// its high byte, 16-bit gray clipped at 255 (Pillow's I;16 -> RGB), palette indices past the palette's end black.
+// PNG by libpng, every colour type and depth, with Pillow's conversions to RGB: transparency ignored, 16-bit colour cut
+// to its high byte, 16-bit gray clipped at 255 (Pillow's I;16 -> RGB), palette indices past the palette's end black.
 //
 // libpng reports faults by longjmp; the same rule as in jpeg.cc: setjmp only in noexcept functions of trivial locals.
 #include <algorithm>

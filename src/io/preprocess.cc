@@ -20,8 +20,8 @@ struct Size {
 
 int checked_side(double side, const Image& image) {
   if (!(side >= 1.0 && side <= kMaxSide))
-    fail("an image of {} x {} pixels is too elongated for this model's preprocessing (a side would become {:.0f})", image.width,
-         image.height, side);
+    fail("an image of {} x {} pixels is too elongated for this model's preprocessing (a side would become {:.0f})",
+         image.width, image.height, side);
   return static_cast<int>(side);
 }
 
@@ -39,14 +39,16 @@ Size keep_ratio(const Image& image, Size target, bool longest) {
   const double ratio_h = static_cast<double>(image.height) / target.height;
   const double ratio_w = static_cast<double>(image.width) / target.width;
   const double ratio = longest ? std::max(ratio_h, ratio_w) : std::min(ratio_h, ratio_w);
-  return {checked_side(std::nearbyint(image.height / ratio), image), checked_side(std::nearbyint(image.width / ratio), image)};
+  return {checked_side(std::nearbyint(image.height / ratio), image),
+          checked_side(std::nearbyint(image.width / ratio), image)};
 }
 
 /// floor(input / crop_pct), timm's scale_size.
 int scale_size(int input, double crop_pct) {
   const double size = std::floor(input / crop_pct);
   if (!(size >= 1.0 && size <= kMaxSide))
-    fail("preprocessing: crop_pct {} is not usable for an input of {} pixels; it is a fraction like 0.9", crop_pct, input);
+    fail("preprocessing: crop_pct {} is not usable for an input of {} pixels; it is a fraction like 0.9", crop_pct,
+         input);
   return static_cast<int>(size);
 }
 
@@ -83,8 +85,8 @@ Image resize_and_crop(const Image& image, const PreprocessConfig& config, int he
   if (transformers) {
     const bool by_short = config.resize_short != 0;
     if (by_short ? config.resize_short < 0 : config.resize_height <= 0 || config.resize_width <= 0)
-      fail("preprocessing: the resize size {} x {} (short side {}) is not usable; sizes are positive", config.resize_height,
-           config.resize_width, config.resize_short);
+      fail("preprocessing: the resize size {} x {} (short side {}) is not usable; sizes are positive",
+           config.resize_height, config.resize_width, config.resize_short);
     size = by_short ? keep_short_side(image, config.resize_short) : Size{config.resize_height, config.resize_width};
   } else {
     const Size scaled{scale_size(height, config.crop_pct), scale_size(width, config.crop_pct)};
@@ -122,7 +124,8 @@ void normalize(const Image& image, const PreprocessConfig& config, float* chw) {
   }
 }
 
-void preprocess_file(const std::filesystem::path& path, const PreprocessConfig& config, int height, int width, float* chw) {
+void preprocess_file(const std::filesystem::path& path, const PreprocessConfig& config, int height, int width,
+                     float* chw) {
   const Image image = load_image(path);
   try {
     normalize(resize_and_crop(image, config, height, width), config, chw);

@@ -1,5 +1,6 @@
 // From a photograph to the network's input: timm's evaluation transform (timm.data.transforms_factory
-// .transforms_imagenet_eval, without the prefetcher) and the resize-then-crop of transformers' image processors, bit for bit.
+// .transforms_imagenet_eval, without the prefetcher) and the resize-then-crop of transformers' image processors, bit
+// for bit.
 #pragma once
 
 #include <array>
@@ -25,8 +26,8 @@ struct PreprocessConfig {
   CropMode crop_mode = CropMode::kCenter;
   std::array<float, 3> mean = {0.485f, 0.456f, 0.406f};
   std::array<float, 3> std = {0.229f, 0.224f, 0.225f};
-  /// transformers' image processors: resize to {height, width}, or the short side to "shortest_edge" with the aspect kept;
-  /// then a centre crop to the input size, whose offset rounds down there. All 0: timm's rule from crop_pct.
+  /// transformers' image processors: resize to {height, width}, or the short side to "shortest_edge" with the aspect
+  /// kept; then a centre crop to the input size, whose offset rounds down there. All 0: timm's rule from crop_pct.
   int resize_height = 0, resize_width = 0;
   int resize_short = 0;
 };
@@ -39,6 +40,7 @@ Image resize_and_crop(const Image& image, const PreprocessConfig& config, int he
 void normalize(const Image& image, const PreprocessConfig& config, float* chw);
 
 /// load_image, resize_and_crop and normalize; errors name the file.
-void preprocess_file(const std::filesystem::path& path, const PreprocessConfig& config, int height, int width, float* chw);
+void preprocess_file(const std::filesystem::path& path, const PreprocessConfig& config, int height, int width,
+                     float* chw);
 
 }  // namespace igq

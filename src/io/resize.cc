@@ -39,23 +39,29 @@ double sinc(double x) {
 
 double filter_support(Interpolation interpolation) {
   switch (interpolation) {
-    case Interpolation::kBox: return 0.5;
-    case Interpolation::kBicubic: return 2.0;
-    case Interpolation::kLanczos: return 3.0;
-    default: return 1.0;
+    case Interpolation::kBox:
+      return 0.5;
+    case Interpolation::kBicubic:
+      return 2.0;
+    case Interpolation::kLanczos:
+      return 3.0;
+    default:
+      return 1.0;
   }
 }
 
 double filter_value(Interpolation interpolation, double x) {
   constexpr double a = -0.5;  // Keys' parameter; OpenCV and PyTorch tensors use -0.75
   switch (interpolation) {
-    case Interpolation::kBox: return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+    case Interpolation::kBox:
+      return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
     case Interpolation::kBicubic:
       x = std::abs(x);
       if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
       if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
       return 0.0;
-    case Interpolation::kLanczos: return -3.0 <= x && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0;
+    case Interpolation::kLanczos:
+      return -3.0 <= x && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0;
     case Interpolation::kHamming:
       x = std::abs(x);
       if (x == 0.0) return 1.0;
@@ -220,7 +226,8 @@ Image resize(const Image& image, int width, int height, Interpolation interpolat
 }
 
 Image resize_window(const Image& image, int width, int height, Interpolation interpolation, Window window) {
-  assert(image.width > 0 && image.height > 0 && window.left >= 0 && window.top >= 0 && window.width > 0 && window.height > 0);
+  assert(image.width > 0 && image.height > 0 && window.left >= 0 && window.top >= 0 && window.width > 0 &&
+         window.height > 0);
   assert(window.width <= width - window.left && window.height <= height - window.top);
   const bool same_width = image.width == width, same_height = image.height == height;
   if (interpolation == Interpolation::kNearest) return resize_nearest(image, width, height, window);

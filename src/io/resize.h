@@ -1,7 +1,7 @@
-// Pillow's Image.resize for 8-bit RGB, equal to it bit for bit: an antialiased separable filter whose support grows with the
-// reduction, coefficients in 22-bit fixed point, 8-bit values between the two passes. The order of the passes is that of
-// Pillow 13: horizontal first as in every version, except for tall images whose height shrinks far more than their width
-// (more than 2:1 at a reduction that keeps the aspect); there older versions differ by a level or two.
+// Pillow's Image.resize for 8-bit RGB, equal to it bit for bit: an antialiased separable filter whose support grows
+// with the reduction, coefficients in 22-bit fixed point, 8-bit values between the two passes. The order of the passes
+// is that of Pillow 13: horizontal first as in every version, except for tall images whose height shrinks far more than
+// their width (more than 2:1 at a reduction that keeps the aspect); there older versions differ by a level or two.
 #pragma once
 
 #include <string>

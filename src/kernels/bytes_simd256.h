@@ -23,10 +23,26 @@ struct Simd256 {
   static Int zero() { return _mm256_setzero_si256(); }
   static Int ones16() { return _mm256_set1_epi16(1); }
   static Int add32(Int x, Int y) { return _mm256_add_epi32(x, y); }
-  static Int add16(Int x, Int y) { return _mm256_add_epi16(x, y); }
   static Int sub32(Int x, Int y) { return _mm256_sub_epi32(x, y); }
-  /// Products of unsigned a and signed w, two neighbours summed (saturating, which callers exclude).
-  static Int multiply_bytes(Int a, Int w) { return _mm256_maddubs_epi16(a, w); }
+  // The inner loops are written as instructions: from intrinsics g++ 12 gathers all loads and products of a step first
+  // and then has too few registers for the sums.
+  /// h + products of unsigned bytes a and signed bytes w, two neighbours summed to 16 bits (callers exclude saturation).
+  static Int multiply_bytes_add(Int h, Int a, Int w) {
+    Int product;
+    __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(h), "=&x"(product) : "x"(a), "x"(w));
+    return h;
+  }
+  static Int multiply_bytes(Int a, Int w) {
+    Int product;
+    __asm__("vpmaddubsw %2, %1, %0" : "=x"(product) : "x"(a), "x"(w));
+    return product;
+  }
+  /// s + products of 16-bit codes, two neighbours summed to 32 bits.
+  static Int multiply_words_add(Int s, Int a, Int w) {
+    Int product;
+    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(s), "=&x"(product) : "x"(a), "x"(w));
+    return s;
+  }
   static Int multiply_words(Int a, Int w) { return _mm256_madd_epi16(a, w); }
   /// The low (high) byte of every 16-bit lane, sign extended.
   static Int even_bytes(Int x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }

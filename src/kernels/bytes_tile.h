@@ -69,7 +69,7 @@ struct Wide : Shape {
   static constexpr int kStep = 2;
   static constexpr bool kWidens = true;
 
-  static Int multiply_add(Int s, Int a, Int w) { return Simd::add32(s, Simd::multiply_words(a, w)); }
+  static Int multiply_add(Int s, Int a, Int w) { return Simd::multiply_words_add(s, a, w); }
   template <int R>
   [[gnu::always_inline]] static void group(const char* a, std::int64_t row_bytes, const char* w, int steps, int,
                                            Int (&s)[R][Shape::kVectors]) {
@@ -98,7 +98,7 @@ struct Narrow : Shape {
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
         for (int j = 0; j < Shape::kVectors; ++j)
-          s[r][j] = Simd::add32(s[r][j], Simd::multiply_words(h[r][j], ones));
+          s[r][j] = Simd::multiply_words_add(s[r][j], h[r][j], ones);
     }
   }
 
@@ -113,10 +113,8 @@ struct Narrow : Shape {
     for (int r = 0; r < R; ++r) {
       const Int codes = Simd::broadcast4(a + r * row_bytes);
 #pragma GCC unroll 4
-      for (int j = 0; j < Shape::kVectors; ++j) {
-        const Int products = Simd::multiply_bytes(codes, weights[j]);
-        h[r][j] = kFirst ? products : Simd::add16(h[r][j], products);
-      }
+      for (int j = 0; j < Shape::kVectors; ++j)
+        h[r][j] = kFirst ? Simd::multiply_bytes(codes, weights[j]) : Simd::multiply_bytes_add(h[r][j], codes, weights[j]);
     }
   }
 };

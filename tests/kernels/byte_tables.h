@@ -1,4 +1,4 @@
-// The byte kernels under test: every instruction set this machine runs.
+// The byte kernels under test: every instruction set this machine runs, and the emulated files of those it does not.
 #pragma once
 
 #include <string>

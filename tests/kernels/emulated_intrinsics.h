@@ -56,6 +56,22 @@ inline __m256 extractf32x8_ps(simde__m512 v, int part) {
   return r;
 }
 
+inline simde__m512 cvtepi32_ps(simde__m512i v) {
+  __m256i parts[2];
+  std::memcpy(parts, &v, sizeof parts);
+  const __m256 converted[2] = {_mm256_cvtepi32_ps(parts[0]), _mm256_cvtepi32_ps(parts[1])};
+  simde__m512 r;
+  std::memcpy(&r, converted, sizeof r);
+  return r;
+}
+inline simde__m512i cvtepu8_epi16(__m256i v) {
+  const __m256i widened[2] = {_mm256_cvtepu8_epi16(_mm256_castsi256_si128(v)),
+                              _mm256_cvtepu8_epi16(_mm256_extracti128_si256(v, 1))};
+  simde__m512i r;
+  std::memcpy(&r, widened, sizeof r);
+  return r;
+}
+
 }  // namespace igq::emulated
 
 #undef _mm512_abs_ps
@@ -66,3 +82,8 @@ inline __m256 extractf32x8_ps(simde__m512 v, int part) {
 #define _mm512_cvtps_epi32(v) igq::emulated::cvtps_epi32(v)
 #define _mm512_cvtepi32_epi8(v) igq::emulated::cvtepi32_epi8(v)
 #define _mm512_extractf32x8_ps(v, part) igq::emulated::extractf32x8_ps(v, part)
+#define _mm256_dpbusd_avx_epi32(s, a, w) simde_mm256_dpbusd_epi32(s, a, w)
+#undef _mm512_madd_epi16  // SIMDe 0.7.4 gives this name the arguments of the masked one
+#define _mm512_madd_epi16(a, w) simde_mm512_madd_epi16(a, w)
+#define _mm512_cvtepi32_ps(v) igq::emulated::cvtepi32_ps(v)
+#define _mm512_cvtepu8_epi16(v) igq::emulated::cvtepu8_epi16(v)

@@ -1,8 +1,9 @@
-# The AVX-512 kernel files once more, emulated with AVX2 (emulated_intrinsics.h), under the names fill_*_emulated.
+# The kernel files of instruction sets beyond AVX2 once more, emulated with AVX2 (emulated_intrinsics.h), under the names fill_*_emulated.
 find_path(SIMDE_INCLUDE_DIR simde/x86/avx512.h)
 if(SIMDE_INCLUDE_DIR)
   file(GLOB emulated_sources CONFIGURE_DEPENDS
-    ${PROJECT_SOURCE_DIR}/src/kernels/*_avx512.cc ${PROJECT_SOURCE_DIR}/src/kernels/*_avx512_vnni.cc)
+    ${PROJECT_SOURCE_DIR}/src/kernels/*_avx512.cc ${PROJECT_SOURCE_DIR}/src/kernels/*_avx512_vnni.cc
+    ${PROJECT_SOURCE_DIR}/src/kernels/*_avx_vnni.cc)
   add_library(kernels_emulated_avx512 OBJECT ${emulated_sources})
   igq_compile_options(kernels_emulated_avx512)
   target_compile_options(kernels_emulated_avx512 PRIVATE -mavx2 -mfma -mf16c -Wno-psabi -Wno-pedantic)
@@ -11,6 +12,7 @@ if(SIMDE_INCLUDE_DIR)
   target_include_directories(kernels_emulated_avx512 SYSTEM PRIVATE ${SIMDE_INCLUDE_DIR})
   target_compile_definitions(kernels_emulated_avx512 PRIVATE IGQ_EMULATE_AVX512
     fill_float_kernels_avx512=fill_float_kernels_avx512_emulated
+    fill_byte_kernels_avx_vnni=fill_byte_kernels_avx_vnni_emulated
     fill_byte_kernels_avx512=fill_byte_kernels_avx512_emulated
     fill_byte_kernels_avx512_vnni=fill_byte_kernels_avx512_vnni_emulated)
   target_sources(test_kernels PRIVATE $<TARGET_OBJECTS:kernels_emulated_avx512>)
