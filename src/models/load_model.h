@@ -1,0 +1,32 @@
+// From the MODEL argument of the command line to a model that runs, whatever it names.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "models/checkpoint.h"
+#include "models/igq_file.h"
+#include "models/model.h"
+
+namespace igq {
+
+struct LoadedModel {
+  std::unique_ptr<Model> model;
+  /// The float weights by timm's names; of an .igq file only what stays float.
+  std::shared_ptr<const TensorSource> tensors;
+  bool quantized = false;        ///< came from an .igq file
+  std::string name;              ///< file or folder name without its path
+  Provenance provenance;         ///< of an .igq file
+  nlohmann::json report = nlohmann::json::object();
+};
+
+/// A folder, a .safetensors file or an .igq file. Error as open_checkpoint and load_igq; options on an .igq file are an Error.
+LoadedModel load_model(const std::filesystem::path& path, const CheckpointOptions& options = {});
+
+/// A model of `config` with random weights scaled so that activations keep a realistic spread (normal weights of
+/// variance 1 / in, norms near 1, small biases): for benchmarks and tests without a checkpoint. The same seed gives the same model.
+LoadedModel random_model(const ModelConfig& config, std::uint64_t seed);
+
+}  // namespace igq
