@@ -13,7 +13,8 @@
 namespace igq {
 
 /// The configuration of a timm architecture name; a pretrained tag after a dot ("vit_base_patch16_224.augreg_in21k") is
-/// accepted when timm lists it and then decides preprocessing and classes. Empty when unknown.
+/// accepted when timm lists it and then decides image size, preprocessing and classes. Empty when unknown. num_classes
+/// is 0 where the published weights have no head (DINOv2): whoever builds the network must set it.
 std::optional<ModelConfig> find_architecture(std::string_view name);
 /// find_architecture, or an Error that lists the nearest names.
 ModelConfig architecture_config(std::string_view name);
