@@ -21,6 +21,12 @@ const json& json_at(const json& object, std::string_view key) {
   return *found;
 }
 
+const json* json_find(const json& object, std::string_view key) {
+  if (!object.is_object()) fail("'{}' is looked for in what is not an object", key);
+  const auto found = object.find(key);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
 std::int64_t json_int(const json& value, std::string_view what, std::int64_t min, std::int64_t max) {
   if (!value.is_number_integer()) fail("'{}' is not an integer", what);
   const bool huge = value.is_number_unsigned() && value.get<std::uint64_t>() > std::uint64_t{INT64_MAX};

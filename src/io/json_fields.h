@@ -11,6 +11,8 @@ namespace igq {
 
 /// object[key], Error when `object` is not an object or has no such key.
 const nlohmann::json& json_at(const nlohmann::json& object, std::string_view key);
+/// object[key], or nullptr when it is missing or null (Python's None). Error when `object` is not an object.
+const nlohmann::json* json_find(const nlohmann::json& object, std::string_view key);
 /// An integer in [min, max]; `what` names it in the error.
 std::int64_t json_int(const nlohmann::json& value, std::string_view what, std::int64_t min, std::int64_t max);
 std::uint64_t json_uint64(const nlohmann::json& value, std::string_view what);
