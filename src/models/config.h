@@ -25,6 +25,7 @@ struct VitConfig {
   bool distilled = false;          ///< a second token and head; the two heads' logits are averaged
   int reg_tokens = 0;
   bool no_embed_class = false;     ///< position embedding covers patches only
+  bool antialias_positions = true; ///< resizing the position embedding: timm does, most of transformers does not
   bool qkv_bias = true;
   bool layer_scale = false;
   bool pre_norm = false;           ///< layer norm after the embedding (CLIP); the patch embedding then has no bias
@@ -46,6 +47,7 @@ struct SwinConfig {
   std::array<int, 2> window_size = {7, 7};
   float mlp_ratio = 4.0f;
   bool qkv_bias = true;
+  bool pad_before_shift = false;   ///< transformers pads the map to whole windows, then shifts it; timm shifts, then pads
   float norm_eps = 1e-5f;
 };
 

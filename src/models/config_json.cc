@@ -29,6 +29,10 @@ class Writer {
  public:
   explicit Writer(json& out) : out_(out) {}
   void flag(const char* name, const bool& value) { out_[name] = value; }
+  /// A field younger than version 1 of the .igq file: written only where it is not `usual`, which files without it mean.
+  void later_flag(const char* name, const bool& value, bool usual) {
+    if (value != usual) out_[name] = value;
+  }
   void integer(const char* name, const int& value, std::int64_t, std::int64_t) { out_[name] = value; }
   template <typename List>
   void integers(const char* name, const List& values, std::int64_t, std::int64_t) { out_[name] = values; }
@@ -61,6 +65,7 @@ class Reader {
   void flag(const char* name, bool& value) {
     if (const json* found = find(name)) value = json_bool(*found, name);
   }
+  void later_flag(const char* name, bool& value, bool) { flag(name, value); }
   void integer(const char* name, int& value, std::int64_t min, std::int64_t max) {
     if (const json* found = find(name)) value = static_cast<int>(json_int(*found, name, min, max));
   }
@@ -131,6 +136,7 @@ void vit_fields(Io io, Config& c) {
   io.flag("distilled", c.distilled);
   io.integer("reg_tokens", c.reg_tokens, 0, 4096);
   io.flag("no_embed_class", c.no_embed_class);
+  io.later_flag("antialias_positions", c.antialias_positions, true);
   io.flag("qkv_bias", c.qkv_bias);
   io.flag("layer_scale", c.layer_scale);
   io.flag("pre_norm", c.pre_norm);
@@ -152,6 +158,7 @@ void swin_fields(Io io, Config& c) {
   io.integers("window_size", c.window_size, 1, 4096);
   io.number("mlp_ratio", c.mlp_ratio);
   io.flag("qkv_bias", c.qkv_bias);
+  io.later_flag("pad_before_shift", c.pad_before_shift, false);
   io.number("norm_eps", c.norm_eps);
 }
 

@@ -96,14 +96,20 @@ std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int s
   const int area = y.window * x.window, windows_x = x.padded / x.window;
   b.windows = y.padded / y.window * windows_x;
 
-  // Roll by -shift, pad at the end, cut into windows: row of a window -> token of the image.
+  // Roll by -shift and pad at the end (timm) or pad and roll (transformers), cut into windows: row of a window -> token
+  // of the image.
+  const auto source = [&s](const Axis& a, int position) {
+    if (s.pad_before_shift) position = (position + a.shift) % a.padded;
+    if (position >= a.size) return -1;
+    return s.pad_before_shift ? position : (position + a.shift) % a.size;
+  };
   std::vector<std::vector<std::int32_t>> regions;  // distinct patterns of regions within a window
   std::vector<std::int32_t> here(static_cast<std::size_t>(area));
   for (int window = 0; window < b.windows; ++window) {
     for (int i = 0; i < area; ++i) {
       const int py = window / windows_x * y.window + i / x.window, px = window % windows_x * x.window + i % x.window;
-      const bool inside = py < y.size && px < x.size;
-      b.token_of_row.push_back(inside ? (py + y.shift) % y.size * x.size + (px + x.shift) % x.size : -1);
+      const int sy = source(y, py), sx = source(x, px);
+      b.token_of_row.push_back(sy >= 0 && sx >= 0 ? sy * x.size + sx : -1);
       here[static_cast<std::size_t>(i)] = region(y, py) * 3 + region(x, px);
     }
     const auto known = std::find(regions.begin(), regions.end(), here);
@@ -223,8 +229,21 @@ void Swin::head(ExecContext& context, StepState& state) const {
   head_.forward(context, pooled, 1, state.logits.data());
 }
 
+std::vector<std::array<int, 2>> swin_windows(const ModelConfig& config) {
+  const SwinConfig& s = config.swin;
+  std::vector<std::array<int, 2>> windows;
+  int h = config.image_height / s.patch_size, w = config.image_width / s.patch_size;
+  for (std::size_t stage = 0; stage < s.depths.size(); ++stage) {
+    windows.push_back({std::min(h, s.window_size[0]), std::min(w, s.window_size[1])});
+    h = (h + 1) / 2;
+    w = (w + 1) / 2;
+  }
+  return windows;
+}
+
 std::map<std::string, Shape> swin_tensors(const ModelConfig& config) {
   const SwinConfig& s = config.swin;
+  const std::vector<std::array<int, 2>> windows = swin_windows(config);
   std::map<std::string, Shape> t;
   auto linear = [&](const std::string& name, std::int64_t in, std::int64_t out, bool bias) {
     t[name + ".weight"] = {out, in};
@@ -234,16 +253,14 @@ std::map<std::string, Shape> swin_tensors(const ModelConfig& config) {
   t["patch_embed.proj.weight"] = {s.embed_dim, config.in_channels, s.patch_size, s.patch_size};
   t["patch_embed.proj.bias"] = {s.embed_dim};
   norm("patch_embed.norm", s.embed_dim);
-  int h = config.image_height / s.patch_size, w = config.image_width / s.patch_size;
   for (int stage = 0; stage < static_cast<int>(s.depths.size()); ++stage) {
     const std::int64_t dim = stage_dim(s, stage);
     if (stage > 0) {
       norm(fmt::format("layers.{}.downsample.norm", stage), 2 * dim);
       linear(fmt::format("layers.{}.downsample.reduction", stage), 2 * dim, dim, false);
-      h = (h + 1) / 2;
-      w = (w + 1) / 2;
     }
-    const std::int64_t table = static_cast<std::int64_t>(2 * std::min(h, s.window_size[0]) - 1) * (2 * std::min(w, s.window_size[1]) - 1);
+    const auto [window_h, window_w] = windows[static_cast<std::size_t>(stage)];
+    const std::int64_t table = static_cast<std::int64_t>(2 * window_h - 1) * (2 * window_w - 1);
     for (int i = 0; i < s.depths[static_cast<std::size_t>(stage)]; ++i) {
       norm(block_name(stage, i, "norm1"), dim);
       norm(block_name(stage, i, "norm2"), dim);

@@ -46,5 +46,7 @@ class Swin final : public Model {
 };
 
 std::map<std::string, Shape> swin_tensors(const ModelConfig& config);
+/// [height, width] of the windows of every stage; a map smaller than the configured window is one window.
+std::vector<std::array<int, 2>> swin_windows(const ModelConfig& config);
 
 }  // namespace igq

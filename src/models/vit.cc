@@ -41,7 +41,7 @@ Positions read_positions(const ModelConfig& config, const ModelBuilder& builder,
   if (patches <= 0 || static_cast<std::int64_t>(side) * side != patches)
     fail("{}: 'pos_embed' has {} tokens, which is neither the {}x{} grid of this image size nor a square to resize from",
          builder.tensors().origin(), stored, grid_h, grid_w);
-  result.patches = resample_positions(grid, dim, side, side, grid_h, grid_w);
+  result.patches = resample_positions(grid, dim, side, side, grid_h, grid_w, config.vit.antialias_positions);
   return result;
 }
 
@@ -218,13 +218,13 @@ void unfold_patches(const float* image, int channels, int height, int width, int
           rows = std::copy_n(image + (static_cast<std::int64_t>(c) * height + py + y) * width + px, patch_w, rows);
 }
 
-AlignedBuffer<float> resample_positions(std::span<const float> positions, int dim, int old_h, int old_w, int new_h, int new_w) {
+AlignedBuffer<float> resample_positions(std::span<const float> positions, int dim, int old_h, int old_w, int new_h, int new_w,
+                                        bool antialias) {
   struct Tap {
     int first = 0;
     std::vector<double> weights;
   };
-  auto cubic = [](double x) {
-    constexpr double a = -0.5;
+  auto cubic = [a = antialias ? -0.5 : -0.75](double x) {
     x = std::abs(x);
     if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
     if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
@@ -236,6 +236,15 @@ AlignedBuffer<float> resample_positions(std::span<const float> positions, int di
     for (int i = 0; i < to; ++i) {
       Tap& tap = taps[static_cast<std::size_t>(i)];
       const double centre = scale * (i + 0.5);
+      if (!antialias) {
+        const int near = static_cast<int>(std::floor(centre - 0.5));
+        tap.first = std::clamp(near - 1, 0, from - 1);
+        tap.weights.resize(static_cast<std::size_t>(std::clamp(near + 2, 0, from - 1) - tap.first + 1));
+        for (int j = near - 1; j <= near + 2; ++j) {
+          tap.weights[static_cast<std::size_t>(std::clamp(j, 0, from - 1) - tap.first)] += cubic(j - centre + 0.5);
+        }
+        continue;
+      }
       tap.first = std::max(static_cast<int>(centre - support + 0.5), 0);
       const int last = std::min(static_cast<int>(centre + support + 0.5), from);
       double total = 0.0;

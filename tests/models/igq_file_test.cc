@@ -89,8 +89,8 @@ TEST(IgqFile, WeightsThatBecameCodesAreLeftOut) {
 TEST(IgqFile, EveryConfigurationFieldComesBack) {
   ModelConfig c = tiny_igq().config;
   c.vit = {.patch_height = 8, .patch_width = 4, .embed_dim = 12, .depth = 3, .num_heads = 4, .mlp_hidden = 31,
-           .class_token = false, .distilled = true, .reg_tokens = 4, .no_embed_class = true, .qkv_bias = false,
-           .layer_scale = true, .pre_norm = true, .final_norm = false, .fc_norm = true, .swiglu = true,
+           .class_token = false, .distilled = true, .reg_tokens = 4, .no_embed_class = true,
+           .antialias_positions = false, .qkv_bias = false, .layer_scale = true, .pre_norm = true, .final_norm = false, .fc_norm = true, .swiglu = true,
            .pooling = Pooling::kAverage, .concat_pool = true, .norm_eps = 1e-5f,
            .activation = kernels::Activation::kSilu};
   c.preprocess = {.interpolation = Interpolation::kHamming, .crop_pct = 0.95, .crop_mode = CropMode::kBorder,
@@ -103,21 +103,23 @@ TEST(IgqFile, EveryConfigurationFieldComesBack) {
   EXPECT_EQ(back.vit.norm_eps, c.vit.norm_eps);
   EXPECT_EQ(back.preprocess.std, c.preprocess.std);
   EXPECT_EQ(back.labels, c.labels);
+  EXPECT_FALSE(back.vit.antialias_positions);
   // Every field of the text is one whose change is noticed: nothing is written that is not read.
   for (const auto& part : {"vit", "preprocess"}) {
     const json defaults = config_to_json(ModelConfig())[part];
-    for (const auto& [key, value] : first[part].items()) EXPECT_NE(value, defaults.at(key)) << key;
+    for (const auto& [key, value] : first[part].items()) EXPECT_NE(value, defaults.value(key, json())) << key;
   }
 
   c.family = Family::kSwin;
   c.swin = {.patch_size = 2, .embed_dim = 24, .depths = {1, 3}, .num_heads = {2, 6}, .window_size = {5, 3},
-            .mlp_ratio = 3.5f, .qkv_bias = false, .norm_eps = 1e-6f};
+            .mlp_ratio = 3.5f, .qkv_bias = false, .pad_before_shift = true, .norm_eps = 1e-6f};
   const ModelConfig swin = config_from_json(json::parse(config_to_json(c).dump()));
   EXPECT_EQ(swin.family, Family::kSwin);
   EXPECT_EQ(swin.swin.depths, c.swin.depths);
   EXPECT_EQ(swin.swin.num_heads, c.swin.num_heads);
   EXPECT_EQ(swin.swin.window_size, c.swin.window_size);
   EXPECT_EQ(swin.swin.mlp_ratio, c.swin.mlp_ratio);
+  EXPECT_TRUE(swin.swin.pad_before_shift);
   EXPECT_EQ(config_to_json(swin), config_to_json(c));
 }
 
