@@ -1,0 +1,216 @@
+// From a path to a configuration and named tensors: which files a folder holds, whose config.json it is, what the
+// command line overrides.
+#include "models/checkpoint.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string_view>
+#include <vector>
+
+#include "base/fail.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "io/json_fields.h"
+#include "io/safetensors.h"
+#include "models/config_json.h"
+#include "models/registry.h"
+#include "models/timm_config.h"
+#include "models/transformers_config.h"
+#include "models/weight_names.h"
+
+namespace igq {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kMaxConfig = std::uint64_t{64} << 20;
+constexpr const char* kConfig = "config.json";
+constexpr const char* kPreprocessor = "preprocessor_config.json";
+constexpr const char* kWeights = "model.safetensors";
+constexpr const char* kIndex = "model.safetensors.index.json";
+
+bool is_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
+bool is_pickle(const fs::path& path) {
+  constexpr std::array<std::string_view, 6> kPickles = {".bin", ".pth", ".pt", ".ckpt", ".pkl", ".tar"};
+  return std::find(kPickles.begin(), kPickles.end(), path.extension().string()) != kPickles.end();
+}
+
+/// A Python string literal.
+std::string quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\'' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "'";
+}
+
+/// A pickle runs whatever code its author put into it, so igq does not read one.
+[[noreturn]] void refuse_pickle(const fs::path& path) {
+  const fs::path target = path.parent_path() / kWeights;
+  fail(
+      "{} is a PyTorch pickle, which can run code when it is opened; igq reads safetensors. Convert it once with\n"
+      "  python3 -c \"import torch; from safetensors.torch import save_file; s = torch.load({}, map_location='cpu', "
+      "weights_only=True); s = s.get('state_dict', s.get('model', s)); save_file({{k: v.clone().contiguous() for k, v in "
+      "s.items() if torch.is_tensor(v)}}, {})\"\nand give {}",
+      path.string(), quoted(path.string()), quoted(target.string()), target.string());
+}
+
+std::vector<fs::path> sorted_files(const fs::path& folder) {
+  std::vector<fs::path> files;
+  std::error_code fault;
+  for (fs::directory_iterator it(folder, fault), end; !fault && it != end; it.increment(fault)) {
+    files.push_back(it->path());
+  }
+  if (fault) fail("cannot list {}: {}", folder.string(), fault.message());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+/// The weights of a folder.
+fs::path find_weights(const fs::path& folder) {
+  for (const char* name : {kWeights, kIndex}) {
+    if (is_file(folder / name)) return folder / name;
+  }
+  std::string others;
+  const std::vector<fs::path> files = sorted_files(folder);
+  for (const fs::path& file : files) {
+    if (file.extension() != ".safetensors") continue;
+    others += fmt::format("{}{}", others.empty() ? "" : ", ", file.filename().string());
+  }
+  if (!others.empty()) {
+    fail("{} has no {}, but {}: rename the weights, or give that file itself", folder.string(), kWeights, others);
+  }
+  for (const fs::path& file : files) {
+    if (is_pickle(file)) refuse_pickle(file);
+  }
+  fail("{} holds no model: a model folder has {} and {}", folder.string(), kConfig, kWeights);
+}
+
+std::shared_ptr<const TensorSource> open_weights(const fs::path& path) {
+  if (path.extension() == ".json") return open_sharded_safetensors(path);
+  return open_safetensors(path);
+}
+
+/// Reads a JSON file and hands it on; faults in it name the path.
+template <typename Body>
+auto with_json(const fs::path& path, Body&& body) {
+  const std::string text = read_file(path, kMaxConfig);
+  std::string fault;
+  try {
+    return body(parse_json(text));
+  } catch (const Error& e) {
+    fault = e.what();
+  }
+  fail("{} cannot be used: {}", path.string(), fault);
+}
+
+json read_preprocessor(const fs::path& folder) {
+  const fs::path path = folder / kPreprocessor;
+  if (!is_file(path)) return nullptr;
+  return with_json(path, [](json value) { return value; });
+}
+
+ModelConfig read_config(const fs::path& path, const std::string& architecture) {
+  return with_json(path, [&](const json& config) {
+    if (is_timm_config(config)) return timm_config(config, architecture);
+    if (is_transformers_config(config)) {
+      if (!architecture.empty()) {
+        fail("it is of transformers and says what the model is; --arch {} cannot replace it", architecture);
+      }
+      return transformers_config(config, read_preprocessor(path.parent_path()));
+    }
+    fail("it is neither timm's (no 'architecture') nor of transformers (no 'architectures'): igq reads image classifiers of "
+         "the two");
+  });
+}
+
+/// --img-size. A resize that transformers' processor does before its crop keeps its ratio to the crop.
+void override_size(const CheckpointOptions& options, ModelConfig& config) {
+  const int height = options.image_height, width = options.image_width;
+  if (height == 0 && width == 0) return;
+  constexpr int kMax = 1 << 16;
+  if (height < 1 || width < 1 || height > kMax || width > kMax) fail("--img-size {}x{} makes no sense", height, width);
+  const auto scale = [](int& value, int to, int from) {
+    if (value > 0) value = std::max(1, static_cast<int>(std::lround(static_cast<double>(value) * to / from)));
+  };
+  PreprocessConfig& p = config.preprocess;
+  scale(p.resize_height, height, config.image_height);
+  scale(p.resize_width, width, config.image_width);
+  // The short side must cover the crop along both axes.
+  scale(p.resize_short, std::max(height, width), std::max(config.image_height, config.image_width));
+  config.image_height = height;
+  config.image_width = width;
+}
+
+/// Without a config.json the number of classes is that of the stored head.
+void take_classes(const TensorSource& tensors, ModelConfig& config) {
+  const auto head = tensors.shapes().find(config.family == Family::kSwin ? "head.fc.weight" : "head.weight");
+  if (head == tensors.shapes().end() || head->second.size() != 2) return;
+  const std::int64_t classes = head->second[0];
+  if (classes < 1 || classes > (1 << 20) || classes == config.num_classes) return;
+  config.num_classes = static_cast<int>(classes);
+  config.labels.clear();
+}
+
+}  // namespace
+
+Checkpoint open_checkpoint(const fs::path& path, const CheckpointOptions& options) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) {
+    fail("{} does not exist: give a model folder, a .safetensors file or an .igq file", path.string());
+  }
+  const bool folder = fs::is_directory(path, ignored);
+  if (!folder && is_pickle(path)) refuse_pickle(path);
+  if (!folder && path.extension() != ".safetensors" && path.filename() != kIndex) {
+    fail("{} is no model that igq reads: give a model folder, a .safetensors file or an .igq file", path.string());
+  }
+  const fs::path weights = folder ? find_weights(path) : path;
+  const fs::path config_path = weights.parent_path() / kConfig;
+  const bool configured = is_file(config_path);
+  if (!configured && options.architecture.empty()) {
+    fail("{} has no {} beside it: name the architecture with --arch (igq inspect --list prints the names)",
+         weights.string(), kConfig);
+  }
+  Checkpoint checkpoint;
+  ModelConfig& config = checkpoint.config;
+  config = configured ? read_config(config_path, options.architecture) : architecture_config(options.architecture);
+  override_size(options, config);
+  try {
+    config_from_json(config_to_json(config));  // ranges and what must divide what
+  } catch (const Error& e) {
+    fail("{}: {}", configured ? config_path.string() : weights.string(), e.what());
+  }
+  auto tensors = rename_tensors(open_weights(weights), config);
+  if (!configured) take_classes(*tensors, config);
+  if (config.num_classes == 0) {
+    fail("{} has no classification head: give weights that were fine-tuned for classification", weights.string());
+  }
+  check_tensors(*tensors, config);
+  checkpoint.tensors = std::move(tensors);
+  return checkpoint;
+}
+
+std::string checkpoint_checksum(const TensorSource& tensors) {
+  static_assert(std::endian::native == std::endian::little, "the checksum is over little-endian values");
+  Hasher hasher;
+  for (const auto& [name, shape] : tensors.shapes()) {
+    const std::uint64_t rank = shape.size();
+    hasher.update(std::as_bytes(std::span(name.c_str(), name.size() + 1)));
+    hasher.update(std::as_bytes(std::span(&rank, 1)));
+    hasher.update(std::as_bytes(std::span(shape)));
+    const AlignedBuffer<float> values = tensors.read(name);
+    hasher.update(std::as_bytes(std::span(values.data(), values.size())));
+  }
+  return hash_text(hasher.digest());
+}
+
+}  // namespace igq

@@ -1,0 +1,104 @@
+#include "models/load_model.h"
+
+#include <cmath>
+#include <numeric>
+
+#include "base/fail.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "io/memory_tensors.h"
+
+namespace igq {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The last name of a path, that of "models/vit/" and "." too.
+std::string last_name(const fs::path& path) {
+  std::error_code fault;
+  const fs::path whole = fs::weakly_canonical(path, fault);
+  return (fault ? path : whole).filename().string();
+}
+
+LoadedModel load_quantized(const fs::path& path) {
+  QuantizedModel stored = load_igq(path);
+  LoadedModel loaded;
+  loaded.quantized = true;
+  loaded.tensors = std::move(stored.tensors);
+  loaded.provenance = std::move(stored.provenance);
+  loaded.report = std::move(stored.report);
+  const auto plan = std::make_shared<const QuantizationPlan>(std::move(stored.plan));
+  try {
+    loaded.model = build_model(stored.config, *loaded.tensors, plan);
+  } catch (const Error& e) {
+    const std::string text = e.what();
+    if (text.starts_with(path.string())) throw;
+    fail("{}: {}", path.string(), text);
+  }
+  return loaded;
+}
+
+/// Mean 0, variance 1, close to normal: the sum of four uniform numbers from one draw, since models have up to 10^9 weights.
+float near_normal(Random& random) {
+  const std::uint64_t bits = random.next();
+  const auto sum = static_cast<std::int64_t>((bits & 0xFFFF) + (bits >> 16 & 0xFFFF) + (bits >> 32 & 0xFFFF) + (bits >> 48));
+  constexpr double kDeviation = 65536.0 * 0.57735026918962576;  // sqrt(4 / 12)
+  return static_cast<float>(static_cast<double>(sum - 131070) / kDeviation);
+}
+
+/// Mean and deviation of a tensor's random values.
+struct Spread {
+  float mean, deviation;
+};
+
+Spread spread_of(const std::string& name, const Shape& shape) {
+  const bool vector = shape.size() == 1;
+  if (vector && name.ends_with("gamma")) return {0.5f, 0.1f};
+  if (vector && name.ends_with("weight")) return {1.0f, 0.1f};
+  if (vector) return {0.0f, 0.05f};
+  if (name.ends_with("token") || name.ends_with("pos_embed") || name.ends_with("bias_table")) return {0.0f, 0.5f};
+  const std::int64_t in = std::accumulate(shape.begin() + 1, shape.end(), std::int64_t{1}, std::multiplies<>());
+  return {0.0f, 1.0f / std::sqrt(static_cast<float>(in))};
+}
+
+}  // namespace
+
+LoadedModel load_model(const fs::path& path, const CheckpointOptions& options) {
+  std::error_code ignored;
+  LoadedModel loaded;
+  // By its content, or by its name: then load_igq says what is wrong with it.
+  if (fs::is_regular_file(path, ignored) && (is_igq_file(path) || path.extension() == ".igq")) {
+    if (!options.architecture.empty()) {
+      fail("{} is quantized, --arch does not apply: quantize the float model again", path.string());
+    }
+    if (options.image_height != 0 || options.image_width != 0) {
+      fail("{} is quantized for its image size, --img-size does not apply: quantize the float model again", path.string());
+    }
+    loaded = load_quantized(path);
+  } else {
+    Checkpoint checkpoint = open_checkpoint(path, options);
+    loaded.model = build_model(checkpoint.config, *checkpoint.tensors);
+    loaded.tensors = std::move(checkpoint.tensors);
+  }
+  loaded.name = last_name(path);
+  return loaded;
+}
+
+LoadedModel random_model(const ModelConfig& config, std::uint64_t seed) {
+  const auto tensors = std::make_shared<MemoryTensors>("random weights");
+  for (const auto& [name, shape] : expected_tensors(config)) {
+    Random random(seed ^ hash_bytes(std::as_bytes(std::span(name))));
+    const Spread spread = spread_of(name, shape);
+    const std::int64_t count = std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+    AlignedBuffer<float> values(static_cast<std::size_t>(count));
+    for (float& v : values) v = spread.mean + spread.deviation * near_normal(random);
+    tensors->add(name, shape, std::move(values));
+  }
+  LoadedModel loaded;
+  loaded.model = build_model(config, *tensors);
+  loaded.tensors = tensors;
+  loaded.name = config.architecture;
+  return loaded;
+}
+
+}  // namespace igq

@@ -1,0 +1,354 @@
+#include "models/weight_names.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/fail.h"
+#include "models/model.h"
+#include "models/relative_bias.h"
+#include "models/swin.h"
+
+namespace igq {
+namespace {
+
+/// One replacement in a name; applied once, in the order of the tables.
+struct Rule {
+  std::string_view from, to;
+};
+
+/// Wrappers: Lightning, DataParallel, torch.compile, transformers' TimmWrapper.
+constexpr std::array<std::string_view, 4> kWrappers = {"model.", "module.", "_orig_mod.", "timm_model."};
+constexpr std::array<std::string_view, 5> kTransformersModels = {"vit.", "deit.", "swin.", "dinov2.", "dinov2_with_registers."};
+
+/// At the beginning of a name.
+constexpr std::array<Rule, 12> kTransformersStarts{{{"embeddings.cls_token", "cls_token"},
+                                                    {"embeddings.distillation_token", "dist_token"},
+                                                    {"embeddings.register_tokens", "register_tokens"},
+                                                    {"embeddings.position_embeddings", "pos_embed"},
+                                                    {"embeddings.patch_embeddings.projection.", "patch_embed.proj."},
+                                                    {"embeddings.norm.", "patch_embed.norm."},
+                                                    {"encoder.layer.", "blocks."},
+                                                    {"encoder.layers.", "layers."},
+                                                    {"layernorm.", "norm."},
+                                                    {"classifier.", "head."},
+                                                    {"cls_classifier.", "head."},
+                                                    {"distillation_classifier.", "head_dist."}}};
+/// Anywhere.
+constexpr std::array<Rule, 16> kTransformersParts{{{".attention.attention.query.", ".attn.q."},
+                                                   {".attention.attention.key.", ".attn.k."},
+                                                   {".attention.attention.value.", ".attn.v."},
+                                                   {".attention.self.query.", ".attn.q."},
+                                                   {".attention.self.key.", ".attn.k."},
+                                                   {".attention.self.value.", ".attn.v."},
+                                                   {".attention.self.", ".attn."},
+                                                   {".attention.output.dense.", ".attn.proj."},
+                                                   {".intermediate.dense.", ".mlp.fc1."},
+                                                   {".output.dense.", ".mlp.fc2."},
+                                                   {".layernorm_before.", ".norm1."},
+                                                   {".layernorm_after.", ".norm2."},
+                                                   {".layer_scale1.lambda1", ".ls1.gamma"},
+                                                   {".layer_scale2.lambda1", ".ls2.gamma"},
+                                                   {".mlp.weights_in.", ".mlp.fc1."},
+                                                   {".mlp.weights_out.", ".mlp.fc2."}}};
+/// DINOv2's and DeiT-III's own releases.
+constexpr std::array<Rule, 4> kReleaseParts{
+    {{".mlp.w12.", ".mlp.fc1."}, {".mlp.w3.", ".mlp.fc2."}, {".gamma_1", ".ls1.gamma"}, {".gamma_2", ".ls2.gamma"}}};
+
+bool strip_start(std::string& name, std::string_view start) {
+  if (!name.starts_with(start)) return false;
+  name.erase(0, start.size());
+  return true;
+}
+
+void replace_part(std::string& name, const Rule& rule) {
+  const auto at = name.find(rule.from);
+  if (at != std::string::npos) name.replace(at, rule.from.size(), rule.to);
+}
+
+/// Buffers, and weights of training objectives and of heads that classification does not use.
+bool ignored(const std::string& name) {
+  return name.ends_with("relative_position_index") || name.ends_with("attn_mask") || name.ends_with("mask_token") ||
+         name.starts_with("pooler.") || name.starts_with("pre_logits.");
+}
+
+/// "layers.<i>.downsample." -> "layers.<i + 1>.downsample.": from the end of a stage to the start of the next.
+void move_downsample(std::string& name) {
+  int stage = 0;
+  constexpr std::string_view kLayers = "layers.";
+  if (!name.starts_with(kLayers)) return;
+  const char* begin = name.data() + kLayers.size();
+  const auto parsed = std::from_chars(begin, name.data() + name.size(), stage);
+  const std::string rest(parsed.ptr, static_cast<std::size_t>(name.data() + name.size() - parsed.ptr));
+  if (parsed.ec != std::errc() || !rest.starts_with(".downsample.")) return;
+  name = fmt::format("layers.{}{}", stage + 1, rest);
+}
+
+/// timm's name -> the stored one.
+using Names = std::map<std::string, std::string>;
+
+Names timm_names(const TensorSource& stored, const ModelConfig& config) {
+  std::vector<std::pair<std::string, std::string>> names;  // renamed so far, stored
+  for (const auto& [name, shape] : stored.shapes()) {
+    std::string bare = name;
+    while (std::any_of(kWrappers.begin(), kWrappers.end(), [&](std::string_view w) { return strip_start(bare, w); })) continue;
+    names.emplace_back(std::move(bare), name);
+  }
+  const auto any = [&](std::string_view part) {
+    return std::any_of(names.begin(), names.end(), [&](const auto& n) { return n.first.find(part) != std::string::npos; });
+  };
+  const bool swin = config.family == Family::kSwin;
+  const bool transformers = any("embeddings.patch_embeddings.projection.");
+  const bool downsample_ends = transformers || any("layers.0.downsample.");
+  Names result;
+  for (auto& [name, from] : names) {
+    if (transformers) {
+      for (const std::string_view model : kTransformersModels) {
+        if (strip_start(name, model)) break;
+      }
+      for (const Rule& rule : kTransformersStarts) {
+        if (strip_start(name, rule.from)) {
+          name.insert(0, rule.to);
+          break;
+        }
+      }
+      for (const Rule& rule : kTransformersParts) replace_part(name, rule);
+      if (name == "dist_token" && !config.vit.distilled) name = "reg_token";  // transformers_config.cc
+    } else {
+      for (const Rule& rule : kReleaseParts) replace_part(name, rule);
+    }
+    if (ignored(name)) continue;
+    if (swin && downsample_ends) move_downsample(name);
+    if (swin && (name == "head.weight" || name == "head.bias")) name.insert(5, "fc.");
+    const auto [known, fresh] = result.emplace(name, from);
+    if (!fresh) fail("{}: '{}' and '{}' are both tensor '{}': remove one of them", stored.origin(), known->second, from, name);
+  }
+  return result;
+}
+
+/// Query, key and value as one matrix, as one bias with zeros for those that have none. Names that are used go.
+void fuse_qkv(RenamedTensors& out, const TensorSource& stored, Names& names) {
+  constexpr std::string_view kQuery = ".attn.q.weight";
+  std::vector<std::string> layers;
+  for (const auto& [name, from] : names) {
+    if (name.ends_with(kQuery)) layers.push_back(name.substr(0, name.size() - kQuery.size()) + ".attn.");
+  }
+  for (const std::string& layer : layers) {
+    std::array<std::string, 3> weights, biases;
+    std::array<std::int64_t, 3> rows{};
+    bool matrices = true, any_bias = false;
+    Shape shape;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const std::string part = layer + "qkv"[i];
+      const auto weight = names.find(part + ".weight"), bias = names.find(part + ".bias");
+      matrices = matrices && weight != names.end() && stored.shapes().at(weight->second).size() == 2;
+      if (!matrices) break;
+      weights[i] = weight->second;
+      const Shape& s = stored.shapes().at(weights[i]);
+      rows[i] = s[0];
+      if (i == 0) shape = {0, s[1]};
+      shape[0] += s[0];
+      matrices = s[1] == shape[1];
+      if (bias == names.end()) continue;
+      any_bias = true;
+      biases[i] = bias->second;
+      matrices = matrices && stored.shapes().at(biases[i]) == Shape{rows[i]};
+    }
+    if (!matrices) continue;  // check_tensors says what is wrong
+    out.add(layer + "qkv.weight", weights[0], shape, [weights](const TensorSource& source) {
+      AlignedBuffer<float> all;
+      std::vector<AlignedBuffer<float>> parts;
+      std::size_t total = 0;
+      for (const std::string& name : weights) total += parts.emplace_back(source.read(name)).size();
+      all.resize(total);
+      float* to = all.data();
+      for (const auto& part : parts) to = std::copy(part.begin(), part.end(), to);
+      return all;
+    });
+    if (any_bias) {
+      out.add(layer + "qkv.bias", biases[0].empty() ? biases[2] : biases[0], {shape[0]}, [biases, rows](const TensorSource& source) {
+        AlignedBuffer<float> all;
+        all.resize_zero(static_cast<std::size_t>(rows[0] + rows[1] + rows[2]));
+        float* to = all.data();
+        for (std::size_t i = 0; i < 3; ++i) {
+          if (!biases[i].empty()) {
+            const AlignedBuffer<float> part = source.read(biases[i]);
+            std::copy(part.begin(), part.end(), to);
+          }
+          to += rows[i];
+        }
+        return all;
+      });
+    }
+    for (const char part : {'q', 'k', 'v'}) {
+      names.erase(layer + part + ".weight");
+      names.erase(layer + part + ".bias");
+    }
+  }
+}
+
+/// DINOv2 with registers as released: the position embedding covers the class token. timm's covers patches only, and the
+/// class token has its position added.
+void move_class_position(RenamedTensors& out, const TensorSource& stored, Names& names) {
+  const auto registers = names.find("register_tokens"), token = names.find("cls_token"), positions = names.find("pos_embed");
+  if (registers == names.end() || token == names.end() || positions == names.end()) return;
+  const std::string cls = token->second, pos = positions->second;
+  const Shape& cls_shape = stored.shapes().at(cls);
+  const Shape& pos_shape = stored.shapes().at(pos);
+  if (cls_shape.size() != 3 || pos_shape.size() != 3 || pos_shape[1] < 2 || cls_shape != Shape{1, 1, pos_shape[2]}) return;
+  out.add("cls_token", cls, cls_shape, [cls, pos](const TensorSource& source) {
+    AlignedBuffer<float> sum = source.read(cls);
+    const AlignedBuffer<float> all = source.read(pos);
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += all[i];
+    return sum;
+  });
+  out.add("pos_embed", pos, {1, pos_shape[1] - 1, pos_shape[2]}, [pos, dim = pos_shape[2]](const TensorSource& source) {
+    const AlignedBuffer<float> all = source.read(pos);
+    AlignedBuffer<float> rest(all.size() - static_cast<std::size_t>(dim));
+    std::copy(all.begin() + dim, all.end(), rest.begin());
+    return rest;
+  });
+  const std::string reg = registers->second;
+  out.add("reg_token", reg, stored.shapes().at(reg), [reg](const TensorSource& source) { return source.read(reg); });
+  for (const char* name : {"register_tokens", "cls_token", "pos_embed"}) names.erase(name);
+}
+
+/// Tables whose window is another than the network's are resized.
+void resize_tables(RenamedTensors& out, const TensorSource& stored, const ModelConfig& config, Names& names) {
+  const auto windows = swin_windows(config);
+  for (auto it = names.begin(); it != names.end();) {
+    const auto& [name, from] = *it;
+    const Shape& shape = stored.shapes().at(from);
+    int stage = -1;
+    if (name.starts_with("layers.") && name.ends_with(".relative_position_bias_table")) {
+      std::from_chars(name.data() + 7, name.data() + name.size(), stage);
+    }
+    const bool known = stage >= 0 && static_cast<std::size_t>(stage) < windows.size() && shape.size() == 2;
+    const auto side = known ? static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(shape[0])))) : 0;
+    const bool square = known && shape[0] < (1 << 20) && side * side == shape[0] && side % 2 == 1;
+    const std::array<int, 2> window = known ? windows[static_cast<std::size_t>(stage)] : std::array<int, 2>{};
+    if (!square || shape[1] != config.swin.num_heads[static_cast<std::size_t>(stage)] ||
+        (side == 2 * window[0] - 1 && side == 2 * window[1] - 1)) {
+      ++it;
+      continue;
+    }
+    const int heads = static_cast<int>(shape[1]), old_window = static_cast<int>(side + 1) / 2;
+    const Shape resized = {static_cast<std::int64_t>(2 * window[0] - 1) * (2 * window[1] - 1), heads};
+    out.add(name, from, resized, [from = from, heads, old_window, window](const TensorSource& source) {
+      const AlignedBuffer<float> table = source.read(from);
+      return resize_relative_bias({table.data(), table.size()}, heads, old_window, window);
+    });
+    it = names.erase(it);
+  }
+}
+
+std::string shape_text(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+/// A position embedding is resized when the model is built; its width must fit and some patches be left.
+bool fits(const std::string& name, const Shape& stored, const Shape& expected, const VitConfig& v) {
+  if (stored == expected) return true;
+  if (name != "pos_embed" || stored.size() != 3 || stored[0] != 1 || stored[2] != expected[2]) return false;
+  const int prefix = (v.class_token ? 1 : 0) + (v.distilled ? 1 : 0) + v.reg_tokens;
+  return stored[1] > (v.no_embed_class ? 0 : prefix);
+}
+
+/// "blocks.3.x", "blocks.4.x", "blocks.5.x" with the same fault -> "blocks.{3-5}.x".
+std::string join_faults(const std::vector<std::pair<std::string, std::string>>& faults) {
+  struct Group {
+    std::string head, tail, fault;
+    std::vector<int> numbers;
+  };
+  std::vector<Group> groups;
+  for (const auto& [name, fault] : faults) {
+    Group group{name, "", fault, {}};
+    if (const auto at = name.find("blocks."); at != std::string::npos) {
+      int number = -1;
+      const char* begin = name.data() + at + 7;
+      const auto parsed = std::from_chars(begin, name.data() + name.size(), number);
+      if (parsed.ec == std::errc()) {
+        group = {name.substr(0, at + 7), std::string(parsed.ptr, static_cast<std::size_t>(name.data() + name.size() - parsed.ptr)), fault, {number}};
+      }
+    }
+    const auto same = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
+      return !group.numbers.empty() && !g.numbers.empty() && g.head == group.head && g.tail == group.tail && g.fault == fault;
+    });
+    if (same != groups.end()) same->numbers.push_back(group.numbers.front());
+    else groups.push_back(std::move(group));
+  }
+  std::string text;
+  for (Group& g : groups) {
+    std::sort(g.numbers.begin(), g.numbers.end());
+    std::vector<std::string> ranges;
+    for (std::size_t i = 0; i < g.numbers.size();) {
+      std::size_t j = i;
+      while (j + 1 < g.numbers.size() && g.numbers[j + 1] == g.numbers[j] + 1) ++j;
+      ranges.push_back(i == j ? fmt::format("{}", g.numbers[i]) : fmt::format("{}-{}", g.numbers[i], g.numbers[j]));
+      i = j + 1;
+    }
+    const std::string all = fmt::format("{}", fmt::join(ranges, ","));
+    text += fmt::format("{}{}{}{}{}", text.empty() ? "" : ", ", g.head, g.numbers.size() > 1 ? "{" + all + "}" : all, g.tail, g.fault);
+  }
+  return text;
+}
+
+}  // namespace
+
+void RenamedTensors::add(const std::string& name, std::string stored_name, Shape shape, Read read) {
+  shapes_[name] = std::move(shape);
+  entries_[name] = {std::move(stored_name), std::move(read)};
+}
+
+AlignedBuffer<float> RenamedTensors::read(const std::string& name) const {
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) fail("{} has no tensor '{}'", origin(), name);
+  AlignedBuffer<float> values = found->second.read(*stored_);
+  bool finite = true;
+  for (const float v : values) finite &= (std::bit_cast<std::uint32_t>(v) & 0x7F800000u) != 0x7F800000u;
+  if (!finite) fail("{}: tensor '{}' holds values that are not finite: training diverged or the file is damaged", origin(), found->second.stored_name);
+  return values;
+}
+
+std::shared_ptr<const RenamedTensors> rename_tensors(std::shared_ptr<const TensorSource> stored, const ModelConfig& config) {
+  auto out = std::make_shared<RenamedTensors>(stored);
+  Names names = timm_names(*stored, config);
+  fuse_qkv(*out, *stored, names);
+  move_class_position(*out, *stored, names);
+  if (config.family == Family::kSwin) resize_tables(*out, *stored, config, names);
+  for (const auto& [name, from] : names) {
+    out->add(name, from, stored->shapes().at(from), [from = from](const TensorSource& source) { return source.read(from); });
+  }
+  return out;
+}
+
+void check_tensors(const RenamedTensors& tensors, const ModelConfig& config) {
+  const std::map<std::string, Shape> expected = expected_tensors(config);
+  std::vector<std::pair<std::string, std::string>> missing, left_over, misshapen;
+  for (const auto& [name, shape] : expected) {
+    const auto found = tensors.shapes().find(name);
+    if (found == tensors.shapes().end()) {
+      missing.emplace_back(name, "");
+    } else if (!fits(name, found->second, shape, config.vit)) {
+      misshapen.emplace_back(tensors.stored_name(name), fmt::format(" is {} instead of {}", shape_text(found->second), shape_text(shape)));
+    }
+  }
+  for (const auto& [name, shape] : tensors.shapes()) {
+    if (!expected.contains(name)) left_over.emplace_back(tensors.stored_name(name), "");
+  }
+  if (missing.empty() && left_over.empty() && misshapen.empty()) return;
+  std::string text;
+  const auto list = [&text](const char* title, const auto& faults) {
+    if (!faults.empty()) text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", title, join_faults(faults));
+  };
+  list("missing", missing);
+  list("extra", left_over);
+  list("misshapen", misshapen);
+  fail("{} does not hold the weights of {} ({} classes, image {}x{}): {}: check the architecture and the sizes in config.json or --arch",
+       tensors.origin(), config.architecture, config.num_classes, config.image_height, config.image_width, text);
+}
+
+}  // namespace igq
