@@ -8,7 +8,7 @@
 namespace igq::kernels {
 namespace {
 
-/// Reads 32 columns of any row as if the matrix had them: rows that are absent and columns past `cols` are zero.
+/// Reads a panel's columns of any row as if the matrix had them: absent rows and columns past `cols` are zero.
 struct RowReader {
   const std::int8_t* w;
   std::int64_t ldw;
@@ -49,35 +49,39 @@ struct Pack256 {
         }
       const std::int8_t* rows[4];
       for (int i = 0; i < 4; ++i) rows[i] = reader.row(order[k + i], i);
-      if constexpr (kWide) {
-        interleave_pair(rows[0], rows[1], panel, slots, k / 2);
-        interleave_pair(rows[2], rows[3], panel, slots, k / 2 + 1);
-      } else {
-        interleave_quad(rows, panel, slots, k / 4);
+      for (int j = 0; j < kBytePanel / 8; j += 4) {
+        if constexpr (kWide) {
+          interleave_pair(rows[0] + 8 * j, rows[1] + 8 * j, panel, slots, k / 2, j);
+          interleave_pair(rows[2] + 8 * j, rows[3] + 8 * j, panel, slots, k / 2 + 1, j);
+        } else {
+          const std::int8_t* columns[4] = {rows[0] + 8 * j, rows[1] + 8 * j, rows[2] + 8 * j, rows[3] + 8 * j};
+          interleave_quad(columns, panel, slots, k / 4, j);
+        }
       }
     }
   }
 
-  static void interleave_pair(const std::int8_t* x, const std::int8_t* y, char* panel, int slots, int step) {
+  /// 32 columns from x and y, those of vectors j to j + 3.
+  static void interleave_pair(const std::int8_t* x, const std::int8_t* y, char* panel, int slots, int step, int j) {
     for (int half = 0; half < 2; ++half) {
       const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + 16 * half));
       const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(y + 16 * half));
-      Simd256::store(at(panel, slots, step, 2 * half), _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b)));
-      Simd256::store(at(panel, slots, step, 2 * half + 1), _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b)));
+      Simd256::store(at(panel, slots, step, j + 2 * half), _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b)));
+      Simd256::store(at(panel, slots, step, j + 2 * half + 1), _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b)));
     }
   }
 
-  static void interleave_quad(const std::int8_t* const* rows, char* panel, int slots, int step) {
+  static void interleave_quad(const std::int8_t* const* rows, char* panel, int slots, int step, int j) {
     // Four columns (one lane of 32 bits) alternate between the 128-bit halves, because unpacking works within halves.
     const __m256i alternate = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
     __m256i x[4];
     for (int i = 0; i < 4; ++i) x[i] = _mm256_permutevar8x32_epi32(Simd256::load(rows[i]), alternate);
     const __m256i low01 = _mm256_unpacklo_epi8(x[0], x[1]), high01 = _mm256_unpackhi_epi8(x[0], x[1]);
     const __m256i low23 = _mm256_unpacklo_epi8(x[2], x[3]), high23 = _mm256_unpackhi_epi8(x[2], x[3]);
-    Simd256::store(at(panel, slots, step, 0), _mm256_unpacklo_epi16(low01, low23));
-    Simd256::store(at(panel, slots, step, 1), _mm256_unpackhi_epi16(low01, low23));
-    Simd256::store(at(panel, slots, step, 2), _mm256_unpacklo_epi16(high01, high23));
-    Simd256::store(at(panel, slots, step, 3), _mm256_unpackhi_epi16(high01, high23));
+    Simd256::store(at(panel, slots, step, j), _mm256_unpacklo_epi16(low01, low23));
+    Simd256::store(at(panel, slots, step, j + 1), _mm256_unpackhi_epi16(low01, low23));
+    Simd256::store(at(panel, slots, step, j + 2), _mm256_unpacklo_epi16(high01, high23));
+    Simd256::store(at(panel, slots, step, j + 3), _mm256_unpackhi_epi16(high01, high23));
   }
 
   /// w[c][k]: eight columns by eight steps at a time, a transposition of 32-bit lanes.
@@ -129,27 +133,28 @@ struct Pack256 {
   /// corrections[g][c] = -sum over the group's slots of zero[k] * w[k][c], read from the panel just written.
   static void correct(const char* panel, int slots, const std::int16_t* zero, const std::int32_t* group_end, int groups,
                       std::int32_t* corrections) {
-    int step = 0;
-    for (int g = 0; g < groups; ++g, corrections += kBytePanel) {
-      const int end = group_end[g] / kStep;
-      __m256i sum[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
-      if (zero == nullptr) step = end;
-      for (; step < end; ++step) {
-        const std::int16_t* z = zero + step * kStep;
-        for (int j = 0; j < 4; ++j) {
-          const __m256i w = Simd256::load(at(const_cast<char*>(panel), slots, step, j));
-          if constexpr (kWide) {
-            sum[j] = Simd256::sub32(sum[j], Simd256::multiply_words(w, Simd256::broadcast4(z)));
-          } else {
-            const __m256i even = _mm256_set1_epi32((z[0] & 0xFFFF) | (static_cast<std::int32_t>(z[2]) * 0x10000));
-            const __m256i odd = _mm256_set1_epi32((z[1] & 0xFFFF) | (static_cast<std::int32_t>(z[3]) * 0x10000));
-            sum[j] = Simd256::sub32(sum[j], Simd256::multiply_words(Simd256::even_bytes(w), even));
-            sum[j] = Simd256::sub32(sum[j], Simd256::multiply_words(Simd256::odd_bytes(w), odd));
-          }
+    for (int j = 0; j < kBytePanel / 8; j += 4) {  // sums of 32 columns stay in registers
+      int step = 0;
+      for (int g = 0; g < groups; ++g) {
+        const int end = group_end[g] / kStep;
+        __m256i sum[4] = {Simd256::zero(), Simd256::zero(), Simd256::zero(), Simd256::zero()};
+        if (zero == nullptr) step = end;
+        for (; step < end; ++step) {
+          const std::int16_t* z = zero + step * kStep;
+          for (int i = 0; i < 4; ++i)
+            sum[i] = subtract_products(sum[i], Simd256::load(at(const_cast<char*>(panel), slots, step, j + i)), z);
         }
+        for (int i = 0; i < 4; ++i) Simd256::store(corrections + g * kBytePanel + 8 * (j + i), sum[i]);
       }
-      for (int j = 0; j < 4; ++j) Simd256::store(corrections + 8 * j, sum[j]);
     }
+  }
+
+  static __m256i subtract_products(__m256i sum, __m256i w, const std::int16_t* z) {
+    if constexpr (kWide) return Simd256::sub32(sum, Simd256::multiply_words(w, Simd256::broadcast4(z)));
+    const __m256i even = _mm256_set1_epi32((z[0] & 0xFFFF) | (static_cast<std::int32_t>(z[2]) * 0x10000));
+    const __m256i odd = _mm256_set1_epi32((z[1] & 0xFFFF) | (static_cast<std::int32_t>(z[3]) * 0x10000));
+    sum = Simd256::sub32(sum, Simd256::multiply_words(Simd256::even_bytes(w), even));
+    return Simd256::sub32(sum, Simd256::multiply_words(Simd256::odd_bytes(w), odd));
   }
 
  private:

@@ -1,6 +1,6 @@
 // The byte product, one register tile at a time, written once for all vector instruction sets.
 //
-// A tile is kRows tokens by kVectors vectors of columns (a "part" of the panel: 16 columns at 256 bits, all 32 at 512).
+// A tile is kRows tokens by kVectors vectors of columns (a "part" of the panel: 16 columns at 256 bits, 32 at 512).
 // Panels lie as [part][slots / kStep][columns of the part][kStep]: four bytes of contraction slots per column and step,
 // which meet four bytes of activations broadcast to all columns. A product policy says how:
 //   Dot   u8 x s8, four products into int32 at once (vpdpbusd);
@@ -245,6 +245,13 @@ struct Gemm {
     tile<R>(g, slots, chunk, t, part, widened);
   }
 
+  /// Weights come from afar (a model's exceed the cache), so each tile asks for its share of the next panel's.
+  static void fetch_next(const ByteGemm& g, std::int64_t begin, std::int64_t end) {
+    if (g.next == nullptr) return;
+    for (std::int64_t k = begin; k < end; ++k)
+      _mm_prefetch(reinterpret_cast<const char*>(g.next + k * g.next_stride), _MM_HINT_T1);
+  }
+
   /// All rows, in tiles whose heights differ by one at most: a short tail tile would leave the multipliers waiting.
   static void run(const ByteGemm& g, int chunk) {
     if (g.rows <= 0) return;
@@ -256,6 +263,7 @@ struct Gemm {
     for (std::int64_t i = 0; i < tiles; ++i) {
       const int next = static_cast<int>(g.rows * (i + 1) / tiles);
       if constexpr (Policy::kWidens) widened.begin = widened.end = 0;
+      fetch_next(g, g.next_rows * i / tiles, g.next_rows * (i + 1) / tiles);
       for (int part = 0; part < parts; ++part) tile_of<Policy::kRows>(next - t, g, slots, chunk, t, part, widened);
       t = next;
     }

@@ -19,7 +19,7 @@ namespace igq::kernels {
 /// Columns of one packed fp32 panel.
 inline constexpr int kFloatPanel = 16;
 /// Columns of one byte panel handed to `byte_gemm` at a time.
-inline constexpr int kBytePanel = 32;
+inline constexpr int kBytePanel = 64;
 /// Channels a group is padded to, in the order handed to `pack_bytes` and `permute_codes`.
 inline constexpr int kGroupAlign = 4;
 
@@ -55,6 +55,9 @@ struct ByteGemm {
   std::int64_t ldy;
   int cols;                       ///< valid columns, 1 to kBytePanel; others are not written
   CodeRange range;
+  const std::int8_t* next;        ///< null, or next_rows rows of weights, next_stride apart, to fetch into the cache
+  std::int64_t next_stride;       ///<   meanwhile: those that the panel after this one is gathered from
+  int next_rows;
   std::int32_t* sums;             ///< null, or [groups][rows][kBytePanel]: S_g as well (tests and comparisons)
 };
 

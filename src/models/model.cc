@@ -10,6 +10,7 @@
 namespace igq {
 
 void Model::forward(ExecContext& context, const float* image, StepState& state) const {
+  const WorkTimer timer(context, Work::kOther);
   state.image = image;
   context.arena.reset();
   for (int step = 0; step < steps(); ++step) run_step(context, step, state);

@@ -1,5 +1,9 @@
 #include "ops/context.h"
 
+#include <time.h>
+
+#include <utility>
+
 #include "base/fail.h"
 
 namespace igq {
@@ -30,10 +34,20 @@ std::string_view work_name(Work work) {
     case Work::kLayerNorm: return "layer norm";
     case Work::kActivation: return "activation (gelu)";
     case Work::kSoftmax: return "softmax";
+    case Work::kWaiting: return "waiting for threads";
     case Work::kOther:
     case Work::kCount: break;
   }
   return "other";
+}
+
+Work Profile::enter(Work work) {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  const double now = static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+  if (current_ != Work::kCount) seconds[static_cast<std::size_t>(current_)] += now - since_;
+  since_ = now;
+  return std::exchange(current_, work);
 }
 
 }  // namespace igq

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -34,13 +33,21 @@ class SiteObserver {
 };
 
 /// Kinds of work `bench --profile` tells apart.
-enum class Work { kFloatGemm, kByteGemm, kPackPanel, kQuantize, kPermute, kAttention, kLayerNorm, kActivation, kSoftmax, kOther, kCount };
+enum class Work {
+  kFloatGemm, kByteGemm, kPackPanel, kQuantize, kPermute, kAttention, kLayerNorm, kActivation, kSoftmax, kWaiting, kOther, kCount
+};
 std::string_view work_name(Work work);
 
-/// Seconds per kind of work on the calling thread, and the loops' waiting time in the kind that waited.
+/// Processor time of the calling thread by kind of work; a kind's time excludes that of kinds entered within it.
 struct Profile {
   std::array<double, static_cast<std::size_t>(Work::kCount)> seconds{};
-  double total = 0.0;
+
+  /// Time counts as `work` from now on; returns what it counted as before. kCount: it does not count.
+  Work enter(Work work);
+
+ private:
+  Work current_ = Work::kCount;
+  double since_ = 0.0;
 };
 
 /// One per thread that runs whole images; not shared. The pool may be null: everything on the calling thread.
@@ -62,7 +69,15 @@ struct ExecContext {
   /// ThreadPool::parallel_for, or one call on this thread without a pool.
   template <typename Body>
   void parallel_for(std::int64_t count, std::int64_t grain, Body&& body) const {
-    if (pool != nullptr) {
+    if (pool != nullptr && profile != nullptr && pool->size() > 1) {
+      const Work work = profile->enter(Work::kWaiting);
+      pool->parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int t) {
+        if (t == 0) profile->enter(work);
+        body(begin, end, t);
+        if (t == 0) profile->enter(Work::kWaiting);
+      });
+      profile->enter(work);
+    } else if (pool != nullptr) {
       pool->parallel_for(count, grain, body);
     } else if (count > 0) {
       body(std::int64_t{0}, count, 0);
@@ -70,24 +85,22 @@ struct ExecContext {
   }
 };
 
-/// Adds the time from construction to destruction to one kind of work; free of cost without a profile.
+/// Counts the time from construction to destruction as one kind of work; free of cost without a profile. For the thread
+/// that calls forward(), within parallel loops thread 0.
 class WorkTimer {
  public:
-  WorkTimer(const ExecContext& context, Work work) : profile_(context.profile), work_(work) {
-    if (profile_ != nullptr) start_ = Clock::now();
+  WorkTimer(const ExecContext& context, Work work, int thread = 0) : profile_(thread == 0 ? context.profile : nullptr) {
+    if (profile_ != nullptr) outer_ = profile_->enter(work);
   }
   ~WorkTimer() {
-    if (profile_ != nullptr)
-      profile_->seconds[static_cast<std::size_t>(work_)] += std::chrono::duration<double>(Clock::now() - start_).count();
+    if (profile_ != nullptr) profile_->enter(outer_);
   }
   WorkTimer(const WorkTimer&) = delete;
   WorkTimer& operator=(const WorkTimer&) = delete;
 
  private:
-  using Clock = std::chrono::steady_clock;
   Profile* profile_;
-  Work work_;
-  Clock::time_point start_;
+  Work outer_ = Work::kCount;
 };
 
 }  // namespace igq

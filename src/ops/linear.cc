@@ -187,8 +187,11 @@ void Linear::forward_integer(ExecContext& context, const float* x, int rows, flo
     for (std::int64_t p = b; p < e; ++p) {
       const std::int64_t n0 = p * kBytePanel;
       const int cols = static_cast<int>(std::min<std::int64_t>(kBytePanel, out_ - n0));
-      kernels.pack_bytes(w.codes.data() + n0, out_, q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end, q.groups, cols,
-                         codes_range, panel, correction);
+      {
+        const WorkTimer pack_timer(context, Work::kPackPanel, t);
+        kernels.pack_bytes(w.codes.data() + n0, out_, q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end, q.groups,
+                           cols, codes_range, panel, correction);
+      }
       kernels::ByteGemm gemm{};
       gemm.a = codes;
       gemm.lda = q.slots;
@@ -206,6 +209,9 @@ void Linear::forward_integer(ExecContext& context, const float* x, int rows, flo
       gemm.ldy = out_;
       gemm.cols = cols;
       gemm.range = codes_range;
+      if (p + 1 < e) gemm.next = w.codes.data() + n0 + kBytePanel;
+      gemm.next_stride = out_;
+      gemm.next_rows = in_;
       kernels.byte_gemm(gemm);
     }
   });

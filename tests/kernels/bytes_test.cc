@@ -174,7 +174,7 @@ TEST_P(Bytes, LargestSum) {
 
 TEST_P(Bytes, Transposed) {
   for (int slots : {1, 3, 4, 7, 8, 16, 31, 32, 33, 48, 64, 80, 96, 100, 128})
-    for (int cols : {1, 2, 5, 8, 15, 16, 17, 31, 32})
+    for (int cols : {1, 5, 8, 15, 17, 32, 33, 63, 64})
       for (int bits : {4, 8})
         for (bool zero : {false, true}) {
           Case c({.rows = 5, .group_channels = {slots}, .cols = cols, .a_bits = bits, .w_bits = bits, .zero = zero});
