@@ -1,6 +1,7 @@
 #include "calibration/calibrate.h"
 
 #include <algorithm>
+#include <array>
 #include <regex>
 
 #include "base/fail.h"
@@ -63,6 +64,17 @@ std::vector<Bounds> scale_bounds(const std::vector<Bounds>& points, int groups) 
 }
 
 }  // namespace
+
+std::string_view weight_method_name(WeightMethod method) {
+  constexpr std::array<std::string_view, 3> kNames{"rtn", "gptq", "erq"};
+  return kNames[static_cast<std::size_t>(method)];
+}
+
+WeightMethod parse_weight_method(std::string_view name) {
+  for (const WeightMethod method : {WeightMethod::kNearest, WeightMethod::kGptq, WeightMethod::kErq})
+    if (weight_method_name(method) == name) return method;
+  fail("unknown weight method '{}': use one of rtn, gptq, erq", name);
+}
 
 QkvGrouping default_qkv_grouping(Grouping grouping) {
   switch (grouping) {

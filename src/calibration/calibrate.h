@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "calibration/statistics.h"
@@ -18,6 +19,15 @@ enum class GroupBounds {
   kEnvelope,  ///< 10 % quantile of the minima, 90 % quantile of the maxima: clips less
 };
 
+/// How weight codes are chosen.
+enum class WeightMethod {
+  kNearest,  ///< "rtn": each weight to the nearest code (the paper)
+  kGptq,     ///< second-order rounding on the calibration images (rounding.h)
+  kErq,      ///< the same after ridge compensation of the activation error (refine.h)
+};
+std::string_view weight_method_name(WeightMethod method);  ///< "rtn", "gptq", "erq"
+WeightMethod parse_weight_method(std::string_view name);   ///< Error lists the names
+
 struct QuantizeOptions {
   int weight_bits = 4;
   int activation_bits = 4;
@@ -27,7 +37,13 @@ struct QuantizeOptions {
   GroupBounds bounds = GroupBounds::kMean;
   std::optional<Grouping> softmax_grouping;  ///< default: `grouping`
   std::optional<QkvGrouping> qkv_grouping;   ///< default: default_qkv_grouping(grouping)
-  double weight_quantile = 1e-3;
+  double weight_quantile = 1e-3;             ///< kNearest only
+  WeightMethod weights = WeightMethod::kNearest;
+  double ridge = 0.01;                       ///< lambda over the mean second moment of the layer's inputs
+  double diagonal_ridge = 0.0;               ///< added to each input's own second moment, as a fraction of it
+  double target_mix = 1.0;                   ///< compensation aims at 0: the quantized model's inputs, 1: the float model's
+  std::vector<float> clipping = {1.0f};      ///< factors of the weight bounds to try per output channel
+  int descent_rounds = 0;
   std::uint64_t seed = 0;
   std::string keep;                          ///< regex: sites that stay float; empty: none
   /// regex -> {weight bits, activation bits}; the last match wins.

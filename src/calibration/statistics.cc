@@ -1,7 +1,7 @@
 #include "calibration/statistics.h"
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 #include <limits>
 
 #include "base/fail.h"
@@ -17,6 +17,14 @@ void widen(Bounds& b, float mn, float mx) {
 }
 
 std::vector<Bounds> empty_bounds(int count) { return std::vector<Bounds>(static_cast<std::size_t>(count), Bounds{kInfinity, -kInfinity}); }
+
+/// Minima and maxima pass over NaN, so the values themselves are looked at: an exponent of ones is NaN or infinity.
+bool all_finite(const float* x, std::int64_t ld, int rows, int cols) {
+  std::uint32_t largest = 0;
+  for (int t = 0; t < rows; ++t)
+    for (int c = 0; c < cols; ++c) largest = std::max(largest, std::bit_cast<std::uint32_t>(x[t * ld + c]) & 0x7FFFFFFFu);
+  return largest < 0x7F800000u;
+}
 
 std::string_view operand_name(Operand operand) {
   switch (operand) {
@@ -64,10 +72,9 @@ void Statistics::on_tensor(int site, Operand operand, int part, const float* x, 
   mx_.assign(n, -kInfinity);
   if (by_row) kernels_.row_range(x, ld, rows, cols, mn_.data(), mx_.data());
   else kernels_.channel_range(x, ld, rows, cols, mn_.data(), mx_.data());
-  for (std::size_t i = 0; i < n; ++i)
-    if (!std::isfinite(mn_[i]) || !std::isfinite(mx_[i]))
-      fail("calibration: {}:{} has NaN or infinite values: the checkpoint or an image is damaged",
-           model_.sites()[static_cast<std::size_t>(site)].name, operand_name(operand));
+  if (!all_finite(x, ld, rows, cols))
+    fail("calibration: {}:{} has NaN or infinite values: the checkpoint or an image is damaged",
+         model_.sites()[static_cast<std::size_t>(site)].name, operand_name(operand));
   if (operand == Operand::kInput) {
     LinearStatistics& s = linears_.at(site);
     for (std::size_t c = 0; c < n; ++c) {

@@ -17,15 +17,21 @@ float quantile(const std::vector<float>& sorted, double q) {
 
 }  // namespace
 
-std::vector<UniformQuantizer> weight_quantizers(std::span<const float> weight, int in, int out, int bits, double eps) {
+std::vector<Bounds> weight_bounds(std::span<const float> weight, int in, int out, double eps) {
   assert(weight.size() == static_cast<std::size_t>(in) * static_cast<std::size_t>(out));
-  std::vector<UniformQuantizer> result(static_cast<std::size_t>(out));
+  std::vector<Bounds> result(static_cast<std::size_t>(out));
   std::vector<float> row(static_cast<std::size_t>(in));
   for (std::size_t n = 0; n < result.size(); ++n) {
     std::copy_n(weight.data() + n * row.size(), row.size(), row.data());
     std::sort(row.begin(), row.end());
-    result[n] = make_quantizer({quantile(row, eps), quantile(row, 1.0 - eps)}, bits);
+    result[n] = {quantile(row, eps), quantile(row, 1.0 - eps)};
   }
+  return result;
+}
+
+std::vector<UniformQuantizer> weight_quantizers(std::span<const float> weight, int in, int out, int bits, double eps) {
+  std::vector<UniformQuantizer> result;
+  for (const Bounds& b : weight_bounds(weight, in, out, eps)) result.push_back(make_quantizer(b, bits));
   return result;
 }
 

@@ -1,0 +1,271 @@
+#include "calibration/refine.h"
+
+#include <Eigen/Cholesky>
+#include <algorithm>
+#include <cmath>
+
+#include "base/fail.h"
+#include "calibration/moments.h"
+#include "calibration/rounding.h"
+#include "quant/grouping.h"
+
+namespace igq {
+namespace {
+
+using kernels::kFloatPanel;
+
+/// Copies the inputs of one site.
+class InputTap final : public SiteObserver {
+ public:
+  explicit InputTap(int site) : site_(site) {}
+  void on_tensor(int site, Operand operand, int, const float* x, std::int64_t ld, int rows, int cols) override {
+    if (site != site_ || operand != Operand::kInput) return;
+    for (int t = 0; t < rows; ++t) std::copy_n(x + t * ld, cols, to + static_cast<std::int64_t>(t) * cols);
+  }
+  float* to = nullptr;
+
+ private:
+  int site_;
+};
+
+/// Replaces every row block of one image by what its quantizers make of it.
+void quantize_input(const ActivationPlan& plan, const kernels::Kernels& kernels, float* x, int rows, int channels, Arena& arena) {
+  if (plan.grouping == Grouping::kFloat) return;
+  const ArenaScope scope(arena);
+  const auto n = static_cast<std::size_t>(channels);
+  float *mn = arena.take<float>(n), *mx = arena.take<float>(n);
+  std::fill_n(mn, n, std::numeric_limits<float>::infinity());
+  std::fill_n(mx, n, -std::numeric_limits<float>::infinity());
+  kernels.channel_range(x, channels, rows, channels, mn, mx);
+  const ChannelQuantizers q = assign_channels(plan, channels, mn, mx, arena);
+  kernels.fake_quantize_channels(x, channels, rows, channels, q.scale, q.inv_scale, q.zero, q.q_max);
+}
+
+class Refiner {
+ public:
+  Refiner(Model& model, const std::shared_ptr<QuantizationPlan>& plan, const QuantizeOptions& options, std::int64_t images, Isa isa,
+          ThreadPool& pool)
+      : model_(model), plan_(plan), options_(options), images_(images), kernels_(kernels::kernels_for(isa)), pool_(pool) {
+    workers_ = std::vector<Worker>(static_cast<std::size_t>(pool.size()));
+    for (Worker& w : workers_) w.context.kernels = &kernels_;
+    float_states_.resize(static_cast<std::size_t>(images));
+    coded_states_.resize(static_cast<std::size_t>(images));
+  }
+
+  BiasMap run(const std::function<void(std::int64_t, float*)>& load, const std::function<void(const RefineProgress&)>& progress) {
+    model_.set_plan(plan_);
+    model_.prepare(Execution::kSimulate, kernels_);
+    const auto sites = model_.sites();
+    RefineProgress state;
+    for (const Site& site : sites) state.total += refinable(site) ? 1 : 0;
+    AlignedBuffer<float> image(static_cast<std::size_t>(model_.image_floats()));
+    for (int step = 0; step < model_.steps(); ++step) {
+      for (std::size_t id = 0; id < sites.size(); ++id) {
+        if (sites[id].step != step || !refinable(sites[id])) continue;
+        state.site = sites[id].name;
+        refine_site(static_cast<int>(id), state);
+        ++state.done;
+        if (progress) progress(state);
+      }
+      if (step == 0) {
+        embed(load);
+      } else {
+        use_biases(false);
+        advance(float_states_, Execution::kFloat, step);
+        use_biases(true);
+        advance(coded_states_, Execution::kSimulate, step);
+      }
+    }
+    BiasMap biases;
+    for (auto& [linear, bias] : biases_) biases[linear->name() + ".bias"] = std::move(bias.corrected);
+    return biases;
+  }
+
+ private:
+  struct Worker {
+    ExecContext context;
+    StepState state;
+    AlignedBuffer<float> image;
+  };
+  struct Bias {
+    AlignedBuffer<float> original, corrected;
+  };
+
+  bool refinable(const Site& site) const {
+    if (site.linear == nullptr || site.first_or_last) return false;
+    const auto it = plan_->linears.find(site.name);
+    return it != plan_->linears.end() && it->second.weight.bits != 0;
+  }
+
+  void use_biases(bool corrected) {
+    for (auto& [linear, bias] : biases_) {
+      const AlignedBuffer<float>& b = corrected ? bias.corrected : bias.original;
+      linear->set_bias({b.data(), b.size()});
+    }
+  }
+
+  /// body(i, worker) for every image, several at once.
+  template <typename Body>
+  void each_image(std::int64_t begin, std::int64_t end, const Body& body) {
+    pool_.parallel_for(end - begin, 1, [&](std::int64_t b, std::int64_t e, int t) {
+      for (std::int64_t i = b; i < e; ++i) body(begin + i, workers_[static_cast<std::size_t>(t)]);
+    });
+  }
+
+  void embed(const std::function<void(std::int64_t, float*)>& load) {
+    AlignedBuffer<float> image(static_cast<std::size_t>(model_.image_floats()));
+    for (std::int64_t i = 0; i < images_; ++i) {
+      load(i, image.data());
+      Worker& w = workers_[0];
+      for (const bool coded : {false, true}) {
+        StepState& state = (coded ? coded_states_ : float_states_)[static_cast<std::size_t>(i)];
+        state.image = image.data();
+        w.context.execution = coded ? Execution::kSimulate : Execution::kFloat;
+        w.context.arena.reset();
+        model_.run_step(w.context, 0, state);
+        state.image = nullptr;
+      }
+    }
+  }
+
+  void advance(std::vector<StepState>& states, Execution execution, int step) {
+    each_image(0, images_, [&](std::int64_t i, Worker& w) {
+      w.context.execution = execution;
+      w.context.arena.reset();
+      model_.run_step(w.context, step, states[static_cast<std::size_t>(i)]);
+    });
+  }
+
+  /// The site's inputs of images [begin, end), one after the other in `to`.
+  void capture(int id, const std::vector<StepState>& states, Execution execution, std::int64_t begin, std::int64_t end, float* to) {
+    const Site& site = model_.sites()[static_cast<std::size_t>(id)];
+    const std::int64_t floats = static_cast<std::int64_t>(site.max_rows) * site.linear->in_features();
+    each_image(begin, end, [&](std::int64_t i, Worker& w) {
+      InputTap tap(id);
+      tap.to = to + (i - begin) * floats;
+      w.context.observer = &tap;
+      w.context.execution = execution;
+      w.context.arena.reset();
+      w.state = states[static_cast<std::size_t>(i)];
+      model_.run_step(w.context, site.step, w.state);
+      w.context.observer = nullptr;
+    });
+  }
+
+  void refine_site(int id, RefineProgress& state) {
+    const Site& site = model_.sites()[static_cast<std::size_t>(id)];
+    Linear& linear = *site.linear;
+    LinearPlan& plan = plan_->linears.at(site.name);
+    const int in = linear.in_features(), out = linear.out_features(), rows = site.max_rows;
+    const AlignedBuffer<float> weight = linear.weight();
+    const bool has_bias = !linear.bias().empty();
+
+    Moments moments(in, out, kernels_, pool_);
+    constexpr int kChunkRows = 2048;
+    const std::int64_t per_chunk = std::max<std::int64_t>(pool_.size(), kChunkRows / rows);
+    AlignedBuffer<float> coded, target, gap, packed;
+    const int panels = (out + kFloatPanel - 1) / kFloatPanel;
+    packed.resize(static_cast<std::size_t>(panels) * kFloatPanel * static_cast<std::size_t>(in));
+    kernels_.pack_f32(weight.data(), in, true, in, out, packed.data());
+    double square = 0.0;  // of the layer's target output, without bias
+    for (std::int64_t begin = 0; begin < images_; begin += per_chunk) {
+      const std::int64_t end = std::min(images_, begin + per_chunk);
+      const std::int64_t chunk = (end - begin) * rows;
+      coded.resize(static_cast<std::size_t>(chunk * in));
+      target.resize(coded.size());
+      gap.resize(static_cast<std::size_t>(chunk * out));
+      use_biases(true);
+      capture(id, coded_states_, Execution::kSimulate, begin, end, coded.data());
+      if (options_.target_mix < 1.0) std::copy(coded.begin(), coded.end(), target.begin());
+      if (options_.target_mix > 0.0) {
+        AlignedBuffer<float> exact(coded.size());
+        use_biases(false);
+        capture(id, float_states_, Execution::kFloat, begin, end, exact.data());
+        use_biases(true);
+        const auto mix = static_cast<float>(options_.target_mix);
+        for (std::size_t i = 0; i < exact.size(); ++i) target[i] = mix >= 1.0f ? exact[i] : target[i] + mix * (exact[i] - target[i]);
+      }
+      each_image(0, end - begin, [&](std::int64_t i, Worker& w) {
+        quantize_input(plan.input, kernels_, coded.data() + i * rows * in, rows, in, w.context.arena);
+      });
+      const auto n = static_cast<std::int64_t>(coded.size());
+      pool_.parallel_for(chunk, 16, [&](std::int64_t b, std::int64_t e, int) {
+        kernels_.gemm_f32(target.data() + b * in, in, static_cast<int>(e - b), in, packed.data(), 0, panels, out, nullptr, false,
+                          gap.data() + b * out, out);
+      });
+      for (const float v : gap) square += static_cast<double>(v) * static_cast<double>(v);
+      for (std::int64_t i = 0; i < n; ++i) target[static_cast<std::size_t>(i)] -= coded[static_cast<std::size_t>(i)];
+      pool_.parallel_for(chunk, 16, [&](std::int64_t b, std::int64_t e, int) {
+        kernels_.gemm_f32(target.data() + b * in, in, static_cast<int>(e - b), in, packed.data(), 0, panels, out, nullptr, false,
+                          gap.data() + b * out, out);
+      });
+      moments.add(coded.data(), gap.data(), static_cast<int>(chunk));
+    }
+
+    Eigen::MatrixXd h = moments.square(has_bias);
+    const double ridge = options_.ridge * h.diagonal().mean() + 1e-9;
+    h.diagonal() = h.diagonal() * (1.0 + options_.diagonal_ridge) + Eigen::VectorXd::Constant(in, ridge);
+    AlignedBuffer<float> wanted = weight;  // W'
+    if (options_.weights == WeightMethod::kErq) {
+      const Eigen::MatrixXd change = h.llt().solve(moments.cross(has_bias));  // [in][out]
+      for (int o = 0; o < out; ++o)
+        for (int i = 0; i < in; ++i)
+          wanted[static_cast<std::size_t>(o) * static_cast<std::size_t>(in) + static_cast<std::size_t>(i)] += static_cast<float>(change(i, o));
+    }
+    RoundingOptions rounding;
+    rounding.bits = plan.weight.bits;
+    rounding.clipping = options_.clipping;
+    rounding.descent_rounds = options_.descent_rounds;
+    Rounded rounded = round_weights(h, {wanted.data(), wanted.size()}, in, out, rounding, kernels_, pool_);
+    plan.weight = std::move(rounded.plan);
+    linear.set_plan(std::shared_ptr<const LinearPlan>(plan_, &plan));
+    linear.prepare(Execution::kSimulate, kernels_);
+    if (has_bias) correct_bias(linear, plan.weight, weight, moments);
+    double error = 0.0;
+    for (const double e : rounded.error) error += e;
+    state.error = error / square;
+    state.bytes = moments.bytes() + (coded.size() + target.size() + gap.size() + packed.size()) * sizeof(float);
+  }
+
+  /// bias += mean(X W^T - X_hat W_hat^T) = mean(gap) + (W - W_hat) mean(X_hat).
+  void correct_bias(Linear& linear, const WeightPlan& plan, const AlignedBuffer<float>& weight, const Moments& moments) {
+    const int in = linear.in_features(), out = linear.out_features();
+    Eigen::VectorXd shift = moments.mean_y();
+    const Eigen::VectorXd mean = moments.mean_x();
+    const int offset = 1 << (plan.bits - 1);
+    for (int i = 0; i < in; ++i)
+      for (int o = 0; o < out; ++o) {
+        const auto n = static_cast<std::size_t>(o), k = static_cast<std::size_t>(i);
+        const float w_hat = plan.scale[n] * static_cast<float>(plan.codes[k * static_cast<std::size_t>(out) + n] + offset - plan.zero_point[n]);
+        shift(o) += mean(i) * static_cast<double>(weight[n * static_cast<std::size_t>(in) + k] - w_hat);
+      }
+    Bias& bias = biases_[&linear];
+    const auto old = linear.bias();
+    bias.original.resize(old.size());
+    std::copy(old.begin(), old.end(), bias.original.begin());
+    bias.corrected.resize(old.size());
+    for (std::size_t o = 0; o < old.size(); ++o) bias.corrected[o] = old[o] + static_cast<float>(shift(static_cast<Eigen::Index>(o)));
+    linear.set_bias({bias.corrected.data(), bias.corrected.size()});
+  }
+
+  Model& model_;
+  std::shared_ptr<QuantizationPlan> plan_;
+  const QuantizeOptions& options_;
+  std::int64_t images_;
+  const kernels::Kernels& kernels_;
+  ThreadPool& pool_;
+  std::vector<Worker> workers_;
+  std::vector<StepState> float_states_, coded_states_;
+  std::map<Linear*, Bias> biases_;
+};
+
+}  // namespace
+
+BiasMap refine_weights(Model& model, const std::shared_ptr<QuantizationPlan>& plan, const QuantizeOptions& options, std::int64_t images,
+                       const std::function<void(std::int64_t, float*)>& load, Isa isa, ThreadPool& pool,
+                       const std::function<void(const RefineProgress&)>& progress) {
+  if (options.weights == WeightMethod::kNearest || images == 0) return {};
+  return Refiner(model, plan, options, images, isa, pool).run(load, progress);
+}
+
+}  // namespace igq

@@ -1,0 +1,36 @@
+// Weights chosen by what they do to the calibration images, layer by layer in the order of the model. A layer's inputs
+// are those of the quantized model: x_hat, after all layers before it and its own activation quantizer. Its weights become
+//   W' = argmin |X W^T - X_hat W'^T|^2 + lambda |W' - W|^2,
+// ridge compensation of the activation error as in ERQ (Zhong et al., ICML 2024), with X from the float model; then
+// the codes are rounded to W' in the metric X_hat^T X_hat + lambda (rounding.h), and the bias takes up the mean error.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "calibration/calibrate.h"
+#include "models/model.h"
+
+namespace igq {
+
+struct RefineProgress {
+  std::string site;       ///< the layer just finished
+  int done = 0, total = 0;
+  double error_before = 0.0;  ///< mean squared error of the layer's output over its mean square, as rounded to nearest
+  double error = 0.0;         ///< the same with the chosen codes and bias
+  std::size_t bytes = 0;  ///< memory held for this
+};
+
+/// Biases that changed, by tensor name ("blocks.0.attn.qkv.bias"); the caller stores them beside the plan.
+using BiasMap = std::map<std::string, AlignedBuffer<float>>;
+
+/// Rewrites the weights of `plan`, which make_plan() made for `model` from these images and options. load(i, image) gives image
+/// i of `images`. The model is left with `plan` attached, prepared for simulation, and with the new biases. The result does not
+/// depend on the number of threads. Error from `load` or when a second moment is singular in spite of the ridge.
+BiasMap refine_weights(Model& model, const std::shared_ptr<QuantizationPlan>& plan, const QuantizeOptions& options, std::int64_t images,
+                       const std::function<void(std::int64_t, float*)>& load, Isa isa, ThreadPool& pool,
+                       const std::function<void(const RefineProgress&)>& progress = {});
+
+}  // namespace igq

@@ -1,0 +1,248 @@
+#include "calibration/rounding.h"
+
+#include <Eigen/Cholesky>
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <numeric>
+
+#include "base/fail.h"
+#include "quant/weights.h"
+
+namespace igq {
+namespace {
+
+constexpr int kLanes = kernels::kFloatPanel;  // output channels worked on together
+constexpr int kBlock = 64;                    // inputs between two products with all inputs before them
+
+/// What all panels of outputs share. Inputs are permuted: the one with the largest second moment is rounded first.
+struct Factors {
+  int in = 0;
+  std::vector<int> order;         // permuted index -> input
+  AlignedBuffer<float> h;         // [in][in]
+  AlignedBuffer<float> unit;      // [in][in]: R_kj / R_kk for j > k, zero elsewhere
+  std::vector<double> pivot;      // R_kk^2
+};
+
+Factors factorize(const Eigen::MatrixXd& h) {
+  Factors f;
+  f.in = static_cast<int>(h.rows());
+  const auto n = static_cast<std::size_t>(f.in);
+  f.order.resize(n);
+  std::iota(f.order.begin(), f.order.end(), 0);
+  std::stable_sort(f.order.begin(), f.order.end(), [&](int a, int b) { return h(a, a) < h(b, b); });
+  Eigen::MatrixXd permuted(f.in, f.in);
+  for (int j = 0; j < f.in; ++j)
+    for (int i = 0; i < f.in; ++i) permuted(i, j) = h(f.order[static_cast<std::size_t>(i)], f.order[static_cast<std::size_t>(j)]);
+  f.h.resize(n * n);
+  for (int j = 0; j < f.in; ++j)
+    for (int i = 0; i < f.in; ++i) f.h[static_cast<std::size_t>(j) * n + static_cast<std::size_t>(i)] = static_cast<float>(permuted(i, j));
+  const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> llt(permuted);  // in place: L below the diagonal, R = L^T
+  if (llt.info() != Eigen::Success) fail("weight rounding: the inputs' second moments are not positive definite: raise the ridge");
+  f.unit.resize_zero(n * n);
+  f.pivot.resize(n);
+  for (int k = 0; k < f.in; ++k) {
+    f.pivot[static_cast<std::size_t>(k)] = permuted(k, k) * permuted(k, k);
+    for (int j = k + 1; j < f.in; ++j)
+      f.unit[static_cast<std::size_t>(k) * n + static_cast<std::size_t>(j)] = static_cast<float>(permuted(j, k) / permuted(k, k));
+  }
+  return f;
+}
+
+/// The quantizers of kLanes output channels.
+struct Lanes {
+  float scale[kLanes], inv_scale[kLanes], zero[kLanes];
+  void set(int lane, const UniformQuantizer& q) {
+    scale[lane] = q.scale;
+    inv_scale[lane] = q.inv_scale;
+    zero[lane] = static_cast<float>(q.zero_point);
+  }
+};
+
+/// One panel of output channels: w, codes and errors, [in][kLanes] in permuted order.
+class Panel {
+ public:
+  Panel(const Factors& factors, const kernels::Kernels& kernels, int bits)
+      : f_(factors), kernels_(kernels), q_max_(static_cast<float>(code_max(bits))) {
+    const auto size = static_cast<std::size_t>(f_.in) * kLanes;
+    for (auto* buffer : {&w_, &code_, &e_, &g_, &best_, &product_}) buffer->resize_zero(size);
+  }
+
+  void load(std::span<const float> w, int in, int first, int lanes) {
+    std::fill(w_.begin(), w_.end(), 0.0f);
+    for (int k = 0; k < in; ++k)
+      for (int lane = 0; lane < lanes; ++lane)
+        w_[at(k) + static_cast<std::size_t>(lane)] =
+            w[static_cast<std::size_t>(first + lane) * static_cast<std::size_t>(in) + static_cast<std::size_t>(f_.order[static_cast<std::size_t>(k)])];
+  }
+
+  /// Babai's nearest plane; error [kLanes].
+  void nearest_plane(const Lanes& q, double* error) {
+    std::fill_n(error, kLanes, 0.0);
+    float sum[kBlock][kLanes];
+    for (int end = f_.in; end > 0; end -= kBlock) {
+      const int begin = std::max(0, end - kBlock);
+      for (auto& row : sum) std::fill_n(row, kLanes, 0.0f);
+      if (end < f_.in)
+        kernels_.gemm_f32(f_.unit.data() + static_cast<std::int64_t>(begin) * f_.in + end, f_.in, end - begin, f_.in - end,
+                          e_.data() + at(end), 0, 1, kLanes, nullptr, false, &sum[0][0], kLanes);
+      for (int k = end - 1; k >= begin; --k) {
+        float* acc = sum[k - begin];
+        const float* row = f_.unit.data() + static_cast<std::int64_t>(k) * f_.in;
+        for (int j = k + 1; j < end; ++j) {
+          const float* e = e_.data() + at(j);
+          for (int lane = 0; lane < kLanes; ++lane) acc[lane] += row[j] * e[lane];
+        }
+        const double pivot = f_.pivot[static_cast<std::size_t>(k)];
+        for (int lane = 0; lane < kLanes; ++lane) {
+          const std::size_t i = at(k) + static_cast<std::size_t>(lane);
+          const float u = w_[i] + acc[lane];
+          code_[i] = std::clamp(std::nearbyint(u * q.inv_scale[lane]) + q.zero[lane], 0.0f, q_max_);
+          const float w_hat = q.scale[lane] * (code_[i] - q.zero[lane]);
+          e_[i] = w_[i] - w_hat;
+          const auto gap = static_cast<double>(u - w_hat);
+          error[lane] += pivot * gap * gap;
+        }
+      }
+    }
+  }
+
+  /// One pass over all codes, each moved to the best value given the others, then the best scale for the codes. Needs the
+  /// state nearest_plane left. Returns whether a code changed.
+  bool descend(Lanes& q) {
+    multiply(e_, g_);
+    bool any = false;
+    for (int k = 0; k < f_.in; ++k) {
+      const float* row = f_.h.data() + static_cast<std::int64_t>(k) * f_.in;
+      const float inv_diagonal = 1.0f / row[k];
+      float change[kLanes];
+      bool changed = false;
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const std::size_t i = at(k) + static_cast<std::size_t>(lane);
+        const float wanted = w_[i] - e_[i] + g_[i] * inv_diagonal;
+        const float code = std::clamp(std::nearbyint(wanted * q.inv_scale[lane]) + q.zero[lane], 0.0f, q_max_);
+        change[lane] = q.scale[lane] * (code_[i] - code);
+        changed = changed || code != code_[i];
+        code_[i] = code;
+        e_[i] += change[lane];
+      }
+      if (!changed) continue;
+      any = true;
+      for (int j = 0; j < f_.in; ++j)
+        for (int lane = 0; lane < kLanes; ++lane) g_[at(j) + static_cast<std::size_t>(lane)] += row[j] * change[lane];
+    }
+    refit_scale(q);
+    return any;
+  }
+
+  /// E of the codes as they are.
+  void measure(double* error) {
+    multiply(e_, g_);
+    std::fill_n(error, kLanes, 0.0);
+    for (std::size_t i = 0; i < e_.size(); ++i) error[i % kLanes] += static_cast<double>(e_[i]) * static_cast<double>(g_[i]);
+  }
+
+  void keep(int lane) {
+    for (int k = 0; k < f_.in; ++k) best_[at(k) + static_cast<std::size_t>(lane)] = code_[at(k) + static_cast<std::size_t>(lane)];
+  }
+  /// Makes the kept codes the current ones.
+  void restore(const Lanes& q) {
+    for (std::size_t i = 0; i < e_.size(); ++i) {
+      const std::size_t lane = i % kLanes;
+      code_[i] = best_[i];
+      e_[i] = w_[i] - q.scale[lane] * (code_[i] - q.zero[lane]);
+    }
+  }
+  void store(int in, int out, int first, int lanes, int bits, AlignedBuffer<std::int8_t>& codes) const {
+    const int offset = 1 << (bits - 1);
+    for (int k = 0; k < in; ++k)
+      for (int lane = 0; lane < lanes; ++lane)
+        codes[static_cast<std::size_t>(f_.order[static_cast<std::size_t>(k)]) * static_cast<std::size_t>(out) + static_cast<std::size_t>(first + lane)] =
+            static_cast<std::int8_t>(static_cast<int>(code_[at(k) + static_cast<std::size_t>(lane)]) - offset);
+  }
+
+ private:
+  static std::size_t at(int k) { return static_cast<std::size_t>(k) * kLanes; }
+
+  void multiply(const AlignedBuffer<float>& x, AlignedBuffer<float>& y) {
+    kernels_.gemm_f32(f_.h.data(), f_.in, f_.in, f_.in, x.data(), 0, 1, kLanes, nullptr, false, y.data(), kLanes);
+  }
+
+  /// scale += c^T g / c^T H c with c = code - zero: the minimum of E along the scale. g must be H e.
+  void refit_scale(Lanes& q) {
+    for (std::size_t i = 0; i < e_.size(); ++i) e_[i] = code_[i] - q.zero[i % kLanes];
+    multiply(e_, product_);
+    double along[kLanes] = {}, square[kLanes] = {};
+    for (std::size_t i = 0; i < e_.size(); ++i) {
+      along[i % kLanes] += static_cast<double>(e_[i]) * static_cast<double>(g_[i]);
+      square[i % kLanes] += static_cast<double>(e_[i]) * static_cast<double>(product_[i]);
+    }
+    for (int lane = 0; lane < kLanes; ++lane) {
+      if (!(square[lane] > 0.0)) continue;
+      const auto scale = static_cast<float>(static_cast<double>(q.scale[lane]) + along[lane] / square[lane]);
+      const float inv_scale = 1.0f / scale;
+      if (!(scale > 0.0f) || !std::isfinite(inv_scale)) continue;
+      q.scale[lane] = scale;
+      q.inv_scale[lane] = inv_scale;
+    }
+    for (std::size_t i = 0; i < e_.size(); ++i) e_[i] = w_[i] - q.scale[i % kLanes] * e_[i];
+  }
+
+  const Factors& f_;
+  const kernels::Kernels& kernels_;
+  float q_max_;
+  AlignedBuffer<float> w_, code_, e_, g_, best_, product_;
+};
+
+}  // namespace
+
+Rounded round_weights(const Eigen::MatrixXd& h, std::span<const float> w, int in, int out, const RoundingOptions& options,
+                      const kernels::Kernels& kernels, ThreadPool& pool) {
+  assert(h.rows() == in && h.cols() == in && w.size() == static_cast<std::size_t>(in) * static_cast<std::size_t>(out));
+  assert(!options.clipping.empty());
+  const Factors factors = factorize(h);
+  const std::vector<Bounds> bounds = weight_bounds(w, in, out, options.quantile);
+  Rounded result;
+  result.error.resize(static_cast<std::size_t>(out));
+  result.plan = make_weight_plan(std::vector<UniformQuantizer>(static_cast<std::size_t>(out)), in, options.bits);
+  pool.parallel_for((out + kLanes - 1) / kLanes, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    Panel panel(factors, kernels, options.bits);
+    for (std::int64_t p = begin; p < end; ++p) {
+      const int first = static_cast<int>(p) * kLanes, lanes = std::min(kLanes, out - first);
+      panel.load(w, in, first, lanes);
+      Lanes best{};
+      double best_error[kLanes], error[kLanes];
+      std::fill_n(best_error, kLanes, std::numeric_limits<double>::infinity());
+      for (const float factor : options.clipping) {
+        Lanes q{};
+        for (int lane = 0; lane < kLanes; ++lane) {
+          const Bounds b = lane < lanes ? bounds[static_cast<std::size_t>(first + lane)] : Bounds{};
+          q.set(lane, make_quantizer({b.lower * factor, b.upper * factor}, options.bits));
+        }
+        panel.nearest_plane(q, error);
+        for (int lane = 0; lane < kLanes; ++lane)
+          if (error[lane] < best_error[lane]) {
+            best_error[lane] = error[lane];
+            best.scale[lane] = q.scale[lane];
+            best.inv_scale[lane] = q.inv_scale[lane];
+            best.zero[lane] = q.zero[lane];
+            panel.keep(lane);
+          }
+      }
+      panel.restore(best);
+      for (int round = 0; round < options.descent_rounds; ++round)
+        if (!panel.descend(best)) break;
+      panel.measure(error);
+      for (int lane = 0; lane < lanes; ++lane) {
+        const auto n = static_cast<std::size_t>(first + lane);
+        result.plan.scale[n] = best.scale[lane];
+        result.plan.zero_point[n] = static_cast<std::int32_t>(best.zero[lane]);
+        result.error[n] = error[lane];
+      }
+      panel.store(in, out, first, lanes, options.bits, result.plan.codes);
+    }
+  });
+  return result;
+}
+
+}  // namespace igq

@@ -1,0 +1,37 @@
+// Second-order rounding of one layer's weights. The codes minimise, per output channel,
+//   E(w_hat) = (w_hat - w)^T H (w_hat - w),   w_hat = scale * (code - zero_point),
+// where H is the (regularised) second moment of the layer's quantized inputs.
+//
+// With H = R^T R, R upper triangular, E = |R (w_hat - w)|^2 and Babai's nearest-plane rounding goes through the inputs
+// from the last to the first, each absorbing the errors of those before it. This is GPTQ (Frantar et al., 2023) run
+// without the inverse of H. Around it: the clipping of each output channel by search, coordinate descent on the codes,
+// and the scale that is best for the codes.
+#pragma once
+
+#include <Eigen/Core>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "kernels/kernels.h"
+#include "quant/plan.h"
+
+namespace igq {
+
+struct RoundingOptions {
+  int bits = 4;
+  double quantile = 0.0;          ///< bounds before clipping: the eps and 1 - eps quantiles of the channel's weights
+  std::vector<float> clipping = {1.0f};  ///< factors of the bounds to try; the best is kept per output channel
+  int descent_rounds = 0;         ///< rounds of coordinate descent and scale refit after the nearest plane
+};
+
+struct Rounded {
+  WeightPlan plan;
+  std::vector<double> error;      ///< [out]: E
+};
+
+/// w [out][in]; h [in][in] symmetric positive definite. The result does not depend on the number of threads. Error
+/// when h is not positive definite.
+Rounded round_weights(const Eigen::MatrixXd& h, std::span<const float> w, int in, int out, const RoundingOptions& options,
+                      const kernels::Kernels& kernels, ThreadPool& pool);
+
+}  // namespace igq

@@ -1,0 +1,52 @@
+// A small ViT with random weights and random images, for tests of calibration.
+#pragma once
+
+#include <cmath>
+#include <memory>
+#include <string>
+
+#include "base/random.h"
+#include "io/memory_tensors.h"
+#include "models/model.h"
+
+namespace igq::test {
+
+inline constexpr int kSmallImages = 6;
+
+/// Two blocks, 24 channels, 3 heads, 17 tokens, 5 classes; weights of variance 1 / in, channels of different spread.
+inline std::unique_ptr<Model> small_vit() {
+  ModelConfig config;
+  config.architecture = "small_test_vit";
+  config.num_classes = 5;
+  config.image_height = config.image_width = 16;
+  config.vit.patch_height = config.vit.patch_width = 4;
+  config.vit.embed_dim = 24;
+  config.vit.depth = 2;
+  config.vit.num_heads = 3;
+  config.vit.mlp_hidden = 37;
+  MemoryTensors tensors("small_vit");
+  Random random(4);
+  for (const auto& [name, shape] : expected_tensors(config)) {
+    std::int64_t count = 1;
+    for (const std::int64_t d : shape) count *= d;
+    const bool norm = name.find("norm") != std::string::npos, weight = name.ends_with(".weight");
+    const double in = shape.size() > 1 ? static_cast<double>(count / shape[0]) : 16.0;
+    AlignedBuffer<float> values(static_cast<std::size_t>(count));
+    for (float& v : values) {
+      const double z = random.normal();
+      v = static_cast<float>(norm && weight ? std::exp(0.7 * z) : name == "pos_embed" || name == "cls_token" ? 0.5 * z : z / std::sqrt(in));
+    }
+    tensors.add(name, shape, std::move(values));
+  }
+  return build_model(config, tensors);
+}
+
+/// Image i: smooth waves, different for every i.
+inline void small_image(const Model& model, std::int64_t i, float* image) {
+  Random random(100 + static_cast<std::uint64_t>(i));
+  const double a = random.uniform(), b = random.uniform(), phase = random.uniform() * 6.0;
+  for (std::int64_t p = 0; p < model.image_floats(); ++p)
+    image[p] = static_cast<float>(std::sin(a * static_cast<double>(p % 16) + b * static_cast<double>(p / 16) + phase) + 0.3 * random.normal());
+}
+
+}  // namespace igq::test
