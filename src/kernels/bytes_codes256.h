@@ -131,6 +131,26 @@ struct Codes256 {
     if (count > 8) Simd256::store_first(row_sum + 8, count - 8, high);
   }
 
+  static void code_sums(const std::uint8_t* codes, std::int64_t ldc, int rows, int cols, int zero, float* sums) noexcept {
+    for (int t = 0; t < rows; ++t, codes += ldc) {
+      __m256i sum = Simd256::zero();  // four sums of 64 bits
+      int c = 0;
+      for (; c + 32 <= cols; c += 32) sum = _mm256_add_epi64(sum, _mm256_sad_epu8(Simd256::load(codes + c), Simd256::zero()));
+      std::int64_t lanes[4];
+      Simd256::store(lanes, sum);
+      std::int64_t total = lanes[0] + lanes[1] + lanes[2] + lanes[3] - std::int64_t{cols} * zero;
+      for (; c < cols; ++c) total += codes[c];
+      sums[t] = static_cast<float>(total);
+    }
+  }
+
+  static void offset(std::uint8_t* codes, std::int64_t count, int offset) noexcept {
+    const __m256i by = _mm256_set1_epi8(static_cast<char>(offset));
+    std::int64_t i = 0;
+    for (; i + 32 <= count; i += 32) Simd256::store(codes + i, _mm256_sub_epi8(Simd256::load(codes + i), by));
+    for (; i < count; ++i) codes[i] = static_cast<std::uint8_t>(codes[i] - offset);
+  }
+
   /// Sixteen codes at a time: a shuffle brings the two bytes that hold a code to its 16-bit lane, a multiplication
   /// shifts the code to the top of the lane.
   static void unpack(const std::uint8_t* packed, std::int64_t count, int bits, std::int8_t* codes) noexcept {

@@ -89,13 +89,13 @@ struct Pack256 {
     constexpr int kBlock = 8 * kStep;  // slots of eight steps
     for (int j = 0; j < kBytePanel / 8; ++j)
       for (int k = 0; k < slots; k += kBlock) {
+        alignas(32) static constexpr std::int8_t kZeros[kBlock] = {};
         alignas(32) std::int8_t staging[8][kBlock];
         const std::int8_t* rows[8];
         for (int c = 0; c < 8; ++c) {
-          rows[c] = w + (8 * j + c) * ldw + k;
-          if (8 * j + c < cols && k + kBlock <= slots_valid) continue;
-          const int valid = 8 * j + c < cols ? slots_valid - k : 0;
-          for (int i = 0; i < kBlock; ++i) staging[c][i] = i < valid ? rows[c][i] : std::int8_t{0};
+          rows[c] = 8 * j + c < cols ? w + (8 * j + c) * ldw + k : kZeros;
+          if (k + kBlock <= slots_valid || rows[c] == kZeros) continue;
+          for (int i = 0; i < kBlock; ++i) staging[c][i] = i < slots_valid - k ? rows[c][i] : std::int8_t{0};
           rows[c] = staging[c];
         }
         __m256i x[8];

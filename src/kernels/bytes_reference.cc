@@ -90,6 +90,18 @@ void permute_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const 
   }
 }
 
+void code_sums(const std::uint8_t* codes, std::int64_t ldc, int rows, int cols, int zero, float* sums) noexcept {
+  for (std::int64_t t = 0; t < rows; ++t) {
+    std::int32_t sum = -cols * zero;
+    for (int c = 0; c < cols; ++c) sum += codes[t * ldc + c];
+    sums[t] = static_cast<float>(sum);
+  }
+}
+
+void offset_codes(std::uint8_t* codes, std::int64_t count, int offset) noexcept {
+  for (std::int64_t i = 0; i < count; ++i) codes[i] = static_cast<std::uint8_t>(codes[i] - offset);
+}
+
 void unpack_codes(const std::uint8_t* packed, std::int64_t count, int bits, std::int8_t* codes) noexcept {
   const unsigned mask = (1U << bits) - 1U;
   const int middle = 1 << (bits - 1);
@@ -110,6 +122,8 @@ void fill_byte_kernels_reference(Kernels& table) {
   table.pack_bytes_transposed = pack_bytes_transposed;
   table.byte_gemm = byte_gemm;
   table.permute_codes = permute_codes;
+  table.code_sums = code_sums;
+  table.offset_codes = offset_codes;
   table.unpack_codes = unpack_codes;
 }
 

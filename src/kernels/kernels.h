@@ -105,6 +105,10 @@ struct Kernels {
                                  const float* zero, int q_max) noexcept;
   void (*fake_quantize_rows)(float* x, std::int64_t ldx, int rows, int cols, const float* scale, const float* inv_scale,
                              const float* zero, int q_max) noexcept;
+  /// sums[t] = sum of the row's codes - cols * zero; exact while below 2^24.
+  void (*code_sums)(const std::uint8_t* codes, std::int64_t ldc, int rows, int cols, int zero, float* sums) noexcept;
+  /// Codes become signed in place, code - offset: the signed operand of a byte product.
+  void (*offset_codes)(std::uint8_t* codes, std::int64_t count, int offset) noexcept;
   /// Unpacks `count` codes of `bits` (2 to 8) from a little-endian bit stream into signed codes: code - 2^(bits-1).
   void (*unpack_codes)(const std::uint8_t* packed, std::int64_t count, int bits, std::int8_t* codes) noexcept;
 
@@ -123,6 +127,14 @@ struct Kernels {
   /// wanted) gets the largest probability of each row.
   void (*softmax_rows)(float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb,
                        float* row_max) noexcept;
+  /// softmax_rows in two parts, for integer attention: x = exp(logit - largest logit of the row) in place, and
+  /// inverse[t] = 1 / the row's sum, which also is the row's largest probability ...
+  void (*softmax_exp)(float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb,
+                      float* inverse) noexcept;
+  /// ... then codes of the probabilities x * inverse[t] as quantize_rows with zero-points 0 gives them, and their sum
+  /// per row (exact for up to 65,000 columns).
+  void (*softmax_codes)(const float* x, std::int64_t ldx, int rows, int cols, const float* inverse, const float* inv_scale,
+                        int q_max, std::uint8_t* codes, std::int64_t ldc, float* code_sum) noexcept;
   /// x[t][c] += gamma[c] * r[t][c] (gamma null: 1), written as fma.
   void (*add_residual)(float* x, std::int64_t ldx, const float* r, std::int64_t ldr, int rows, int cols,
                        const float* gamma) noexcept;

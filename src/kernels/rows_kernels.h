@@ -164,35 +164,89 @@ void activate(Activation kind, float* x, std::int64_t ldx, int rows, int cols, f
   }
 }
 
+/// scale * x + bias in columns [c, c + n) of a row; lanes that do not exist hold -inf.
+template <bool kFull, class V>
+inline V logits(const float* x, const float* bias, V scale, int c, int n) {
+  const V v = load_lanes<kFull, V>(x + c, n);
+  const V logit = bias != nullptr ? V::fma(scale, v, load_lanes<kFull, V>(bias + c, n)) : scale * v;
+  if constexpr (kFull) return logit;
+  alignas(64) float lanes[16];
+  logit.store(lanes);
+  return V::load_part(lanes, n, -kInfinity);
+}
+
+/// R rows side by side, because within a row everything waits for its largest value and then for its sum. Logits are
+/// computed twice rather than stored.
+template <class V, int R>
+inline void softmax_exp_rows(float* x, std::int64_t ldx, int cols, float scale, const float* bias, std::int64_t ldb,
+                             float* inverse) {
+  const V factor = V::splat(scale);
+  const auto row_bias = [&](int r) { return bias != nullptr ? bias + r * ldb : nullptr; };
+  V high[R], total[R];
+  for (int r = 0; r < R; ++r) high[r] = V::splat(-kInfinity), total[r] = V::splat(0);
+  for_columns(cols, [&]<bool kFull>(int c, int n) {
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) high[r] = V::max(logits<kFull>(x + r * ldx, row_bias(r), factor, c, n), high[r]);
+  });
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) high[r] = V::splat(high[r].max_lane());
+  for_columns(cols, [&]<bool kFull>(int c, int n) {
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const V e = exp_to_88(logits<kFull>(x + r * ldx, row_bias(r), factor, c, n) - high[r]);  // absent lanes add 0
+      store_lanes<kFull>(e, x + r * ldx + c, n);
+      total[r] = total[r] + e;
+    }
+  });
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) inverse[r] = 1.0F / total[r].sum();
+}
+
 /// A NaN or +inf anywhere in a row, or a row of -inf alone, gives a row of NaN (as PyTorch).
+template <class V>
+void softmax_exp(float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb,
+                 float* inverse) noexcept {
+  constexpr int kTogether = V::kSoftmaxRows;
+  int t = 0;
+  const auto bias_of = [&](int row) { return bias != nullptr ? bias + row * ldb : nullptr; };
+  for (; t + kTogether <= rows; t += kTogether)
+    softmax_exp_rows<V, kTogether>(x + t * ldx, ldx, cols, scale, bias_of(t), ldb, inverse + t);
+  for (; t < rows; ++t) softmax_exp_rows<V, 1>(x + t * ldx, ldx, cols, scale, bias_of(t), ldb, inverse + t);
+}
+
 template <class V>
 void softmax_rows(float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb,
                   float* row_max) noexcept {
-  const V factor = V::splat(scale);
+  constexpr int kBlock = 16;
+  for (int t = 0; t < rows; t += kBlock) {
+    const int height = rows - t < kBlock ? rows - t : kBlock;
+    float inverse[kBlock];
+    softmax_exp<V>(x + t * ldx, ldx, height, cols, scale, bias != nullptr ? bias + t * ldb : nullptr, ldb, inverse);
+    for (int r = 0; r < height; ++r) {
+      float* row = x + (t + r) * ldx;
+      for_columns(cols, [&]<bool kFull>(int c, int n) {
+        store_lanes<kFull>(load_lanes<kFull, V>(row + c, n) * V::splat(inverse[r]), row + c, n);
+      });
+      if (row_max != nullptr) row_max[t + r] = inverse[r];  // the largest term is exp(0) = 1 exactly
+    }
+  }
+}
+
+template <class V>
+void softmax_codes(const float* x, std::int64_t ldx, int rows, int cols, const float* inverse, const float* inv_scale,
+                   int q_max, std::uint8_t* codes, std::int64_t ldc, float* code_sum) noexcept {
+  const V top = V::splat(static_cast<float>(q_max));
   for (int t = 0; t < rows; ++t) {
-    float* row = x + t * ldx;
-    const float* row_bias = bias != nullptr ? bias + t * ldb : nullptr;
-    V high = V::splat(-kInfinity);
-    for_columns(cols, [&]<bool kFull>(int c, int n) {
-      V v = load_lanes<kFull, V>(row + c, n);
-      v = row_bias != nullptr ? V::fma(factor, v, load_lanes<kFull, V>(row_bias + c, n)) : factor * v;
-      store_lanes<kFull>(v, row + c, n);
-      if constexpr (!kFull) v = V::load_part(row + c, n, -kInfinity);
-      high = V::max(v, high);
-    });
-    const V shift = V::splat(high.max_lane());
+    const V inverse_sum = V::splat(inverse[t]), inv = V::splat(inv_scale[t]);
     V total = V::splat(0);
     for_columns(cols, [&]<bool kFull>(int c, int n) {
-      const V e = exp_to_88(load_lanes<kFull, V>(row + c, n, -kInfinity) - shift);  // unused lanes add exp(-inf) = 0
-      store_lanes<kFull>(e, row + c, n);
-      total = total + e;
+      const V p = load_lanes<kFull, V>(x + t * ldx + c, n) * inverse_sum;
+      const V code = V::min(V::max(V::round(p * inv), V::splat(0)), top);  // NaN becomes 0
+      if constexpr (kFull) code.store_bytes(codes + t * ldc + c);
+      else code.store_bytes_part(codes + t * ldc + c, n);
+      total = total + code;  // absent lanes hold 0; exact below 2^24
     });
-    const float inverse = 1.0F / total.sum();
-    const V p = V::splat(inverse);
-    for_columns(cols, [&]<bool kFull>(int c, int n) {
-      store_lanes<kFull>(load_lanes<kFull, V>(row + c, n) * p, row + c, n);
-    });
-    if (row_max != nullptr) row_max[t] = inverse;  // the largest term is exp(0) = 1 exactly
+    code_sum[t] = total.sum();
   }
 }
 
@@ -229,6 +283,8 @@ void fill_float_kernels(Kernels& table) {
   table.layer_norm = layer_norm<V>;
   table.activate = activate<V>;
   table.softmax_rows = softmax_rows<V>;
+  table.softmax_exp = softmax_exp<V>;
+  table.softmax_codes = softmax_codes<V>;
   table.add_residual = add_residual<V>;
   table.swiglu = swiglu<V>;
 }

@@ -15,6 +15,10 @@ using kernels::CodeRange;
 using kernels::kBytePanel;
 using kernels::kFloatPanel;
 
+/// Rows of the attention map that integer execution takes from scores to outputs at a time, so that their scores stay
+/// in the nearest caches; a multiple of the 7 rows of the largest byte tile.
+constexpr int kRowBlock = 56;
+
 int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
 /// Quantizers of one operand of one head: one per row (token) or one per column (channel of the head).
@@ -64,20 +68,31 @@ void fake_quantize(const kernels::Kernels& k, const OperandQuantizers& q, float*
   (q.by_row ? k.fake_quantize_rows : k.fake_quantize_channels)(x, ld, rows, cols, q.scale, q.inv_scale, q.zero, q.q_max);
 }
 
-/// code -> code - 2^(bits-1), in place, so that codes can be the signed operand of a byte product.
-void make_signed(std::uint8_t* codes, std::int64_t count, int bits) {
-  const auto offset = static_cast<std::uint8_t>(1 << (bits - 1));
-  for (std::int64_t i = 0; i < count; ++i) codes[i] = static_cast<std::uint8_t>(codes[i] - offset);
-}
+/// k or v as byte panels, with the scales of their columns and the zero-points that meet the row sums.
+struct BytePanels {
+  std::uint8_t* data = nullptr;
+  std::size_t stride = 0;              // bytes from a panel to the next
+  std::int32_t* corrections = nullptr; // [panels][kBytePanel]
+  float *col_scale = nullptr, *col_zero = nullptr;  // [panels * kBytePanel]
 
-/// sums[r] = sum of the row's codes - cols * zero, exact.
-void code_row_sums(const std::uint8_t* codes, std::int64_t ld, int rows, int cols, int zero, float* sums) {
-  for (int r = 0; r < rows; ++r) {
-    std::int32_t sum = 0;
-    for (int c = 0; c < cols; ++c) sum += codes[r * ld + c];
-    sums[r] = static_cast<float>(sum - cols * zero);
+  void take(ExecContext& context, int slots, int cols) {
+    const auto panels = static_cast<std::size_t>(round_up(cols, kBytePanel) / kBytePanel);
+    stride = (context.kernels->panel_bytes(slots, CodeRange{255, 128}) + 63) / 64 * 64;
+    data = context.arena.take<std::uint8_t>(panels * stride);
+    corrections = context.arena.take<std::int32_t>(panels * kBytePanel);
+    col_scale = context.arena.take<float>(panels * kBytePanel);
+    col_zero = context.arena.take<float>(panels * kBytePanel);
   }
-}
+  void* panel(int col) const { return data + stride * static_cast<std::size_t>(col / kBytePanel); }
+  /// Points a product at the panel of columns [col, col + 64) of `cols`.
+  void select(kernels::ByteGemm& gemm, int col, int cols) const {
+    gemm.panel = panel(col);
+    gemm.corrections = corrections + col;
+    gemm.col_scale = col_scale + col;
+    gemm.col_zero = col_zero + col;
+    gemm.cols = std::min(kBytePanel, cols - col);
+  }
+};
 
 }  // namespace
 
@@ -94,17 +109,17 @@ struct Attention::Task {
 /// Scratch of one thread.
 struct Attention::Scratch {
   int n_padded = 0, d_padded = 0;             // multiples of kBytePanel
+  int scores_stride = 0;
   float* panel = nullptr;                     // packed k or v
-  float *scores = nullptr;                    // [n][n_padded]
+  float *scores = nullptr;                    // [n] (integers: [kRowBlock]) [scores_stride]
   float *row_a = nullptr, *row_b = nullptr, *row_c = nullptr;  // [n_padded]
   float *copy_q = nullptr, *copy_k = nullptr, *copy_v = nullptr;  // [n][head_dim], simulation
   OperandQuantizers q, k, v;
-  std::uint8_t *codes_q = nullptr, *codes_k = nullptr, *codes_v = nullptr, *codes_p = nullptr;
+  std::uint8_t *codes_q = nullptr, *codes_k = nullptr, *codes_v = nullptr;
+  std::uint8_t* codes_p = nullptr;            // [kRowBlock][n_padded]
   std::int16_t* zero_slots = nullptr;
   std::int32_t* order = nullptr;              // identity over n tokens, -1 padded
-  std::int32_t* corrections = nullptr;
-  void* byte_panel = nullptr;
-  float *col_scale = nullptr, *col_zero = nullptr;
+  BytePanels k_panels, v_panels;
 };
 
 Attention::Attention(std::string name, int heads, int head_dim)
@@ -127,9 +142,11 @@ Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Executio
   s.d_padded = round_up(head_dim_, kBytePanel);
   const auto np = static_cast<std::size_t>(s.n_padded), dp = static_cast<std::size_t>(s.d_padded);
   const auto longest = std::max(np, dp);
-  s.panel = arena.take<float>(np * dp);
-  s.scores = arena.take<float>(static_cast<std::size_t>(n) * np);
+  s.scores_stride = round_up(n, kFloatPanel);
+  const auto score_rows = static_cast<std::size_t>(execution == Execution::kInteger ? std::min(n, kRowBlock) : n);
+  s.scores = arena.take<float>(score_rows * static_cast<std::size_t>(s.scores_stride));
   for (float** row : {&s.row_a, &s.row_b, &s.row_c}) *row = arena.take<float>(longest);
+  if (execution != Execution::kInteger) s.panel = arena.take<float>(np * dp);
   if (execution == Execution::kFloat) return s;
   for (OperandQuantizers* q : {&s.q, &s.k, &s.v}) {
     q->scale = arena.take<float>(longest);
@@ -141,15 +158,12 @@ Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Executio
     return s;
   }
   for (std::uint8_t** codes : {&s.codes_q, &s.codes_k, &s.codes_v}) *codes = arena.take<std::uint8_t>(np * dp);
-  s.codes_p = arena.take<std::uint8_t>(static_cast<std::size_t>(n) * np);
+  s.codes_p = arena.take<std::uint8_t>(score_rows * np);
   s.zero_slots = arena.take<std::int16_t>(dp);
   s.order = arena.take<std::int32_t>(np);
   for (int i = 0; i < s.n_padded; ++i) s.order[i] = i < n ? i : -1;
-  s.corrections = arena.take<std::int32_t>(kBytePanel);
-  const CodeRange widest{255, 128};
-  s.byte_panel = arena.take<std::byte>(context.kernels->panel_bytes(static_cast<int>(longest), widest));
-  s.col_scale = arena.take<float>(longest);
-  s.col_zero = arena.take<float>(longest);
+  s.k_panels.take(context, round_up(head_dim_, kernels::kGroupAlign), n);
+  s.v_panels.take(context, round_up(n, kernels::kGroupAlign), head_dim_);
   return s;
 }
 
@@ -214,16 +228,6 @@ static void make_qkv_quantizers(const kernels::Kernels& kernels, const QkvPlan& 
   for (int c = 0; c < d; ++c) set(qv, c, make_quantizer({mn[c], mx[c]}, plan.bits));
 }
 
-/// Softmax probabilities of task -> codes, or quantized and dequantized in place. row_a holds the row maxima.
-void Attention::quantize_softmax(const ExecContext& context, const Task& task, Scratch& s, bool to_codes) const {
-  const kernels::Kernels& kernels = *context.kernels;
-  assign_rows(plan_->softmax, task.n, s.row_a, s.row_b, s.row_c);
-  std::fill_n(s.row_a, task.n, 0.0f);  // zero-points
-  const int q_max = code_max(plan_->softmax.bits);
-  if (to_codes) kernels.quantize_rows(s.scores, s.n_padded, task.n, task.n, s.row_c, s.row_a, q_max, s.codes_p, s.n_padded);
-  else kernels.fake_quantize_rows(s.scores, s.n_padded, task.n, task.n, s.row_b, s.row_c, s.row_a, q_max);
-}
-
 void Attention::head_float(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const {
   const kernels::Kernels& kernels = *context.kernels;
   const int n = task.n, d = head_dim_;
@@ -244,85 +248,103 @@ void Attention::head_float(const ExecContext& context, const Task& task, Scratch
     ld = d;
   }
   kernels.pack_f32(k, ld, true, d, n, s.panel);
-  kernels.gemm_f32(q, ld, n, d, s.panel, 0, (n + kFloatPanel - 1) / kFloatPanel, n, nullptr, false, s.scores, s.n_padded);
-  kernels.softmax_rows(s.scores, s.n_padded, n, n, scale_, task.bias, n, s.row_a);
+  kernels.gemm_f32(q, ld, n, d, s.panel, 0, (n + kFloatPanel - 1) / kFloatPanel, n, nullptr, false, s.scores, s.scores_stride);
+  kernels.softmax_rows(s.scores, s.scores_stride, n, n, scale_, task.bias, n, s.row_a);
   if (context.observer != nullptr) {
     const int part = task.head;
-    context.observer->on_tensor(site_, Operand::kSoftmax, part, s.scores, s.n_padded, n, n);
+    context.observer->on_tensor(site_, Operand::kSoftmax, part, s.scores, s.scores_stride, n, n);
   }
-  if (simulate && plan_->softmax.grouping != Grouping::kFloat) quantize_softmax(context, task, s, false);
+  if (simulate && plan_->softmax.grouping != Grouping::kFloat) {
+    assign_rows(plan_->softmax, n, s.row_a, s.row_b, s.row_c);
+    std::fill_n(s.row_a, n, 0.0f);  // zero-points
+    kernels.fake_quantize_rows(s.scores, s.scores_stride, n, n, s.row_b, s.row_c, s.row_a, code_max(plan_->softmax.bits));
+  }
   kernels.pack_f32(v, ld, false, n, d, s.panel);
-  kernels.gemm_f32(s.scores, s.n_padded, n, n, s.panel, 0, (d + kFloatPanel - 1) / kFloatPanel, d, nullptr, false, task.out, task.ldo);
+  kernels.gemm_f32(s.scores, s.scores_stride, n, n, s.panel, 0, (d + kFloatPanel - 1) / kFloatPanel, d, nullptr, false, task.out, task.ldo);
 }
 
-void Attention::head_integer(const ExecContext& context, const Task& task, Scratch& s) const {
+/// Codes of q, k and v; k and v packed as the signed operands of the two products.
+void Attention::pack_codes(const ExecContext& context, const Task& task, Scratch& s) const {
   const kernels::Kernels& kernels = *context.kernels;
-  const int n = task.n, d = head_dim_, bits = plan_->qkv.bits;
+  const int n = task.n, d = head_dim_, bits = plan_->qkv.bits, middle = 1 << (bits - 1);
   const int slots_d = round_up(d, kernels::kGroupAlign), slots_n = round_up(n, kernels::kGroupAlign);
-  const auto shift = static_cast<float>(1 << (bits - 1));
   make_qkv_quantizers(kernels, plan_->qkv, task.q, task.k, task.v, task.ld, n, d, task.head, s.row_a, s.row_b, s.q, s.k, s.v);
   if (slots_d != d) std::fill_n(s.codes_q, static_cast<std::int64_t>(n) * slots_d, std::uint8_t{0});
   quantize(kernels, s.q, task.q, task.ld, n, d, s.codes_q, slots_d);
   quantize(kernels, s.k, task.k, task.ld, n, d, s.codes_k, d);
   quantize(kernels, s.v, task.v, task.ld, n, d, s.codes_v, d);
-  make_signed(s.codes_k, static_cast<std::int64_t>(n) * d, bits);
-  make_signed(s.codes_v, static_cast<std::int64_t>(n) * d, bits);
+  kernels.offset_codes(s.codes_k, static_cast<std::int64_t>(n) * d, middle);
+  kernels.offset_codes(s.codes_v, static_cast<std::int64_t>(n) * d, middle);
 
-  // scores = q k^T: the zero-point of q is a correction of the sums, that of k (per column) meets the row sums of q.
-  const float one = 1.0f;
+  // q k^T: the zero-point of q is a correction of the sums, that of k (per column) meets the row sums of q.
   const int zero_q = static_cast<int>(s.q.zero[0]);
   for (int i = 0; i < slots_d; ++i) s.zero_slots[i] = static_cast<std::int16_t>(i < d ? zero_q : 0);
-  code_row_sums(s.codes_q, slots_d, n, d, zero_q, s.row_c);
-  for (int j = 0; j < s.n_padded; ++j) {
+  kernels.code_sums(s.codes_q, slots_d, n, d, zero_q, s.row_c);
+  const CodeRange range{code_max(bits), middle};
+  for (int j = 0; j < n; j += kBytePanel)
+    kernels.pack_bytes_transposed(reinterpret_cast<const std::int8_t*>(s.codes_k) + static_cast<std::int64_t>(j) * d, d, d, slots_d,
+                                  s.zero_slots, std::min(kBytePanel, n - j), range, s.k_panels.panel(j), s.k_panels.corrections + j);
+  for (int j = 0; j < n; ++j) {
     const int i = s.k.by_row ? j : 0;
-    s.col_scale[j] = j < n ? s.k.scale[i] * (s.q.by_row ? 1.0f : s.q.scale[0]) : 0.0f;
-    s.col_zero[j] = j < n ? s.k.zero[i] - shift : 0.0f;
+    s.k_panels.col_scale[j] = s.k.scale[i] * (s.q.by_row ? 1.0f : s.q.scale[0]);
+    s.k_panels.col_zero[j] = s.k.zero[i] - static_cast<float>(middle);
   }
+
+  // softmax v: the zero-points of v meet the row sums of the softmax codes, which have none themselves.
+  const CodeRange range_v{code_max(plan_->softmax.bits), middle};
+  for (int c = 0; c < d; c += kBytePanel)
+    kernels.pack_bytes(reinterpret_cast<const std::int8_t*>(s.codes_v) + c, d, s.order, slots_n, nullptr, &slots_n, 1,
+                       std::min(kBytePanel, d - c), range_v, s.v_panels.panel(c), s.v_panels.corrections + c);
+  for (int c = 0; c < d; ++c) {
+    s.v_panels.col_scale[c] = s.v.scale[c];
+    s.v_panels.col_zero[c] = s.v.zero[c] - static_cast<float>(middle);
+  }
+}
+
+void Attention::head_integer(const ExecContext& context, const Task& task, Scratch& s) const {
+  const kernels::Kernels& kernels = *context.kernels;
+  const int n = task.n, d = head_dim_, middle = 1 << (plan_->qkv.bits - 1), softmax_max = code_max(plan_->softmax.bits);
+  const int slots_d = round_up(d, kernels::kGroupAlign), slots_n = round_up(n, kernels::kGroupAlign);
+  pack_codes(context, task, s);
+
+  const float one = 1.0f;
   kernels::ByteGemm gemm{};
-  gemm.rows = n;
-  gemm.panel = s.byte_panel;
-  gemm.corrections = s.corrections;
   gemm.groups = 1;
   gemm.group_scale = &one;
-  gemm.a = s.codes_q;
-  gemm.lda = slots_d;
-  gemm.group_end = &slots_d;
-  gemm.row_scale = s.q.by_row ? s.q.scale : nullptr;
-  gemm.row_sum = s.row_c;
-  gemm.ldy = s.n_padded;
-  gemm.range = {code_max(bits), 1 << (bits - 1)};
-  for (int j = 0; j < n; j += kBytePanel) {
-    gemm.cols = std::min(kBytePanel, n - j);
-    kernels.pack_bytes_transposed(reinterpret_cast<const std::int8_t*>(s.codes_k) + static_cast<std::int64_t>(j) * d, d, d, slots_d,
-                                  s.zero_slots, gemm.cols, gemm.range, s.byte_panel, s.corrections);
-    gemm.col_zero = s.col_zero + j;
-    gemm.col_scale = s.col_scale + j;
-    gemm.y = s.scores + j;
-    kernels.byte_gemm(gemm);
-  }
-  kernels.softmax_rows(s.scores, s.n_padded, n, n, scale_, task.bias, n, s.row_a);
+  for (int t = 0; t < n; t += kRowBlock) {
+    gemm.rows = std::min(kRowBlock, n - t);
+    gemm.a = s.codes_q + static_cast<std::int64_t>(t) * slots_d;
+    gemm.lda = slots_d;
+    gemm.group_end = &slots_d;
+    gemm.row_scale = s.q.by_row ? s.q.scale + t : nullptr;
+    gemm.row_sum = s.row_c + t;
+    gemm.ldy = s.scores_stride;
+    gemm.range = {code_max(plan_->qkv.bits), middle};
+    for (int j = 0; j < n; j += kBytePanel) {
+      s.k_panels.select(gemm, j, n);
+      gemm.y = s.scores + j;
+      kernels.byte_gemm(gemm);
+    }
 
-  // out = softmax v: row scales of the softmax codes, column scales and zero-points of v.
-  quantize_softmax(context, task, s, true);
-  code_row_sums(s.codes_p, s.n_padded, n, n, 0, s.row_c);
-  for (int c = 0; c < s.d_padded; ++c) {
-    s.col_scale[c] = c < d ? s.v.scale[c] : 0.0f;
-    s.col_zero[c] = c < d ? s.v.zero[c] - shift : 0.0f;
-  }
-  gemm.a = s.codes_p;
-  gemm.lda = s.n_padded;
-  gemm.group_end = &slots_n;
-  gemm.row_scale = s.row_b;
-  gemm.ldy = task.ldo;
-  gemm.range = {code_max(plan_->softmax.bits), 1 << (bits - 1)};
-  for (int c = 0; c < d; c += kBytePanel) {
-    gemm.cols = std::min(kBytePanel, d - c);
-    kernels.pack_bytes(reinterpret_cast<const std::int8_t*>(s.codes_v) + c, d, s.order, slots_n, nullptr, &slots_n, 1, gemm.cols,
-                       gemm.range, s.byte_panel, s.corrections);
-    gemm.col_zero = s.col_zero + c;
-    gemm.col_scale = s.col_scale + c;
-    gemm.y = task.out + c;
-    kernels.byte_gemm(gemm);
+    float *inverse = s.row_a, *scale = s.row_b, *inv_scale = s.v.inv_scale;  // v has been quantized
+    const float* bias = task.bias == nullptr ? nullptr : task.bias + static_cast<std::int64_t>(t) * n;
+    kernels.softmax_exp(s.scores, s.scores_stride, gemm.rows, n, scale_, bias, n, inverse);
+    assign_rows(plan_->softmax, t, t + gemm.rows, n, inverse, scale, inv_scale);
+    float* code_sums = s.v.zero;  // likewise
+    kernels.softmax_codes(s.scores, s.scores_stride, gemm.rows, n, inverse, inv_scale, softmax_max, s.codes_p, slots_n, code_sums);
+
+    gemm.a = s.codes_p;
+    gemm.lda = slots_n;
+    gemm.group_end = &slots_n;
+    gemm.row_scale = scale;
+    gemm.row_sum = code_sums;
+    gemm.ldy = task.ldo;
+    gemm.range = {softmax_max, middle};
+    for (int c = 0; c < d; c += kBytePanel) {
+      s.v_panels.select(gemm, c, d);
+      gemm.y = task.out + t * task.ldo + c;
+      kernels.byte_gemm(gemm);
+    }
   }
 }
 

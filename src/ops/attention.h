@@ -40,7 +40,7 @@ class Attention {
   Scratch take_scratch(ExecContext& context, int n, Execution execution) const;
   void head_float(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const;
   void head_integer(const ExecContext& context, const Task& task, Scratch& s) const;
-  void quantize_softmax(const ExecContext& context, const Task& task, Scratch& s, bool to_codes) const;
+  void pack_codes(const ExecContext& context, const Task& task, Scratch& s) const;
 
   std::string name_;
   int heads_ = 0, head_dim_ = 0, site_ = -1;

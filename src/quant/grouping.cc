@@ -15,19 +15,23 @@ void set_channel(ChannelQuantizers& q, int c, int group, const UniformQuantizer&
   q.group[c] = group;
 }
 
-/// The nearest pair of bounds in the (min, max) plane; method.md section 3, Eq. 4.
-int nearest_bounds(const std::vector<Bounds>& groups, float mn, float mx) {
-  int best = 0;
-  float best_distance = 0.0f;
-  for (int i = 0; i < static_cast<int>(groups.size()); ++i) {
-    const float du = mx - groups[static_cast<std::size_t>(i)].upper, dl = mn - groups[static_cast<std::size_t>(i)].lower;
-    const float distance = du * du + dl * dl;
-    if (i == 0 || distance < best_distance) {
-      best = i;
-      best_distance = distance;
+/// Points whose groups are found together: few enough for the stack, many enough for vectors.
+constexpr int kChunk = 64;
+
+/// group[i] = the nearest pair of bounds to point i in the (min, max) plane (method.md section 3, Eq. 4), the lowest of
+/// equals; at most kChunk points. mn null: all zero. Group by group, so that compilers make vectors of points.
+void nearest_bounds(const std::vector<Bounds>& groups, const float* mn, const float* mx, int count, std::int32_t* group) {
+  float best[kChunk];
+  for (int g = 0; g < static_cast<int>(groups.size()); ++g) {
+    const Bounds bounds = groups[static_cast<std::size_t>(g)];
+    for (int i = 0; i < count; ++i) {
+      const float du = mx[i] - bounds.upper, dl = (mn != nullptr ? mn[i] : 0.0f) - bounds.lower;
+      const float distance = du * du + dl * dl;
+      const bool nearer = g == 0 || distance < best[i];
+      best[i] = nearer ? distance : best[i];
+      group[i] = nearer ? g : group[i];
     }
   }
-  return best;
 }
 
 /// The smallest group scale whose codes hold a range of this width; the largest one when none does.
@@ -73,10 +77,12 @@ ChannelQuantizers assign_channels(const ActivationPlan& plan, int channels, cons
     fixed[i] = make_quantizer(plan.groups[i], plan.bits);
     q.group_scale[i] = fixed[i].scale;
   }
+  if (plan.grouping == Grouping::kIgq)
+    for (int c = 0; c < channels; c += kChunk) nearest_bounds(plan.groups, mn + c, mx + c, std::min(kChunk, channels - c), q.group + c);
   for (int c = 0; c < channels; ++c) {
     int group = 0;
     if (plan.grouping == Grouping::kStaticGroup) group = static_cast<int>(static_cast<std::int64_t>(c) * q.groups / channels);
-    if (plan.grouping == Grouping::kIgq) group = nearest_bounds(plan.groups, mn[c], mx[c]);
+    if (plan.grouping == Grouping::kIgq) group = q.group[c];
     if (plan.grouping == Grouping::kScale) {
       group = scale_group(plan.groups, mx[c] - mn[c]);
       set_channel(q, c, group, make_centred_quantizer({mn[c], mx[c]}, q.group_scale[group], plan.bits));
@@ -113,25 +119,32 @@ void order_slots(ChannelQuantizers& q, Arena& arena) {
   }
 }
 
-void assign_rows(const ActivationPlan& plan, int rows, const float* row_max, float* scale, float* inv_scale) {
+void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const float* row_max, float* scale, float* inv_scale) {
   assert(plan.grouping != Grouping::kFloat);
   const int groups = static_cast<int>(plan.groups.size());
-  for (int r = 0; r < rows; ++r) {
-    Bounds bounds{0.0f, row_max[r]};
-    switch (plan.grouping) {
-      case Grouping::kLayer: bounds = plan.groups[0]; break;
-      case Grouping::kStaticGroup:
-        bounds = plan.groups[static_cast<std::size_t>(static_cast<std::int64_t>(r) * groups / rows)];
-        break;
-      case Grouping::kIgq: bounds = plan.groups[static_cast<std::size_t>(nearest_bounds(plan.groups, 0.0f, row_max[r]))]; break;
-      case Grouping::kScale: bounds = plan.groups[static_cast<std::size_t>(scale_group(plan.groups, row_max[r]))]; break;
-      case Grouping::kUpperBound:
-      case Grouping::kFloat: break;
+  for (int first = begin; first < end; first += kChunk) {
+    const int count = std::min(kChunk, end - first);
+    const float* largest = row_max + (first - begin);
+    std::int32_t group[kChunk] = {};
+    if (plan.grouping == Grouping::kIgq) nearest_bounds(plan.groups, nullptr, largest, count, group);
+    UniformQuantizer q;
+    for (int i = 0, made = -1; i < count; ++i) {
+      if (plan.grouping == Grouping::kStaticGroup) group[i] = static_cast<std::int32_t>(std::int64_t{first + i} * groups / rows);
+      if (plan.grouping == Grouping::kScale) group[i] = scale_group(plan.groups, largest[i]);
+      if (plan.grouping == Grouping::kUpperBound) {
+        q = make_quantizer({0.0f, largest[i]}, plan.bits);
+      } else if (group[i] != made) {
+        made = group[i];
+        q = make_quantizer({0.0f, plan.groups[static_cast<std::size_t>(made)].upper}, plan.bits);
+      }
+      scale[first - begin + i] = q.scale;
+      inv_scale[first - begin + i] = q.inv_scale;
     }
-    const UniformQuantizer q = make_quantizer({0.0f, bounds.upper}, plan.bits);
-    scale[r] = q.scale;
-    inv_scale[r] = q.inv_scale;
   }
+}
+
+void assign_rows(const ActivationPlan& plan, int rows, const float* row_max, float* scale, float* inv_scale) {
+  assign_rows(plan, 0, rows, rows, row_max, scale, inv_scale);
 }
 
 }  // namespace igq

@@ -44,5 +44,7 @@ void order_slots(ChannelQuantizers& q, Arena& arena);
 /// Quantizers of softmax rows: scale and inv_scale [rows], zero-point 0. `row` counts within one attention map of
 /// `rows` rows; row_max [rows]. kIgq: argmin_i (row_max - u_i)^2.
 void assign_rows(const ActivationPlan& plan, int rows, const float* row_max, float* scale, float* inv_scale);
+/// The same for rows [begin, end) alone; row_max, scale and inv_scale start at row `begin`.
+void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const float* row_max, float* scale, float* inv_scale);
 
 }  // namespace igq

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "base/aligned_buffer.h"
 #include "tests/kernels/byte_case.h"
@@ -213,6 +214,27 @@ TEST_P(Bytes, PermuteManyWidths) {
         return std::pair(out, sums);
       };
       EXPECT_TRUE(permute(kernels()) == permute(reference()));
+    }
+}
+
+TEST_P(Bytes, CodeSumsAndOffsets) {
+  Random random(4);
+  for (int cols : {1, 3, 31, 32, 33, 64, 100, 1000, 16384})
+    for (int rows : {1, 2, 5}) {
+      const std::size_t ld = static_cast<std::size_t>(cols) + 1;
+      std::vector<std::uint8_t> codes(static_cast<std::size_t>(rows) * ld);
+      for (auto& code : codes) code = static_cast<std::uint8_t>(cols > 100 ? 255 : random.below(256));
+      std::vector<float> sums(static_cast<std::size_t>(rows));
+      kernels().code_sums(codes.data(), cols + 1, rows, cols, 13, sums.data());
+      for (std::size_t t = 0; t < sums.size(); ++t) {
+        const auto row = codes.begin() + static_cast<std::ptrdiff_t>(t * ld);
+        EXPECT_EQ(sums[t], static_cast<float>(std::accumulate(row, row + cols, 0) - 13 * cols)) << cols << " columns";
+      }
+      const std::vector<std::uint8_t> before = codes;
+      kernels().offset_codes(codes.data(), static_cast<std::int64_t>(codes.size()) - 1, 128);
+      EXPECT_EQ(codes.back(), before.back());
+      for (std::size_t i = 0; i + 1 < codes.size(); ++i)
+        ASSERT_EQ(static_cast<std::int8_t>(codes[i]), static_cast<int>(before[i]) - 128);
     }
 }
 

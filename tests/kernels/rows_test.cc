@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <numbers>
+#include <numeric>
 #include <span>
 
 #include "tests/kernels/float_tables.h"
@@ -240,6 +241,35 @@ TEST(Softmax, MaskedEntriesAreZeroAndNanFillsTheRow) {
     EXPECT_EQ(x[3], 0) << name;
     for (int i = 4; i < 12; ++i) EXPECT_TRUE(std::isnan(x[i])) << name;
   }
+}
+
+/// The two halves that integer attention uses: codes of what softmax_rows gives, and their sums.
+TEST(Softmax, CodesAreThoseOfTheProbabilities) {
+  for_sizes([](int rows, int cols) {
+    for (int q_max : {3, 15, 255}) {
+      Matrix m(rows, cols, 16, 8);
+      if (cols > 8) m.at(0, 3) = -kInf, m.at(rows - 1, 7) = rows > 1 ? kNan : 100.0F;
+      Floats inv_scale = random_floats(rows, 17, 2 * q_max);
+      for (int i = 0; i < rows; ++i) inv_scale[i] = std::abs(inv_scale[i]);
+      const Floats zero(rows);
+      const auto size = static_cast<std::size_t>(rows * cols);
+      Matrix p = m;
+      std::vector<std::uint8_t> want(size), got(size);
+      Floats row_max(rows, 9);
+      reference().softmax_rows(p.data(), p.ld, rows, cols, 0.37F, nullptr, 0, row_max.data());
+      reference().quantize_rows(p.data(), p.ld, rows, cols, inv_scale.data(), zero.data(), q_max, want.data(), cols);
+      for (const auto& [name, kernels] : float_tables()) {
+        Matrix e = m;
+        Floats inverse(rows, 9), sums(rows, 9);
+        kernels.softmax_exp(e.data(), e.ld, rows, cols, 0.37F, nullptr, 0, inverse.data());
+        kernels.softmax_codes(e.data(), e.ld, rows, cols, inverse.data(), inv_scale.data(), q_max, got.data(), cols, sums.data());
+        expect_same_bits(row_max, inverse, name);
+        ASSERT_EQ(got, want) << name << " " << rows << "x" << cols;
+        for (int t = 0; t < rows; ++t)
+          ASSERT_EQ(sums[t], std::accumulate(want.begin() + t * cols, want.begin() + (t + 1) * cols, 0)) << name;
+      }
+    }
+  });
 }
 
 TEST(Residual, AddsWithOneRounding) {
