@@ -39,6 +39,8 @@ class Model {
   Model& operator=(const Model&) = delete;
 
   const ModelConfig& config() const { return config_; }
+  /// Preprocessing does not change the network; callers may override what the checkpoint says.
+  void set_preprocess(const PreprocessConfig& preprocess) { config_.preprocess = preprocess; }
   /// Steps of a forward pass: 0 is the embedding, the last one gives the logits.
   virtual int steps() const = 0;
   virtual void run_step(ExecContext& context, int step, StepState& state) const = 0;

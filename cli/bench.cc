@@ -1,0 +1,166 @@
+// igq bench: latency and throughput, float and integer side by side, with or without a checkpoint.
+#include "eval/benchmark.h"
+
+#include <fmt/format.h>
+
+#include <iostream>
+#include <memory>
+#include <optional>
+
+#include "base/fail.h"
+#include "common.h"
+#include "models/registry.h"
+#include "pipeline/quantize_model.h"
+#include "quantize_flags.h"
+#include "verbs.h"
+
+namespace igq::cli {
+namespace {
+
+struct BenchFlags {
+  ModelFlags model;
+  RunFlags run;
+  QuantizeFlags quantize;
+  BenchmarkOptions options;
+  bool profile = false;
+};
+
+/// One execution's figures.
+struct Row {
+  Execution execution = Execution::kFloat;
+  Latency latency;
+  Profile profile;
+};
+
+Profile measure_profile(Runner& runner, const BenchmarkOptions& options) {
+  constexpr int kPasses = 20;
+  const AlignedBuffer<float> image = synthetic_images(runner.model().config(), 1, options.seed);
+  Profile profile;
+  runner.context().profile = &profile;
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < kPasses; ++i) runner.run(image.data());
+  profile.total = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  runner.context().profile = nullptr;
+  for (double& s : profile.seconds) s /= kPasses;
+  profile.total /= kPasses;
+  return profile;
+}
+
+nlohmann::json profile_json(const Profile& profile) {
+  nlohmann::json kinds = nlohmann::json::object();
+  double known = 0.0;
+  for (std::size_t w = 0; w < profile.seconds.size(); ++w) {
+    kinds[std::string(work_name(static_cast<Work>(w)))] = 1e3 * profile.seconds[w];
+    known += profile.seconds[w];
+  }
+  return {{"ms_per_image", 1e3 * profile.total}, {"kinds", std::move(kinds)}, {"unaccounted", 1e3 * (profile.total - known)}};
+}
+
+nlohmann::json row_json(const Row& row, bool with_profile) {
+  nlohmann::json json = {{"latency_ms", {{"median", row.latency.median_ms}, {"min", row.latency.min_ms}, {"p95", row.latency.p95_ms}}},
+                         {"images_per_s", row.latency.images_per_s},
+                         {"passes", row.latency.passes},
+                         {"execution", execution_name(row.execution)}};
+  if (with_profile) json["profile"] = profile_json(row.profile);
+  return json;
+}
+
+void print_profiles(const std::vector<Row>& rows) {
+  std::vector<std::string> header{"ms per image (batch 1)"};
+  for (const Row& row : rows) header.emplace_back(execution_name(row.execution));
+  Table table(header);
+  for (std::size_t w = 0; w < static_cast<std::size_t>(Work::kCount); ++w) {
+    std::vector<std::string> line{std::string(work_name(static_cast<Work>(w)))};
+    for (const Row& row : rows) line.push_back(fmt::format("{:.2f}", 1e3 * row.profile.seconds[w]));
+    table.add(line);
+  }
+  std::vector<std::string> total{"total"};
+  for (const Row& row : rows) total.push_back(fmt::format("{:.2f}", 1e3 * row.profile.total));
+  table.add(total);
+  std::cout << '\n' << table.text();
+}
+
+/// A quantized .igq as it is; anything else gets a plan from synthetic images when an execution needs one.
+LoadedModel load_for_bench(const BenchFlags& flags, bool needs_plan) {
+  LoadedModel loaded;
+  if (flags.model.path.empty()) {
+    if (flags.model.architecture.empty()) fail("give a MODEL, or --arch NAME for random weights");
+    ModelConfig config = architecture_config(flags.model.architecture);
+    const CheckpointOptions options = flags.model.checkpoint_options();
+    if (options.image_height > 0) {
+      config.image_height = options.image_height;
+      config.image_width = options.image_width;
+    }
+    loaded = random_model(config, flags.quantize.seed);
+  } else {
+    loaded = flags.model.load();
+  }
+  if (needs_plan && !loaded.quantized) {
+    constexpr std::int64_t kCalibrationImages = 4;
+    note("igq: calibrating on synthetic images; accuracy means nothing here, only time");
+    const CalibrationSet images = synthetic_calibration(*loaded.model, kCalibrationImages, flags.quantize.seed);
+    quantize_model(loaded, images, flags.quantize.job(), flags.run.parsed_isa(), flags.run.threads, 0);
+  }
+  return loaded;
+}
+
+void run_bench(const BenchFlags& flags) {
+  std::vector<Execution> executions;
+  if (flags.run.execution.empty()) executions = {Execution::kFloat, Execution::kInteger};
+  else executions = {parse_execution(flags.run.execution)};
+  LoadedModel loaded = load_for_bench(flags, executions.back() != Execution::kFloat);
+  std::vector<Row> rows;
+  int threads = 0;
+  for (const Execution execution : executions) {
+    Runner runner(*loaded.model, execution, flags.run.parsed_isa(), flags.run.threads);
+    threads = runner.threads();
+    Row row;
+    row.execution = execution;
+    row.latency = measure_latency(runner, flags.options);
+    if (flags.profile) row.profile = measure_profile(runner, flags.options);
+    rows.push_back(row);
+  }
+  const ModelConfig& config = loaded.model->config();
+  if (flags.run.json) {
+    nlohmann::json document = row_json(rows.back(), flags.profile);
+    document["model"] = loaded.name;
+    document["architecture"] = config.architecture;
+    document["batch"] = flags.options.batch;
+    document["peak_rss_mb"] = peak_rss_mb();
+    if (!loaded.quantized && rows.back().execution != Execution::kFloat) document["settings"] = job_text(flags.quantize.job());
+    document.update(machine_json(flags.run.parsed_isa(), threads));
+    if (rows.size() > 1) {
+      for (const Row& row : rows) document["executions"][std::string(execution_name(row.execution))] = row_json(row, flags.profile);
+      document["speedup"] = rows[0].latency.median_ms / rows[1].latency.median_ms;
+    }
+    print_json(document);
+    return;
+  }
+  std::cout << fmt::format("{} {}x{}, batch {}, {} thread{}, {}, {}\n", config.architecture, config.image_height, config.image_width,
+                           flags.options.batch, threads, threads == 1 ? "" : "s", isa_name(flags.run.parsed_isa()), cpu_name());
+  Table table({"execution", "median ms", "min ms", "p95 ms", "images/s"});
+  for (const Row& row : rows)
+    table.add({std::string(execution_name(row.execution)), fmt::format("{:.2f}", row.latency.median_ms), fmt::format("{:.2f}", row.latency.min_ms),
+               fmt::format("{:.2f}", row.latency.p95_ms), fmt::format("{:.1f}", row.latency.images_per_s)});
+  std::cout << table.text();
+  if (rows.size() > 1) std::cout << fmt::format("integer is {:.2f}x as fast as float\n", rows[0].latency.median_ms / rows[1].latency.median_ms);
+  std::cout << fmt::format("peak memory {:.0f} MB\n", peak_rss_mb());
+  if (flags.profile) print_profiles(rows);
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, int&) {
+  auto* verb = app.add_subcommand("bench", "latency and throughput, float and integer side by side");
+  const auto flags = std::make_shared<BenchFlags>();
+  flags->model.add_to(*verb, false);
+  verb->add_option("-b,--batch", flags->options.batch, "images per pass")->check(CLI::Range(1, 4096))->capture_default_str();
+  verb->add_option("--seconds", flags->options.min_seconds, "timed at least so long, and ten passes")->check(CLI::Range(0.0, 3600.0))->capture_default_str();
+  verb->add_option("--warmup", flags->options.warmup, "passes before the timed ones")->check(CLI::Range(0, 1000))->capture_default_str();
+  verb->add_flag("--profile", flags->profile, "print where the time goes, per kind of operation");
+  flags->quantize.add_to(*verb);
+  flags->run.add_to(*verb);
+  verb->callback([flags] { run_bench(*flags); });
+}
+
+}  // namespace igq::cli

@@ -1,0 +1,189 @@
+#include "common.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+
+#include "base/fail.h"
+#include "io/preprocess.h"
+
+namespace igq::cli {
+
+void ModelFlags::add_to(CLI::App& app, bool required) {
+  auto* model = app.add_option("MODEL", path,
+                               "folder with config.json and model.safetensors (timm or transformers), a .safetensors file with\n"
+                               "--arch, or an .igq file");
+  if (required) model->required();
+  app.add_option("--arch", architecture, "timm name of the architecture, e.g. deit_small_patch16_224 (see igq inspect --list)");
+  app.add_option("--img-size", image_size, "input size: one number, or height and width (position embeddings are resized)")
+      ->expected(1, 2)
+      ->check(CLI::Range(1, 16384));
+  app.add_option("--crop-pct", crop_pct, "share of the resized image that the centre crop keeps (default: the model's)")
+      ->check(CLI::Range(0.05, 2.0));
+  app.add_option("--interpolation", interpolation, "bilinear, bicubic, ... (default: the model's)")
+      ->check(parsed_by([](const std::string& t) { parse_interpolation(t); }, "NAME"));
+}
+
+CheckpointOptions ModelFlags::checkpoint_options() const {
+  CheckpointOptions options;
+  options.architecture = architecture;
+  if (!image_size.empty()) {
+    options.image_height = image_size.front();
+    options.image_width = image_size.back();
+  }
+  return options;
+}
+
+void ModelFlags::apply_preprocessing(Model& model) const {
+  PreprocessConfig preprocess = model.config().preprocess;
+  if (crop_pct > 0.0) {
+    preprocess.crop_pct = crop_pct;
+    preprocess.resize_height = preprocess.resize_width = preprocess.resize_short = 0;
+  }
+  if (!interpolation.empty()) preprocess.interpolation = parse_interpolation(interpolation);
+  model.set_preprocess(preprocess);
+}
+
+LoadedModel ModelFlags::load() const {
+  if (path.empty()) fail("no MODEL given");
+  return load(path);
+}
+
+LoadedModel ModelFlags::load(const std::string& other) const {
+  LoadedModel loaded = load_model(other, checkpoint_options());
+  apply_preprocessing(*loaded.model);
+  return loaded;
+}
+
+void RunFlags::add_to(CLI::App& app, bool with_execution) {
+  app.add_option("-j,--threads", threads, "threads (default: one per processor)")->check(CLI::Range(1, 1024));
+  app.add_option("--isa", isa, "instruction set: auto, reference, avx2, avx-vnni, avx512, avx512-vnni; results are the same")
+      ->check(parsed_by([](const std::string& t) { parse_isa(t); }, "NAME"))
+      ->capture_default_str();
+  if (with_execution)
+    app.add_option("--execution", execution,
+                   "float, simulate (quantize-dequantize in float) or integer\n(default: integer for an .igq file, float otherwise)")
+        ->check(parsed_by([](const std::string& t) { parse_execution(t); }, "NAME"));
+  app.add_flag("--json", json, "print one JSON document on stdout");
+}
+
+Execution RunFlags::execution_for(const LoadedModel& model) const {
+  const bool has_plan = model.model->plan() != nullptr;
+  if (execution.empty()) return has_plan ? Execution::kInteger : Execution::kFloat;
+  const Execution chosen = parse_execution(execution);
+  if (chosen != Execution::kFloat && !has_plan)
+    fail("{} is a float model, which cannot run with --execution {}: quantize it first with `igq quantize`", model.name, execution);
+  return chosen;
+}
+
+Progress::Progress(std::string what, std::int64_t total)
+    : what_(std::move(what)), total_(total), terminal_(isatty(STDERR_FILENO) != 0), start_(Clock::now()), last_(start_) {}
+
+Progress::~Progress() {
+  if (terminal_ && width_ > 0) std::cerr << '\r' << std::string(width_, ' ') << '\r' << std::flush;
+}
+
+void Progress::update(std::int64_t done) {
+  const auto now = Clock::now();
+  const double since_last = std::chrono::duration<double>(now - last_).count();
+  if (since_last < (terminal_ ? 0.1 : 10.0)) return;
+  last_ = now;
+  const double elapsed = std::chrono::duration<double>(now - start_).count();
+  const double left = done > 0 ? elapsed / static_cast<double>(done) * static_cast<double>(total_ - done) : 0.0;
+  std::string line = fmt::format("{} {}/{}, {:.0f} s left", what_, done, total_, left);
+  if (terminal_) {
+    const std::size_t width = line.size();
+    line.resize(std::max(width, width_), ' ');
+    width_ = width;
+    std::cerr << '\r' << line << std::flush;
+  } else {
+    std::cerr << line << '\n';
+  }
+}
+
+StageProgress stage_progress(std::unique_ptr<Progress>& current) {
+  return [&current](const std::string& name, std::int64_t units) {
+    current.reset();
+    current = std::make_unique<Progress>(name, units);
+    return current->callback();
+  };
+}
+
+std::string Table::text() const {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows_)
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      if (c >= widths.size()) widths.push_back(0);
+      widths[c] = std::max(widths[c], row[c].size());
+    }
+  std::string text;
+  for (const auto& row : rows_) {
+    std::string line;
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      const std::string space(widths[c] - row[c].size(), ' ');
+      line += c == 0 ? row[c] + space : "  " + space + row[c];
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + '\n';
+  }
+  return text;
+}
+
+std::string Table::markdown() const {
+  std::string text;
+  for (std::size_t r = 0; r < rows_.size(); ++r) {
+    text += '|';
+    for (const std::string& cell : rows_[r]) text += ' ' + cell + " |";
+    text += '\n';
+    if (r != 0) continue;
+    text += '|';
+    for (std::size_t c = 0; c < rows_[0].size(); ++c) text += c == 0 ? "---|" : "---:|";
+    text += '\n';
+  }
+  return text;
+}
+
+void print_json(const nlohmann::json& document) {
+  std::cout << document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n' << std::flush;
+  if (!std::cout) fail("cannot write to standard output");
+}
+
+void note(const std::string& line) { std::cerr << line << '\n'; }
+
+std::pair<int, int> parse_bits(const std::string& text) {
+  auto digit = [&](std::size_t i) { return text[i] >= '2' && text[i] <= '8'; };
+  if (text.size() != 4 || text[0] != 'w' || text[2] != 'a' || !digit(1) || !digit(3))
+    fail("'{}' does not say bits: write w4a4 for 4-bit weights and 4-bit activations, 2 to 8 each", text);
+  return {text[1] - '0', text[3] - '0'};
+}
+
+std::function<void(std::int64_t, float*)> loader(const ModelConfig& config, const std::vector<Sample>& samples) {
+  return [&config, &samples](std::int64_t i, float* image) {
+    preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height, config.image_width, image);
+  };
+}
+
+std::string megabytes(double bytes) { return fmt::format("{:.1f} MB", bytes / 1e6); }
+
+std::string scaled(double value) {
+  constexpr const char* kUnits[] = {"", " k", " M", " G", " T"};
+  std::size_t unit = 0;
+  while (value >= 1000.0 && unit + 1 < std::size(kUnits)) {
+    value /= 1000.0;
+    ++unit;
+  }
+  return fmt::format("{:.{}f}{}", value, unit == 0 ? 0 : 2, kUnits[unit]);
+}
+
+nlohmann::json machine_json(Isa isa, int threads) {
+  return {{"cpu", cpu_name()}, {"isa", isa_name(isa)}, {"threads", threads}};
+}
+
+std::string class_name(const ModelConfig& config, int c) {
+  const auto at = static_cast<std::size_t>(c);
+  return at < config.labels.size() ? config.labels[at] : fmt::format("class {}", c);
+}
+
+}  // namespace igq::cli

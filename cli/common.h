@@ -1,0 +1,122 @@
+// What the verbs of the command line share: flags for models and execution, progress, tables, JSON.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "igq/error.h"
+#include "io/image_folder.h"
+#include "models/load_model.h"
+#include "models/runner.h"
+#include "pipeline/quantize_model.h"
+
+namespace igq::cli {
+
+enum ExitCode { kOk = 0, kFailed = 1, kUsage = 2, kGateNotMet = 3 };
+
+/// Accepts text that `parse` accepts; the text of its Error becomes the usage error.
+template <typename Parse>
+CLI::Validator parsed_by(Parse parse, const std::string& shown) {
+  return CLI::Validator(
+      [parse](std::string& text) -> std::string {
+        try {
+          parse(text);
+          return {};
+        } catch (const Error& e) {
+          return e.what();
+        }
+      },
+      shown);
+}
+
+/// --arch, --img-size, --crop-pct, --interpolation: how to read the MODEL argument.
+struct ModelFlags {
+  std::string path;
+  std::string architecture;
+  std::vector<int> image_size;
+  double crop_pct = 0.0;
+  std::string interpolation;
+
+  /// `required`: MODEL must be given; otherwise --arch alone is enough.
+  void add_to(CLI::App& app, bool required = true);
+  CheckpointOptions checkpoint_options() const;
+  /// load_model with the flags applied; says what it loads on stderr when that takes long.
+  LoadedModel load() const;
+  /// `other`, with the same preprocessing flags.
+  LoadedModel load(const std::string& other) const;
+  /// --crop-pct and --interpolation over the configuration's own.
+  void apply_preprocessing(Model& model) const;
+};
+
+/// --threads, --isa, --json, --seed and --execution.
+struct RunFlags {
+  int threads = 0;
+  std::string isa = "auto";
+  std::string execution;
+  bool json = false;
+
+  void add_to(CLI::App& app, bool with_execution = true);
+  Isa parsed_isa() const { return parse_isa(isa); }
+  /// --execution, or integer for a quantized model and float for others. Error: simulate or integer without a plan.
+  Execution execution_for(const LoadedModel& model) const;
+};
+
+/// A line on stderr that says how far a job is and how long it still takes: rewritten in place on a terminal, a line now and
+/// then otherwise. Calls may come from any thread, one at a time.
+class Progress {
+ public:
+  Progress(std::string what, std::int64_t total);
+  ~Progress();
+  void update(std::int64_t done);
+  /// For callbacks.
+  std::function<void(std::int64_t)> callback() {
+    return [this](std::int64_t done) { update(done); };
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::string what_;
+  std::int64_t total_;
+  bool terminal_;
+  std::size_t width_ = 0;
+  Clock::time_point start_, last_;
+};
+
+/// Adapts Progress to jobs of several stages; `current` holds the line of the running stage.
+StageProgress stage_progress(std::unique_ptr<Progress>& current);
+
+/// Columns of text: the first left-aligned, the others right-aligned.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> header) : rows_{std::move(header)} {}
+  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  std::string text() const;
+  std::string markdown() const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+/// One JSON document on stdout.
+void print_json(const nlohmann::json& document);
+/// A line on stderr.
+void note(const std::string& line);
+
+/// "w4a4" -> {4, 4}; bits 2 to 8 each. Error otherwise.
+std::pair<int, int> parse_bits(const std::string& text);
+/// Fills `image` with the preprocessed sample; the form that calibration and comparison take.
+std::function<void(std::int64_t, float*)> loader(const ModelConfig& config, const std::vector<Sample>& samples);
+/// "12.6 MB", "3.4 k": decimal units.
+std::string megabytes(double bytes);
+std::string scaled(double value);
+/// cpu, instruction set and threads as every report names them.
+nlohmann::json machine_json(Isa isa, int threads);
+std::string class_name(const ModelConfig& config, int c);
+
+}  // namespace igq::cli

@@ -1,0 +1,86 @@
+// igq eval: top-1 and top-5 of a model on a folder of labelled images.
+#include "eval/evaluate.h"
+
+#include <fmt/format.h>
+
+#include <iostream>
+#include <memory>
+
+#include "common.h"
+#include "eval/benchmark.h"
+#include "verbs.h"
+
+namespace igq::cli {
+namespace {
+
+struct EvalFlags {
+  ModelFlags model;
+  RunFlags run;
+  std::string data_dir, results_file;
+  std::int64_t limit = 0;
+  int batch = 0;
+  EvalOptions options;
+  bool overwrite = false;
+};
+
+void run_eval(const EvalFlags& flags) {
+  const LoadedModel loaded = flags.model.load();
+  const ModelConfig& config = loaded.model->config();
+  ImageFolder folder = list_images(flags.data_dir);
+  map_labels(folder, config.labels, config.num_classes);
+  std::vector<Sample> samples = flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
+  const Execution execution = flags.run.execution_for(loaded);
+  Runner runner(*loaded.model, execution, flags.run.parsed_isa(), flags.run.threads);
+  EvalResult result;
+  {
+    Progress progress("evaluating", static_cast<std::int64_t>(samples.size()));
+    result = evaluate(runner, samples, flags.options, progress.callback());
+  }
+  if (!flags.results_file.empty()) write_results_csv(flags.results_file, result.results, flags.overwrite);
+  const double interval = confidence_95(result.top1, result.images);
+  if (flags.run.json) {
+    nlohmann::json bad = nlohmann::json::array();
+    for (const BadImage& b : result.bad_images) bad.push_back({{"file", b.file}, {"error", b.error}});
+    nlohmann::json document = {{"model", loaded.name},
+                               {"architecture", config.architecture},
+                               {"execution", execution_name(execution)},
+                               {"images", result.images},
+                               {"top1", result.top1},
+                               {"top1_interval_95", interval},
+                               {"top5", result.top5},
+                               {"images_per_s", result.images_per_s},
+                               {"seconds", result.seconds},
+                               {"peak_rss_mb", peak_rss_mb()},
+                               {"bad_images", bad}};
+    document.update(machine_json(runner.isa(), runner.threads()));
+    print_json(document);
+    return;
+  }
+  std::cout << fmt::format("{} ({}, {}): {} images, top-1 {:.2f} % (95 % interval +-{:.2f}), top-5 {:.2f} %, {:.1f} images/s\n", loaded.name,
+                           config.architecture, execution_name(execution), result.images, result.top1, interval, result.top5,
+                           result.images_per_s);
+  for (const BadImage& b : result.bad_images) std::cout << "skipped: " << b.error << '\n';
+}
+
+}  // namespace
+
+void add_eval(CLI::App& app, int&) {
+  auto* verb = app.add_subcommand("eval", "accuracy of a model on a folder of labelled images");
+  const auto flags = std::make_shared<EvalFlags>();
+  flags->model.add_to(*verb);
+  verb->add_option("--data-dir", flags->data_dir,
+                   "folder with one folder per class; class folders named like the model's labels are matched by name,\n"
+                   "others count as class 0, 1, ... in alphabetical order")
+      ->required();
+  verb->add_option("--limit", flags->limit, "only so many images, spread over the classes")->check(CLI::PositiveNumber);
+  verb->add_option("--topk", flags->options.topk, "predictions kept per image for --results-file")->check(CLI::Range(5, 100000))->capture_default_str();
+  verb->add_option("-b,--batch-size", flags->batch, "accepted as in timm; images are always run one by one per thread, results do not depend on it")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--results-file", flags->results_file, "write a row per image: file, label, predicted classes, scores (CSV)");
+  verb->add_flag("--skip-bad-images", flags->options.skip_bad_images, "go on without images that cannot be read, and list them");
+  verb->add_flag("--overwrite", flags->overwrite, "replace an existing --results-file");
+  flags->run.add_to(*verb);
+  verb->callback([flags] { run_eval(*flags); });
+}
+
+}  // namespace igq::cli

@@ -1,0 +1,149 @@
+// igq inspect: what a model is made of - architecture, sites, plan, where it came from - without running it.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "base/fail.h"
+#include "common.h"
+#include "models/config_json.h"
+#include "models/plan_json.h"
+#include "models/registry.h"
+#include "verbs.h"
+
+namespace igq::cli {
+namespace {
+
+struct InspectFlags {
+  ModelFlags model;
+  bool list = false;
+  bool json = false;
+};
+
+void list_all(bool json) {
+  nlohmann::json rows = nlohmann::json::array();
+  Table table({"architecture", "parameters", "multiply-adds", "input"});
+  for (const std::string& name : list_architectures()) {
+    const ModelConfig config = architecture_config(name);
+    const std::int64_t parameters = count_parameters(config), macs = count_macs(config);
+    rows.push_back({{"architecture", name},
+                    {"parameters", parameters},
+                    {"macs", macs},
+                    {"image_height", config.image_height},
+                    {"image_width", config.image_width},
+                    {"num_classes", config.num_classes}});
+    table.add({name, scaled(static_cast<double>(parameters)), scaled(static_cast<double>(macs)),
+               fmt::format("{}x{}", config.image_height, config.image_width)});
+  }
+  if (json) print_json(rows);
+  else std::cout << table.text();
+}
+
+std::string activation_text(const ActivationPlan& plan) {
+  if (plan.grouping == Grouping::kFloat) return "float";
+  const std::string groups = plan.groups.size() > 1 ? fmt::format(" x{}", plan.groups.size()) : "";
+  return fmt::format("a{} {}{}", plan.bits, grouping_name(plan.grouping), groups);
+}
+
+nlohmann::json sites_json(const std::vector<SiteShape>& shapes) {
+  nlohmann::json sites = nlohmann::json::array();
+  for (const SiteShape& s : shapes) {
+    nlohmann::json entry = {{"site", s.name}, {"macs", s.macs()}};
+    if (s.attention) entry.update({{"windows", s.windows}, {"heads", s.heads}, {"tokens", s.tokens}, {"head_dim", s.head_dim}});
+    else entry.update({{"tokens", s.rows}, {"in", s.in}, {"out", s.out}});
+    sites.push_back(std::move(entry));
+  }
+  return sites;
+}
+
+void print_sites(const std::vector<SiteShape>& shapes, const QuantizationPlan* plan) {
+  Table table({"site", "shape", "multiply-adds", "plan"});
+  for (const SiteShape& s : shapes) {
+    const std::string shape = s.attention ? fmt::format("{}x{} maps of {}x{}, dim {}", s.windows, s.heads, s.tokens, s.tokens, s.head_dim)
+                                          : fmt::format("{} tokens, {} -> {}", s.rows, s.in, s.out);
+    std::string text = "float";
+    if (plan != nullptr) {
+      if (const auto linear = plan->linears.find(s.name); linear != plan->linears.end())
+        text = fmt::format("w{} {}", linear->second.weight.bits, activation_text(linear->second.input));
+      else if (const auto attention = plan->attentions.find(s.name); attention != plan->attentions.end())
+        text = fmt::format("qkv a{} {}, softmax {}", attention->second.qkv.bits, qkv_grouping_name(attention->second.qkv.grouping),
+                           activation_text(attention->second.softmax));
+    }
+    table.add({s.name, shape, scaled(static_cast<double>(s.macs())), text});
+  }
+  std::cout << table.text();
+}
+
+void inspect_model(const InspectFlags& flags) {
+  ModelConfig config;
+  LoadedModel loaded;
+  const bool has_model = !flags.model.path.empty();
+  if (has_model) {
+    loaded = flags.model.load();
+    config = loaded.model->config();
+  } else {
+    if (flags.model.architecture.empty()) fail("give a MODEL, --arch NAME or --list");
+    config = architecture_config(flags.model.architecture);
+    const CheckpointOptions options = flags.model.checkpoint_options();
+    if (options.image_height > 0) {
+      config.image_height = options.image_height;
+      config.image_width = options.image_width;
+    }
+  }
+  const std::vector<SiteShape> shapes = site_shapes(config);
+  const QuantizationPlan* plan = has_model ? loaded.model->plan() : nullptr;
+  if (flags.json) {
+    nlohmann::json document = {{"config", config_to_json(config)},
+                               {"parameters", count_parameters(config)},
+                               {"macs", count_macs(config)},
+                               {"sites", sites_json(shapes)}};
+    if (has_model) document["model"] = loaded.name;
+    if (loaded.quantized) {
+      document["plan"] = plan_to_json(*plan);
+      const Provenance& p = loaded.provenance;
+      document["provenance"] = {{"source", p.source},
+                                {"source_checksum", p.source_checksum},
+                                {"calibration_checksum", p.calibration_checksum},
+                                {"calibration_images", p.calibration_images},
+                                {"seed", p.seed},
+                                {"tool_version", p.tool_version},
+                                {"settings", p.settings}};
+      document["report"] = loaded.report;
+      document["file_mb"] = static_cast<double>(std::filesystem::file_size(flags.model.path)) / 1e6;
+    }
+    print_json(document);
+    return;
+  }
+  std::cout << fmt::format("{}: input {}x{}x{}, {} classes, {} parameters, {} multiply-adds\n",
+                           config.architecture.empty() ? "model" : config.architecture, config.in_channels, config.image_height,
+                           config.image_width, config.num_classes, scaled(static_cast<double>(count_parameters(config))),
+                           scaled(static_cast<double>(count_macs(config))));
+  const PreprocessConfig& p = config.preprocess;
+  std::cout << fmt::format("preprocessing: {}, crop {} ({}), mean {:.4g} {:.4g} {:.4g}, std {:.4g} {:.4g} {:.4g}\n",
+                           interpolation_name(p.interpolation), p.crop_pct, crop_mode_name(p.crop_mode), p.mean[0], p.mean[1], p.mean[2],
+                           p.std[0], p.std[1], p.std[2]);
+  if (loaded.quantized) {
+    std::cout << fmt::format("quantized from {} ({}) on {} images ({}), igq {}\nsettings: {}\n", loaded.provenance.source,
+                             loaded.provenance.source_checksum, loaded.provenance.calibration_images, loaded.provenance.calibration_checksum,
+                             loaded.provenance.tool_version, loaded.provenance.settings);
+  }
+  std::cout << '\n';
+  print_sites(shapes, plan);
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, int&) {
+  auto* verb = app.add_subcommand("inspect", "architecture, sites and plan of a model; --list names the architectures igq knows");
+  const auto flags = std::make_shared<InspectFlags>();
+  flags->model.add_to(*verb, false);
+  verb->add_flag("--list", flags->list, "list the known architectures with parameters and multiply-adds");
+  verb->add_flag("--json", flags->json, "print one JSON document on stdout");
+  verb->callback([flags] {
+    if (flags->list) list_all(flags->json);
+    else inspect_model(*flags);
+  });
+}
+
+}  // namespace igq::cli

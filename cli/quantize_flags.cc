@@ -1,0 +1,106 @@
+#include "quantize_flags.h"
+
+#include <charconv>
+#include <regex>
+
+#include "base/fail.h"
+#include "common.h"
+
+namespace igq::cli {
+namespace {
+
+/// 0 for "auto".
+int parse_groups(const std::string& text) {
+  if (text == "auto") return 0;
+  int groups = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), groups);
+  if (error != std::errc{} || end != text.data() + text.size() || groups < 1 || groups > 1024)
+    fail("'{}' is no number of groups: write 1 to 1024, or auto", text);
+  return groups;
+}
+
+Grouping parse_softmax(const std::string& text) { return parse_grouping(text == "row" ? "upper-bound" : text); }
+
+void check_regex(const std::string& text) {
+  try {
+    const std::regex unused(text);
+  } catch (const std::regex_error& e) {
+    fail("'{}' is not a regular expression: {}", text, e.what());
+  }
+}
+
+std::pair<std::string, std::pair<int, int>> parse_site_bits(const std::string& text) {
+  const auto equals = text.rfind('=');
+  if (equals == std::string::npos || equals == 0) fail("'{}' is not REGEX=w6a6", text);
+  check_regex(text.substr(0, equals));
+  return {text.substr(0, equals), parse_bits(text.substr(equals + 1))};
+}
+
+}  // namespace
+
+void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
+  if (with_grid) {
+    app.add_option("--bits", bits, "bits of weights and activations, 2 to 8 each: w4a4, w6a6, w4a8 ...")
+        ->check(parsed_by([](const std::string& t) { parse_bits(t); }, "wXaY"))
+        ->capture_default_str();
+    app.add_option("--groups", groups, "groups (quantizers) per layer, or auto: chosen per layer under a budget of bit operations")
+        ->check(parsed_by([](const std::string& t) { parse_groups(t); }, "N|auto"))
+        ->capture_default_str();
+    app.add_option("--grouping", grouping,
+                   "how channels share quantizers: layer (one per site), static-group (fixed consecutive channels),\n"
+                   "igq (the paper: channels regrouped for each image), scale (groups share a scale, zero-points per\n"
+                   "channel and image), upper-bound (a quantizer per channel)")
+        ->check(parsed_by([](const std::string& t) { parse_grouping(t); }, "NAME"))
+        ->capture_default_str();
+    app.add_option("--average-groups", average_groups, "with --groups auto: the budget is what so many groups in every layer cost")
+        ->check(CLI::Range(1.0, 32.0))
+        ->capture_default_str();
+    app.add_option("--budget-gbops", budget_gbops, "with --groups auto: the budget in 10^9 bit operations per image")->check(CLI::PositiveNumber);
+  }
+  app.add_option("--perturbation-cache", perturbation_cache,
+                 "with --groups auto: keep what was measured per layer in this file; an interrupted run goes on from there");
+  app.add_option("--weights", weights, "how weights are rounded: rtn (to nearest, the paper), gptq or erq (second order, on the calibration images)")
+      ->check(parsed_by([](const std::string& t) { parse_weight_method(t); }, "NAME"))
+      ->capture_default_str();
+  app.add_option("--bounds", bounds, "bounds of an igq group: mean (the paper) or envelope (10 % and 90 % quantiles, clips less)")
+      ->check(parsed_by([](const std::string& t) { parse_group_bounds(t); }, "NAME"))
+      ->capture_default_str();
+  app.add_option("--softmax", softmax, "grouping of softmax rows, or row: a scale per row (default: as --grouping)")
+      ->check(parsed_by([](const std::string& t) { parse_softmax(t); }, "NAME"));
+  app.add_option("--qkv", qkv, "quantizers of q, k and v: float, tensor, head or row (default: follows --grouping)")
+      ->check(parsed_by([](const std::string& t) { parse_qkv_grouping(t); }, "NAME"));
+  app.add_option("--first-last-bits", first_last_bits, "bits of patch embedding and head, weights and activations; 32 keeps them float")
+      ->check(CLI::IsMember({2, 3, 4, 5, 6, 7, 8, 32}))
+      ->capture_default_str();
+  app.add_option("--weight-quantile", weight_quantile, "share of a channel's weights clipped at either end (rtn)")
+      ->check(CLI::Range(0.0, 0.2))
+      ->capture_default_str();
+  app.add_option("--keep", keep, "regular expression: sites that stay float")->check(parsed_by(check_regex, "REGEX"));
+  app.add_option("--site-bits", site_bits, "REGEX=w6a6: other bits for the sites that match; may be repeated, the last match wins")
+      ->check(parsed_by([](const std::string& t) { parse_site_bits(t); }, "REGEX=wXaY"));
+  app.add_option("--seed", seed, "of every random choice: the same seed gives the same bytes")->capture_default_str();
+}
+
+QuantizeJob QuantizeFlags::job() const {
+  QuantizeJob job;
+  QuantizeOptions& o = job.options;
+  std::tie(o.weight_bits, o.activation_bits) = parse_bits(bits);
+  o.first_last_bits = first_last_bits;
+  o.grouping = parse_grouping(grouping);
+  job.allocate = parse_groups(groups) == 0;
+  if (!job.allocate) o.groups = parse_groups(groups);
+  job.average_groups = average_groups;
+  job.budget_gbops = budget_gbops;
+  job.perturbation_cache = perturbation_cache;
+  o.bounds = parse_group_bounds(bounds);
+  o.weights = parse_weight_method(weights);
+  if (!softmax.empty()) o.softmax_grouping = parse_softmax(softmax);
+  if (!qkv.empty()) o.qkv_grouping = parse_qkv_grouping(qkv);
+  o.weight_quantile = weight_quantile;
+  o.seed = seed;
+  o.keep = keep;
+  for (const std::string& text : site_bits) o.site_bits.push_back(parse_site_bits(text));
+  return job;
+}
+
+}  // namespace igq::cli

@@ -1,0 +1,34 @@
+// The flags that decide how a model is quantized, shared by quantize, bench --arch and table.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "pipeline/quantize_model.h"
+
+namespace igq::cli {
+
+struct QuantizeFlags {
+  std::string bits = "w8a8";
+  std::string groups = "8";
+  std::string grouping = "igq";
+  double average_groups = 8.0;
+  double budget_gbops = 0.0;
+  std::string perturbation_cache;
+  std::string bounds = "mean";
+  std::string weights = "rtn";
+  std::string softmax, qkv;
+  int first_last_bits = 8;
+  double weight_quantile = 1e-3;
+  std::string keep;
+  std::vector<std::string> site_bits;
+  std::uint64_t seed = 0;
+
+  /// `with_grid`: also --bits, --groups and --grouping, which `table` takes as lists.
+  void add_to(CLI::App& app, bool with_grid = true);
+  /// Error names the flag that is wrong.
+  QuantizeJob job() const;
+};
+
+}  // namespace igq::cli

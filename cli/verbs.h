@@ -1,0 +1,16 @@
+// The verbs of igq, one file each. add_* declares a verb's flags; its work runs when the command line names it.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace igq::cli {
+
+void add_inspect(CLI::App& app, int& exit_code);
+void add_quantize(CLI::App& app, int& exit_code);
+void add_eval(CLI::App& app, int& exit_code);
+void add_predict(CLI::App& app, int& exit_code);
+void add_bench(CLI::App& app, int& exit_code);
+void add_compare(CLI::App& app, int& exit_code);
+void add_table(CLI::App& app, int& exit_code);
+
+}  // namespace igq::cli

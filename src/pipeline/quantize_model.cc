@@ -1,0 +1,121 @@
+#include "pipeline/quantize_model.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "base/fail.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "eval/benchmark.h"
+#include "igq/version.h"
+#include "io/bit_pack.h"
+#include "io/preprocess.h"
+
+namespace igq {
+namespace {
+
+std::function<void(std::int64_t)> stage(const StageProgress& progress, const std::string& name, std::int64_t units) {
+  if (!progress) return {};
+  return progress(name, units);
+}
+
+/// What the .igq file remembers of each site's error, for `inspect` and `report`.
+nlohmann::json noise_to_json(const Comparison& noise) {
+  nlohmann::json sites = nlohmann::json::array();
+  for (const SiteNoise& s : noise.sites) {
+    nlohmann::json entry = {{"site", s.site}, {"snr_accumulated_db", s.accumulated}};
+    if (s.alone) entry["snr_alone_db"] = *s.alone;
+    sites.push_back(std::move(entry));
+  }
+  return {{"images", noise.images}, {"logits_snr_db", noise.logits_snr}, {"sites", std::move(sites)}};
+}
+
+}  // namespace
+
+CalibrationSet calibration_from_files(const Model& model, std::vector<Sample> samples) {
+  Hasher hasher;
+  for (const Sample& sample : samples) {
+    const std::string bytes = read_file(sample.path);
+    hasher.update(std::as_bytes(std::span(bytes)));
+  }
+  CalibrationSet set;
+  set.count = static_cast<std::int64_t>(samples.size());
+  set.checksum = hash_text(hasher.digest());
+  const auto kept = std::make_shared<const std::vector<Sample>>(std::move(samples));
+  set.load = [&model, kept](std::int64_t i, float* image) {
+    const ModelConfig& config = model.config();
+    preprocess_file((*kept)[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height, config.image_width, image);
+  };
+  return set;
+}
+
+CalibrationSet synthetic_calibration(const Model& model, std::int64_t count, std::uint64_t seed) {
+  const auto images = std::make_shared<const AlignedBuffer<float>>(synthetic_images(model.config(), count, seed));
+  CalibrationSet set;
+  set.count = count;
+  set.checksum = hash_text(hash_bytes(std::as_bytes(std::span(images->data(), images->size()))));
+  const std::int64_t floats = model.image_floats();
+  set.load = [images, floats](std::int64_t i, float* image) { std::copy_n(images->data() + i * floats, floats, image); };
+  return set;
+}
+
+QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& images, const QuantizeJob& job, Isa isa, int threads,
+                              std::int64_t noise_images, const StageProgress& progress) {
+  if (float_model.quantized) fail("{} is quantized already: start from the float model", float_model.name);
+  if (images.count < 1) fail("no calibration images");
+  const QuantizeOptions& options = job.options;
+  Model& model = *float_model.model;
+  model.set_plan(nullptr);
+  Runner runner(model, Execution::kFloat, isa, threads);
+  QuantizeReport report;
+  auto plan = std::make_shared<QuantizationPlan>();
+  {
+    const auto tick = stage(progress, "calibrating", images.count);
+    const Statistics statistics = collect_statistics(runner, images.count, options.seed, images.load, [&](std::int64_t i) {
+      if (tick) tick(i + 1);
+    });
+    report.calibration_bytes = statistics.bytes();
+    *plan = make_plan(model, statistics, options, runner.pool());
+  }
+  model.set_plan(plan);
+  QuantizedModel& result = report.model;
+  result.config = model.config();
+  result.plan = *plan;
+  result.tensors = float_model.tensors;
+  Provenance& provenance = result.provenance;
+  provenance.source = float_model.name;
+  provenance.source_checksum = checkpoint_checksum(*float_model.tensors);
+  provenance.calibration_checksum = images.checksum;
+  provenance.calibration_images = images.count;
+  provenance.seed = options.seed;
+  provenance.tool_version = IGQ_VERSION;
+  provenance.settings = job_text(job);
+  if (noise_images > 0) {
+    const std::int64_t count = std::min(noise_images, images.count);
+    const auto tick = stage(progress, "measuring errors", count);
+    CompareOptions compare;
+    compare.test = Execution::kSimulate;
+    report.noise = compare_models(model, model, compare, isa, runner.pool(), count, images.load, [&](std::int64_t i) {
+      if (tick) tick(i);
+    });
+    result.report["noise"] = noise_to_json(report.noise);
+  }
+  return report;
+}
+
+std::uint64_t packed_weight_bytes(const QuantizedModel& model) {
+  std::uint64_t bytes = 0;
+  for (const auto& [name, linear] : model.plan.linears)
+    bytes += packed_size(linear.weight.codes.size(), linear.weight.bits) + linear.weight.scale.size() * 8;
+  for (const auto& [name, shape] : model.tensors->shapes()) {
+    const bool weight = name.ends_with(".weight");
+    const auto linear = model.plan.linears.find(weight ? name.substr(0, name.size() - 7) : name);
+    if (weight && linear != model.plan.linears.end() && linear->second.weight.bits != 0) continue;
+    std::uint64_t count = 1;
+    for (const std::int64_t d : shape) count *= static_cast<std::uint64_t>(d);
+    bytes += count * sizeof(float);
+  }
+  return bytes;
+}
+
+}  // namespace igq

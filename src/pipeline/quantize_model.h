@@ -1,0 +1,58 @@
+// The main job from end to end: a float model and calibration images -> a quantized model ready to be saved.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "calibration/calibrate.h"
+#include "eval/compare.h"
+#include "io/image_folder.h"
+#include "models/load_model.h"
+
+namespace igq {
+
+/// Everything that decides the result besides the model and the images.
+struct QuantizeJob {
+  QuantizeOptions options;
+  bool allocate = false;         ///< groups per layer by allocation (method.md section 6) instead of options.groups
+  double average_groups = 8.0;   ///< its budget: what so many groups in every layer cost
+  double budget_gbops = 0.0;     ///< its budget in 10^9 bit operations; 0: from average_groups
+  std::filesystem::path perturbation_cache;  ///< keeps measured perturbations; empty: nowhere
+};
+
+/// The job in one line, every setting that decides the result: stored as provenance.
+std::string job_text(const QuantizeJob& job);
+
+/// Images for calibration, from files or from memory (synthetic).
+struct CalibrationSet {
+  std::int64_t count = 0;
+  std::function<void(std::int64_t, float*)> load;  ///< fills a normalised image
+  std::string checksum;                            ///< "xxh3:..." over the images in their order
+};
+
+/// `samples` as the model's preprocessing gives them. The files are read once here for the checksum.
+CalibrationSet calibration_from_files(const Model& model, std::vector<Sample> samples);
+/// Synthetic images (eval/benchmark.h), for models with random weights.
+CalibrationSet synthetic_calibration(const Model& model, std::int64_t count, std::uint64_t seed);
+
+/// Called before each stage ("calibrating", "measuring") with its number of units; the function it returns hears of progress.
+using StageProgress = std::function<std::function<void(std::int64_t)>(const std::string& stage, std::int64_t units)>;
+
+struct QuantizeReport {
+  QuantizedModel model;
+  Comparison noise;                 ///< float against simulation on the first calibration images
+  std::size_t calibration_bytes = 0;  ///< largest memory of the statistics
+};
+
+/// Quantizes `float_model` (its plan is set to the result). `noise_images`: how many calibration images measure the error of
+/// each site for the report; 0 for none. The same input, options and seed give the same result for any number of threads.
+QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& images, const QuantizeJob& job, Isa isa, int threads,
+                              std::int64_t noise_images, const StageProgress& progress = {});
+
+/// Bytes of the weights in the .igq file: packed codes, scales and zero-points, and what stays float.
+std::uint64_t packed_weight_bytes(const QuantizedModel& model);
+
+}  // namespace igq

@@ -1,0 +1,193 @@
+#include "pipeline/table.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <map>
+
+#include "base/fail.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "io/json_fields.h"
+
+namespace igq {
+namespace {
+
+using nlohmann::json;
+
+/// Rows of earlier runs, by key, and the file they live in.
+class TableState {
+ public:
+  explicit TableState(std::filesystem::path path) : path_(std::move(path)) {
+    if (path_.empty() || !std::filesystem::exists(path_)) return;
+    try {
+      const json document = parse_json(read_file(path_));
+      if (json_string(json_at(document, "format"), "format") != kFormat) fail("it was written by another program");
+      rows_ = json_at(document, "rows");
+    } catch (const Error& e) {
+      fail("{} is not the state of an igq table ({}): name another file or remove it", path_.string(), e.what());
+    }
+  }
+  const json* find(const std::string& key) const {
+    const auto found = rows_.find(key);
+    return found == rows_.end() ? nullptr : &*found;
+  }
+  void keep(const std::string& key, const json& row) {
+    rows_[key] = row;
+    if (!path_.empty()) write_file(path_, json{{"format", kFormat}, {"rows", rows_}}.dump(1) + "\n");
+  }
+
+ private:
+  static constexpr const char* kFormat = "igq table 1";
+  std::filesystem::path path_;
+  json rows_ = json::object();
+};
+
+TableRow row_from_json(const json& j) {
+  auto number = [&](const char* key) {
+    const json& value = json_at(j, key);
+    if (!value.is_number()) fail("'{}' is not a number", key);
+    return value.get<double>();
+  };
+  TableRow row;
+  row.name = json_string(json_at(j, "setting"), "setting");
+  row.bits = json_string(json_at(j, "bits"), "bits");
+  row.groups = json_string(json_at(j, "groups"), "groups");
+  row.images = json_int(json_at(j, "images"), "images", 0, INT64_MAX);
+  row.top1 = number("top1");
+  row.top5 = number("top5");
+  row.interval = number("top1_interval_95");
+  row.agreement = number("agreement");
+  row.gbops = number("gbops");
+  row.file_mb = number("file_mb");
+  row.quantize_seconds = number("quantize_seconds");
+  return row;
+}
+
+/// A file name in the system's temporary folder that is gone when this is.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(std::uint64_t key)
+      : path_(std::filesystem::temp_directory_path() / fmt::format("igq-table-{}-{:016x}.igq", ::getpid(), key)) {}
+  ~TemporaryFile() {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::vector<int> first_classes(const EvalResult& result) {
+  std::vector<int> classes;
+  for (const ImageResult& r : result.results) classes.push_back(r.classes.empty() ? -1 : r.classes.front());
+  return classes;
+}
+
+void fill_accuracy(TableRow& row, const EvalResult& result, const std::vector<int>& reference) {
+  row.images = result.images;
+  row.top1 = result.top1;
+  row.top5 = result.top5;
+  row.interval = confidence_95(result.top1, result.images);
+  std::int64_t same = 0;
+  const std::vector<int> classes = first_classes(result);
+  for (std::size_t i = 0; i < classes.size(); ++i) same += classes[i] >= 0 && classes[i] == reference[i];
+  row.agreement = result.images > 0 ? 100.0 * static_cast<double>(same) / static_cast<double>(result.images) : 0.0;
+}
+
+double float_megabytes(const Model& model) {
+  double count = 0.0;
+  for (const auto& [name, shape] : expected_tensors(model.config())) {
+    double n = 1.0;
+    for (const std::int64_t d : shape) n *= static_cast<double>(d);
+    count += n;
+  }
+  return count * sizeof(float) / 1e6;
+}
+
+}  // namespace
+
+json row_to_json(const TableRow& row) {
+  return {{"setting", row.name},     {"bits", row.bits},           {"groups", row.groups},
+          {"images", row.images},    {"top1", row.top1},           {"top5", row.top5},
+          {"top1_interval_95", row.interval}, {"agreement", row.agreement}, {"gbops", row.gbops},
+          {"file_mb", row.file_mb},  {"quantize_seconds", row.quantize_seconds}};
+}
+
+std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& images, const std::vector<Sample>& samples,
+                                 const std::vector<TableSetting>& settings, const TableOptions& options, const StageProgress& progress,
+                                 const std::function<void(const TableRow&)>& row_done) {
+  TableState state(options.state);
+  Hasher hasher;
+  for (const Sample& s : samples) {
+    const std::string line = fmt::format("{} {}\n", s.relative, s.label);
+    hasher.update(std::as_bytes(std::span(line)));
+  }
+  const std::string context = fmt::format("{} {} {} {}", checkpoint_checksum(*model.tensors), images.checksum, hash_text(hasher.digest()),
+                                          execution_name(options.execution));
+  auto run = [&](Model& m, Execution execution, const std::string& what) {
+    Runner runner(m, execution, options.isa, options.threads);
+    const auto tick = progress ? progress("evaluating " + what, static_cast<std::int64_t>(samples.size())) : std::function<void(std::int64_t)>{};
+    return evaluate(runner, samples, options.eval, tick);
+  };
+
+  // Agreement needs the float model's prediction for every image, so they are kept with its row.
+  const std::string float_key = context + " float";
+  std::vector<int> reference;
+  TableRow float_row;
+  if (const json* known = state.find(float_key)) {
+    float_row = row_from_json(*known);
+    for (const json& c : json_array(json_at(*known, "classes"), "classes", samples.size()))
+      reference.push_back(static_cast<int>(json_int(c, "classes", -1, INT32_MAX)));
+    if (reference.size() != samples.size()) fail("{}: the float row is damaged; remove the file", options.state.string());
+  } else {
+    model.model->set_plan(nullptr);
+    const EvalResult result = run(*model.model, Execution::kFloat, "float");
+    reference = first_classes(result);
+    float_row.name = "float";
+    float_row.bits = float_row.groups = "-";
+    fill_accuracy(float_row, result, reference);
+    float_row.file_mb = float_megabytes(*model.model);
+    float_row.gbops = model_gbops(model.model->config(), nullptr);
+    json kept = row_to_json(float_row);
+    kept["classes"] = reference;
+    state.keep(float_key, kept);
+  }
+
+  std::vector<TableRow> rows;
+  for (const TableSetting& setting : settings) {
+    TableRow row;
+    if (setting.name == "float") {
+      row = float_row;
+    } else {
+      const std::string key = fmt::format("{} {} {}", context, setting.name, job_text(setting.job));
+      if (const json* known = state.find(key)) {
+        row = row_from_json(*known);
+      } else {
+        const auto start = std::chrono::steady_clock::now();
+        QuantizeReport report = quantize_model(model, images, setting.job, options.isa, options.threads, 0, progress);
+        row.quantize_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        const TemporaryFile file(hash_bytes(std::as_bytes(std::span(key))));
+        save_igq(file.path(), report.model, true);
+        row.file_mb = static_cast<double>(std::filesystem::file_size(file.path())) / 1e6;
+        LoadedModel saved = load_model(file.path());
+        saved.model->set_preprocess(model.model->config().preprocess);
+        row.gbops = model_gbops(saved.model->config(), saved.model->plan());
+        fill_accuracy(row, run(*saved.model, options.execution, fmt::format("{} {} {}", setting.bits, setting.name, setting.groups)), reference);
+        row.name = setting.name;
+        row.bits = setting.bits;
+        row.groups = setting.groups;
+        state.keep(key, row_to_json(row));
+      }
+    }
+    if (row_done) row_done(row);
+    rows.push_back(row);
+  }
+  model.model->set_plan(nullptr);
+  return rows;
+}
+
+}  // namespace igq

@@ -1,0 +1,196 @@
+// Every verb on real files: what it prints, what it writes, how it exits.
+#include <set>
+
+#include "tests/cli/program.h"
+
+namespace igq::test {
+namespace {
+
+std::vector<std::string> lines_of(const std::filesystem::path& path) {
+  std::vector<std::string> lines;
+  std::istringstream in(read_text(path));
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+TEST_F(CliTest, HelpOfEveryVerb) {
+  const Output all = run("--help");
+  EXPECT_EQ(all.exit_code, 0);
+  for (const std::string verb : {"inspect", "quantize", "eval", "predict", "bench", "compare", "table"}) {
+    EXPECT_NE(all.out.find(verb), std::string::npos) << verb;
+    const Output help = run(verb + " --help");
+    EXPECT_EQ(help.exit_code, 0) << verb;
+    EXPECT_NE(help.out.find("--json"), std::string::npos) << verb;
+  }
+  EXPECT_EQ(run("--version").out.substr(0, 4), "igq ");
+}
+
+TEST_F(CliTest, UsageErrorsExitWithTwo) {
+  for (const std::string arguments : {"", "frobnicate", "eval", "eval model", "eval model --data-dir images --no-such-flag",
+                                      "quantize model --calib images -o x.igq --bits w9a4", "quantize model --calib images -o x.igq --bits 4",
+                                      "quantize model --calib images -o x.igq --groups 0", "quantize model --calib images -o x.igq --grouping magic",
+                                      "quantize model --calib images -o x.igq --keep '('", "quantize model --calib images -o x.igq --site-bits head",
+                                      "predict model", "bench model --isa z80", "eval model --data-dir images --execution fast"}) {
+    const Output result = run(arguments);
+    EXPECT_EQ(result.exit_code, 2) << arguments << "\n" << result.out << result.err;
+    EXPECT_FALSE(result.err.empty()) << arguments;
+    EXPECT_TRUE(result.out.empty()) << arguments << result.out;
+  }
+}
+
+TEST_F(CliTest, EvalPrintsAccuracyAndWritesResults) {
+  const Output result = run("eval model --data-dir images --json --results-file r.csv");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto json = result.json();
+  EXPECT_EQ(json.at("images"), 20);
+  EXPECT_EQ(json.at("top5"), 100.0);  // five classes
+  EXPECT_GE(json.at("top1"), 0.0);
+  EXPECT_LE(json.at("top1"), 100.0);
+  EXPECT_GT(json.at("images_per_s"), 0.0);
+  EXPECT_TRUE(json.at("bad_images").is_array() && json.at("bad_images").empty());
+  EXPECT_EQ(json.at("execution"), "float");
+
+  const auto rows = lines_of(path() / "r.csv");
+  ASSERT_EQ(rows.size(), 21u);
+  EXPECT_EQ(rows[0], "file,label,class_1,class_2,class_3,class_4,class_5,score_1,score_2,score_3,score_4,score_5");
+  int right = 0;
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    std::vector<std::string> fields;
+    std::istringstream in(rows[i]);
+    for (std::string field; std::getline(in, field, ',');) fields.push_back(field);
+    ASSERT_EQ(fields.size(), 12u);
+    EXPECT_TRUE(std::filesystem::exists(path() / "images" / fields[0])) << fields[0];
+    right += fields[1] == fields[2];
+    double sum = 0.0;
+    for (std::size_t k = 7; k < 12; ++k) sum += std::stod(fields[k]);
+    EXPECT_NEAR(sum, 1.0, 1e-4);
+  }
+  EXPECT_DOUBLE_EQ(json.at("top1"), 100.0 * right / 20);
+  const Output again = run("eval model --data-dir images --results-file r.csv");
+  EXPECT_EQ(again.exit_code, 1);
+  EXPECT_NE(again.err.find("--overwrite"), std::string::npos) << again.err;
+  EXPECT_EQ(run("eval model --data-dir images --limit 7 --json").json().at("images"), 7);
+}
+
+TEST_F(CliTest, EvalCountsBadImagesAndGoesOnOnlyWhenTold) {
+  std::ofstream(path() / "images" / "bag" / "text.png") << "no image";
+  std::filesystem::path some;
+  for (const auto& entry : std::filesystem::directory_iterator(path() / "images" / "coat")) some = entry.path();
+  std::ofstream(path() / "images" / "coat" / "cut.png", std::ios::binary) << read_text(some).substr(0, 200);
+  const Output strict = run("eval model --data-dir images --json");
+  EXPECT_EQ(strict.exit_code, 1);
+  EXPECT_NE(strict.err.find("text.png"), std::string::npos) << strict.err;
+  EXPECT_NE(strict.err.find("cut.png"), std::string::npos);
+  EXPECT_NE(strict.err.find("2 of 22"), std::string::npos);
+  const Output skipping = run("eval model --data-dir images --json --skip-bad-images");
+  ASSERT_EQ(skipping.exit_code, 0) << skipping.err;
+  EXPECT_EQ(skipping.json().at("images"), 20);
+  ASSERT_EQ(skipping.json().at("bad_images").size(), 2u);
+  EXPECT_EQ(skipping.json().at("bad_images")[0].at("file"), "bag/text.png");
+}
+
+TEST_F(CliTest, PredictNamesClasses) {
+  std::string images;
+  for (const auto& entry : std::filesystem::directory_iterator(path() / "images" / "coat")) images += " " + entry.path().string();
+  const Output result = run("predict model" + images + " --topk 3 --json");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  ASSERT_EQ(result.json().at("images").size(), 4u);
+  for (const auto& image : result.json().at("images")) {
+    ASSERT_EQ(image.at("predictions").size(), 3u);
+    EXPECT_GE(image.at("predictions")[0].at("score"), image.at("predictions")[1].at("score"));
+    EXPECT_GE(image.at("predictions")[1].at("logit"), image.at("predictions")[2].at("logit"));
+  }
+  EXPECT_EQ(run("predict model images/nothing.png").exit_code, 1);
+}
+
+TEST_F(CliTest, QuantizeWritesAFileThatRunsInIntegers) {
+  const Output made = run("quantize model --calib images --samples 8 --bits w4a4 --groups 4 -o q.igq --json");
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_GT(made.json().at("peak_rss_mb"), 0.0);
+  EXPECT_EQ(made.json().at("calibration_images"), 8);
+  const std::string bytes = read_text(path() / "q.igq");
+  const Output exists = run("quantize model --calib images --samples 8 --bits w4a4 --groups 4 -o q.igq");
+  EXPECT_EQ(exists.exit_code, 1);
+  EXPECT_NE(exists.err.find("--overwrite"), std::string::npos);
+  ASSERT_EQ(run("quantize model --calib images --samples 8 --bits w4a4 --groups 4 -o q.igq --overwrite --threads 1 --isa reference").exit_code, 0);
+  EXPECT_EQ(read_text(path() / "q.igq"), bytes) << "same input and seed, same bytes, whatever the threads and instructions";
+
+  const Output integer = run("eval q.igq --data-dir images --json");
+  ASSERT_EQ(integer.exit_code, 0) << integer.err;
+  EXPECT_EQ(integer.json().at("execution"), "integer");
+  EXPECT_EQ(run("eval q.igq --data-dir images --json --execution simulate").json().at("execution"), "simulate");
+  const Output inspected = run("inspect q.igq --json");
+  ASSERT_EQ(inspected.exit_code, 0) << inspected.err;
+  EXPECT_NE(inspected.json().at("provenance").at("settings").get<std::string>().find("w4a4"), std::string::npos);
+  const Output twice = run("quantize q.igq --calib images -o q2.igq");
+  EXPECT_EQ(twice.exit_code, 1);
+  EXPECT_FALSE(std::filesystem::exists(path() / "q2.igq"));
+}
+
+TEST_F(CliTest, EveryGroupingAndWidth) {
+  for (const std::string grouping : {"layer", "static-group", "igq", "scale", "upper-bound"})
+    for (const std::string bits : {"w2a2", "w3a5", "w4a4", "w8a8"}) {
+      const Output made = run("quantize model --calib images --samples 4 --noise-images 0 --groups 3 --bits " + bits + " --grouping " + grouping +
+                              " -o " + grouping + bits + ".igq");
+      ASSERT_EQ(made.exit_code, 0) << grouping << bits << made.err;
+      const Output result = run("eval " + grouping + bits + ".igq --data-dir images --json");
+      EXPECT_EQ(result.exit_code, 0) << grouping << bits << result.err;
+    }
+}
+
+TEST_F(CliTest, KeepAndSiteBits) {
+  quantize("--bits w4a4 --groups 4 --keep 'mlp' --site-bits 'attn\\.proj=w6a5'");
+  const auto plan = run("inspect q.igq --json").json().at("plan");
+  EXPECT_FALSE(plan.at("linears").contains("blocks.0.mlp.fc1"));
+  EXPECT_EQ(plan.at("linears").at("blocks.1.attn.proj").at("weight").at("bits"), 6);
+  EXPECT_EQ(plan.at("linears").at("blocks.1.attn.proj").at("input").at("bits"), 5);
+}
+
+TEST_F(CliTest, CompareShowsSitesAndFlips) {
+  quantize();
+  const Output result = run("compare model q.igq --data-dir images --json --execution simulate");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto json = result.json();
+  EXPECT_EQ(json.at("images"), 20);
+  EXPECT_EQ(json.at("sites").size(), 2u + 2u * 5u);
+  for (const auto& site : json.at("sites")) {
+    EXPECT_GT(site.at("snr_alone_db"), 5.0) << site;
+    EXPECT_LT(site.at("snr_alone_db"), 80.0) << site;
+  }
+  EXPECT_DOUBLE_EQ(json.at("agreement"), 100.0 - 5.0 * static_cast<double>(json.at("flips").size()));
+  const auto same = run("compare model model --data-dir images --json").json();
+  EXPECT_EQ(same.at("agreement"), 100.0);
+  EXPECT_GE(same.at("logits_snr_db"), 199.0);
+}
+
+TEST_F(CliTest, BenchWithAndWithoutCheckpoint) {
+  quantize();
+  for (const std::string arguments : {"bench q.igq", "bench model", "bench --arch vit_tiny_patch16_224 --img-size 32 --bits w4a4 --groups 4"}) {
+    const Output result = run(arguments + " --json --seconds 0 --batch 2 --threads 2 --profile");
+    ASSERT_EQ(result.exit_code, 0) << arguments << result.err;
+    const auto json = result.json();
+    EXPECT_GT(json.at("latency_ms").at("median"), 0.0);
+    EXPECT_LE(json.at("latency_ms").at("min"), json.at("latency_ms").at("median"));
+    EXPECT_LE(json.at("latency_ms").at("median"), json.at("latency_ms").at("p95"));
+    for (const std::string key : {"images_per_s", "isa", "threads", "batch", "peak_rss_mb", "speedup", "profile"}) EXPECT_TRUE(json.contains(key)) << key;
+    EXPECT_EQ(json.at("threads"), 2);
+    EXPECT_EQ(json.at("batch"), 2);
+    EXPECT_TRUE(json.at("executions").contains("float") && json.at("executions").contains("integer"));
+  }
+}
+
+TEST_F(CliTest, TableGoesOnWhereItWas) {
+  const std::string command = "table model --calib images --samples 4 --data-dir images --bits w4a4 --groups 2 --settings float,layer,igq,upper-bound -o t.json";
+  const Output first = run(command + " --json --markdown t.md");
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  ASSERT_EQ(first.json().at("rows").size(), 4u);
+  EXPECT_EQ(first.json().at("rows")[0].at("agreement"), 100.0);
+  EXPECT_EQ(lines_of(path() / "t.md").size(), 6u);
+  const std::string state = read_text(path() / "t.json");
+  const Output second = run(command + " --json");
+  EXPECT_EQ(second.json().at("rows"), first.json().at("rows")) << "the timed columns come from the state too";
+  EXPECT_EQ(read_text(path() / "t.json"), state);
+}
+
+}  // namespace
+}  // namespace igq::test
