@@ -5,7 +5,7 @@
 
 #include <iostream>
 #include <memory>
-#include <optional>
+#include <numeric>
 
 #include "base/fail.h"
 #include "common.h"
@@ -29,39 +29,34 @@ struct BenchFlags {
 struct Row {
   Execution execution = Execution::kFloat;
   Latency latency;
-  Profile profile;
+  std::vector<double> profile;  ///< empty without --profile
 };
 
-Profile measure_profile(Runner& runner, const BenchmarkOptions& options) {
+/// Milliseconds of processor time per image and kind of work.
+std::vector<double> measure_profile(Runner& runner, const BenchmarkOptions& options) {
   constexpr int kPasses = 20;
   const AlignedBuffer<float> image = synthetic_images(runner.model().config(), 1, options.seed);
   Profile profile;
   runner.context().profile = &profile;
-  const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < kPasses; ++i) runner.run(image.data());
-  profile.total = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   runner.context().profile = nullptr;
-  for (double& s : profile.seconds) s /= kPasses;
-  profile.total /= kPasses;
-  return profile;
+  std::vector<double> ms;
+  for (const double s : profile.seconds) ms.push_back(1e3 * s / kPasses);
+  return ms;
 }
 
-nlohmann::json profile_json(const Profile& profile) {
+nlohmann::json profile_json(const std::vector<double>& ms) {
   nlohmann::json kinds = nlohmann::json::object();
-  double known = 0.0;
-  for (std::size_t w = 0; w < profile.seconds.size(); ++w) {
-    kinds[std::string(work_name(static_cast<Work>(w)))] = 1e3 * profile.seconds[w];
-    known += profile.seconds[w];
-  }
-  return {{"ms_per_image", 1e3 * profile.total}, {"kinds", std::move(kinds)}, {"unaccounted", 1e3 * (profile.total - known)}};
+  for (std::size_t w = 0; w < ms.size(); ++w) kinds[std::string(work_name(static_cast<Work>(w)))] = ms[w];
+  return {{"ms_per_image", std::accumulate(ms.begin(), ms.end(), 0.0)}, {"kinds", std::move(kinds)}};
 }
 
-nlohmann::json row_json(const Row& row, bool with_profile) {
+nlohmann::json row_json(const Row& row) {
   nlohmann::json json = {{"latency_ms", {{"median", row.latency.median_ms}, {"min", row.latency.min_ms}, {"p95", row.latency.p95_ms}}},
                          {"images_per_s", row.latency.images_per_s},
                          {"passes", row.latency.passes},
                          {"execution", execution_name(row.execution)}};
-  if (with_profile) json["profile"] = profile_json(row.profile);
+  if (!row.profile.empty()) json["profile"] = profile_json(row.profile);
   return json;
 }
 
@@ -71,11 +66,11 @@ void print_profiles(const std::vector<Row>& rows) {
   Table table(header);
   for (std::size_t w = 0; w < static_cast<std::size_t>(Work::kCount); ++w) {
     std::vector<std::string> line{std::string(work_name(static_cast<Work>(w)))};
-    for (const Row& row : rows) line.push_back(fmt::format("{:.2f}", 1e3 * row.profile.seconds[w]));
+    for (const Row& row : rows) line.push_back(fmt::format("{:.2f}", row.profile[w]));
     table.add(line);
   }
   std::vector<std::string> total{"total"};
-  for (const Row& row : rows) total.push_back(fmt::format("{:.2f}", 1e3 * row.profile.total));
+  for (const Row& row : rows) total.push_back(fmt::format("{:.2f}", std::accumulate(row.profile.begin(), row.profile.end(), 0.0)));
   table.add(total);
   std::cout << '\n' << table.text();
 }
@@ -122,7 +117,7 @@ void run_bench(const BenchFlags& flags) {
   }
   const ModelConfig& config = loaded.model->config();
   if (flags.run.json) {
-    nlohmann::json document = row_json(rows.back(), flags.profile);
+    nlohmann::json document = row_json(rows.back());
     document["model"] = loaded.name;
     document["architecture"] = config.architecture;
     document["batch"] = flags.options.batch;
@@ -130,7 +125,7 @@ void run_bench(const BenchFlags& flags) {
     if (!loaded.quantized && rows.back().execution != Execution::kFloat) document["settings"] = job_text(flags.quantize.job());
     document.update(machine_json(flags.run.parsed_isa(), threads));
     if (rows.size() > 1) {
-      for (const Row& row : rows) document["executions"][std::string(execution_name(row.execution))] = row_json(row, flags.profile);
+      for (const Row& row : rows) document["executions"][std::string(execution_name(row.execution))] = row_json(row);
       document["speedup"] = rows[0].latency.median_ms / rows[1].latency.median_ms;
     }
     print_json(document);

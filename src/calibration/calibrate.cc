@@ -65,6 +65,14 @@ std::vector<Bounds> scale_bounds(const std::vector<Bounds>& points, int groups) 
 
 }  // namespace
 
+std::string_view group_bounds_name(GroupBounds bounds) { return bounds == GroupBounds::kMean ? "mean" : "envelope"; }
+
+GroupBounds parse_group_bounds(std::string_view name) {
+  if (name == "mean") return GroupBounds::kMean;
+  if (name == "envelope") return GroupBounds::kEnvelope;
+  fail("unknown bounds '{}': mean (the paper's) or envelope", name);
+}
+
 std::string_view weight_method_name(WeightMethod method) {
   constexpr std::array<std::string_view, 3> kNames{"rtn", "gptq", "erq"};
   return kNames[static_cast<std::size_t>(method)];

@@ -19,6 +19,9 @@ enum class GroupBounds {
   kEnvelope,  ///< 10 % quantile of the minima, 90 % quantile of the maxima: clips less
 };
 
+std::string_view group_bounds_name(GroupBounds bounds);  ///< "mean", "envelope"
+GroupBounds parse_group_bounds(std::string_view name);   ///< Error lists the names
+
 /// How weight codes are chosen.
 enum class WeightMethod {
   kNearest,  ///< "rtn": each weight to the nearest code (the paper)

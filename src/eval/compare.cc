@@ -5,6 +5,7 @@
 
 #include "base/fail.h"
 #include "eval/evaluate.h"
+#include "io/overlaid_tensors.h"
 
 namespace igq {
 namespace {
@@ -142,26 +143,6 @@ Comparison compare_models(Model& reference, Model& test, const CompareOptions& o
   }
   return result;
 }
-
-namespace {
-
-/// `first` before `second` for every name.
-class OverlaidTensors final : public TensorSource {
- public:
-  OverlaidTensors(std::shared_ptr<const TensorSource> first, std::shared_ptr<const TensorSource> second)
-      : first_(std::move(first)), second_(std::move(second)), shapes_(second_->shapes()) {
-    for (const auto& [name, shape] : first_->shapes()) shapes_[name] = shape;
-  }
-  const std::map<std::string, Shape>& shapes() const override { return shapes_; }
-  AlignedBuffer<float> read(const std::string& name) const override { return first_->has(name) ? first_->read(name) : second_->read(name); }
-  std::string origin() const override { return second_->origin(); }
-
- private:
-  std::shared_ptr<const TensorSource> first_, second_;
-  std::map<std::string, Shape> shapes_;
-};
-
-}  // namespace
 
 std::unique_ptr<Model> with_float_weights(const LoadedModel& quantized, std::shared_ptr<const TensorSource> weights) {
   for (const auto& [name, shape] : expected_tensors(quantized.model->config()))

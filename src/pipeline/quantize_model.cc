@@ -6,9 +6,12 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "allocation/bops.h"
+#include "calibration/refine.h"
 #include "eval/benchmark.h"
 #include "igq/version.h"
-#include "io/bit_pack.h"
+#include "io/memory_tensors.h"
+#include "io/overlaid_tensors.h"
 #include "io/preprocess.h"
 
 namespace igq {
@@ -17,6 +20,29 @@ namespace {
 std::function<void(std::int64_t)> stage(const StageProgress& progress, const std::string& name, std::int64_t units) {
   if (!progress) return {};
   return progress(name, units);
+}
+
+/// How the plan quantizes the site of this shape; float without a plan or where the plan leaves it out.
+SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan) {
+  SiteSetting setting;
+  if (plan == nullptr) return setting;
+  const ActivationPlan* activation = nullptr;
+  if (shape.attention) {
+    const auto found = plan->attentions.find(shape.name);
+    if (found == plan->attentions.end()) return setting;
+    setting.weight_bits = found->second.qkv.bits;
+    activation = &found->second.softmax;
+  } else {
+    const auto found = plan->linears.find(shape.name);
+    if (found == plan->linears.end()) return setting;
+    setting.weight_bits = found->second.weight.bits;
+    activation = &found->second.input;
+  }
+  setting.grouping = activation->grouping;
+  if (setting.grouping != Grouping::kFloat) setting.activation_bits = activation->bits;
+  const auto each = static_cast<int>(shape.attention ? shape.tokens : shape.in);
+  setting.groups = setting.grouping == Grouping::kUpperBound ? each : std::max<int>(1, static_cast<int>(activation->groups.size()));
+  return setting;
 }
 
 /// What the .igq file remembers of each site's error, for `inspect` and `report`.
@@ -30,7 +56,23 @@ nlohmann::json noise_to_json(const Comparison& noise) {
   return {{"images", noise.images}, {"logits_snr_db", noise.logits_snr}, {"sites", std::move(sites)}};
 }
 
+/// The checkpoint's tensors with other biases.
+std::shared_ptr<const TensorSource> with_biases(const std::shared_ptr<const TensorSource>& tensors, BiasMap biases) {
+  const auto changed = std::make_shared<MemoryTensors>(tensors->origin());
+  for (auto& [name, values] : biases) {
+    const Shape shape{static_cast<std::int64_t>(values.size())};
+    changed->add(name, shape, std::move(values));
+  }
+  return std::make_shared<OverlaidTensors>(changed, tensors);
+}
+
 }  // namespace
+
+double model_gbops(const ModelConfig& config, const QuantizationPlan* plan) {
+  std::int64_t total = 0;
+  for (const SiteShape& shape : site_shapes(config)) total += site_bops(shape, planned_setting(shape, plan)).total();
+  return static_cast<double>(total) / 1e9;
+}
 
 CalibrationSet calibration_from_files(const Model& model, std::vector<Sample> samples) {
   Hasher hasher;
@@ -77,11 +119,20 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
     report.calibration_bytes = statistics.bytes();
     *plan = make_plan(model, statistics, options, runner.pool());
   }
-  model.set_plan(plan);
   QuantizedModel& result = report.model;
+  result.tensors = float_model.tensors;
+  if (options.weights == WeightMethod::kNearest) {
+    model.set_plan(plan);
+  } else {
+    const auto tick = stage(progress, "rounding weights", static_cast<std::int64_t>(plan->linears.size()));
+    BiasMap biases = refine_weights(model, plan, options, images.count, images.load, isa, runner.pool(), [&](const RefineProgress& p) {
+      report.calibration_bytes = std::max(report.calibration_bytes, p.bytes);
+      if (tick) tick(p.done);
+    });
+    result.tensors = with_biases(float_model.tensors, std::move(biases));
+  }
   result.config = model.config();
   result.plan = *plan;
-  result.tensors = float_model.tensors;
   Provenance& provenance = result.provenance;
   provenance.source = float_model.name;
   provenance.source_checksum = checkpoint_checksum(*float_model.tensors);
@@ -101,21 +152,6 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
     result.report["noise"] = noise_to_json(report.noise);
   }
   return report;
-}
-
-std::uint64_t packed_weight_bytes(const QuantizedModel& model) {
-  std::uint64_t bytes = 0;
-  for (const auto& [name, linear] : model.plan.linears)
-    bytes += packed_size(linear.weight.codes.size(), linear.weight.bits) + linear.weight.scale.size() * 8;
-  for (const auto& [name, shape] : model.tensors->shapes()) {
-    const bool weight = name.ends_with(".weight");
-    const auto linear = model.plan.linears.find(weight ? name.substr(0, name.size() - 7) : name);
-    if (weight && linear != model.plan.linears.end() && linear->second.weight.bits != 0) continue;
-    std::uint64_t count = 1;
-    for (const std::int64_t d : shape) count *= static_cast<std::uint64_t>(d);
-    bytes += count * sizeof(float);
-  }
-  return bytes;
 }
 
 }  // namespace igq

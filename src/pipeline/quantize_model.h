@@ -52,7 +52,7 @@ struct QuantizeReport {
 QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& images, const QuantizeJob& job, Isa isa, int threads,
                               std::int64_t noise_images, const StageProgress& progress = {});
 
-/// Bytes of the weights in the .igq file: packed codes, scales and zero-points, and what stays float.
-std::uint64_t packed_weight_bytes(const QuantizedModel& model);
+/// 10^9 bit operations per image (allocation/bops.h) of the network under `plan`; null: float.
+double model_gbops(const ModelConfig& config, const QuantizationPlan* plan);
 
 }  // namespace igq
