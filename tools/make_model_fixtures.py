@@ -63,10 +63,15 @@ TIMM = {
                       "6x6 padded, then 3x3 smaller than the window, which shrinks to 3"),
     "swin_oddmerge": ("swin_tiny_patch4_window7_224", dict(SWIN, img_size=44), "BF16", "11x11: patch merging pads to 12x12"),
     "swin_nonsquare": ("swin_tiny_patch4_window7_224", dict(SWIN, img_size=[32, 48]), "F32", "image 32x48"),
+    "swin_biasdown": ("swin_tiny_patch4_window7_224", dict(SWIN, img_size=24), "F32",
+                      "stored at 32x32, run at 24x24: the bias table of stage 1 resized from window 4 to 3 as timm does"),
+    "swin_biasup": ("swin_tiny_patch4_window7_224", dict(SWIN, img_size=[32, 24], window_size=7), "F16",
+                    "stored at 24x24, run at 32x24: bias tables resized to windows 7x6 and 4x3"),
     "swin_oldlayout": ("swin_tiny_patch4_window7_224", SWIN, "F32",
                        "swin_basic with the older key names: downsample at the end of a stage, `head.weight`"),
 }
-STORED_SIZE = {"vit_posresize": 32, "vit_posresize_down": 49}  # image size of the checkpoint where it is not that of the config
+# Image size of the checkpoint where it is not that of the config.
+STORED_SIZE = {"vit_posresize": 32, "vit_posresize_down": 49, "swin_biasdown": 32, "swin_biasup": 24}
 
 HF = dict(image_size=32, patch_size=8, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
           num_labels=5)

@@ -1,5 +1,5 @@
-// Reading of safetensors: 8 bytes of header size (little-endian), a JSON header {name: {dtype, shape, data_offsets}}, the
-// tensors end to end. The header is believed in nothing: it decides how much is allocated and where is read.
+// Reading of safetensors: 8 bytes of header size (little-endian), a JSON header {name: {dtype, shape, data_offsets}},
+// the tensors end to end. The header is believed in nothing: it decides how much is allocated and where is read.
 #include "io/safetensors.h"
 
 #include <algorithm>
@@ -40,17 +40,14 @@ struct Dtype {
   int bits;
   Use use;
 };
-constexpr std::array<Dtype, 21> kDtypes{{{"F64", 64, Use::kRead},       {"F32", 32, Use::kRead},
-                                         {"F16", 16, Use::kRead},       {"BF16", 16, Use::kRead},
-                                         {"I64", 64, Use::kIgnore},     {"I32", 32, Use::kIgnore},
-                                         {"I16", 16, Use::kIgnore},     {"I8", 8, Use::kIgnore},
-                                         {"U64", 64, Use::kIgnore},     {"U32", 32, Use::kIgnore},
-                                         {"U16", 16, Use::kIgnore},     {"U8", 8, Use::kIgnore},
-                                         {"BOOL", 8, Use::kIgnore},     {"C64", 64, Use::kRefuse},
-                                         {"F8_E4M3", 8, Use::kRefuse},  {"F8_E5M2", 8, Use::kRefuse},
-                                         {"F8_E8M0", 8, Use::kRefuse},  {"F6_E2M3", 6, Use::kRefuse},
-                                         {"F6_E3M2", 6, Use::kRefuse},  {"F4", 4, Use::kRefuse},
-                                         {"F8_E4M3FNUZ", 8, Use::kRefuse}}};
+constexpr std::array<Dtype, 21> kDtypes{
+    {{"F64", 64, Use::kRead},      {"F32", 32, Use::kRead},      {"F16", 16, Use::kRead},
+     {"BF16", 16, Use::kRead},     {"I64", 64, Use::kIgnore},    {"I32", 32, Use::kIgnore},
+     {"I16", 16, Use::kIgnore},    {"I8", 8, Use::kIgnore},      {"U64", 64, Use::kIgnore},
+     {"U32", 32, Use::kIgnore},    {"U16", 16, Use::kIgnore},    {"U8", 8, Use::kIgnore},
+     {"BOOL", 8, Use::kIgnore},    {"C64", 64, Use::kRefuse},    {"F8_E4M3", 8, Use::kRefuse},
+     {"F8_E5M2", 8, Use::kRefuse}, {"F8_E8M0", 8, Use::kRefuse}, {"F6_E2M3", 6, Use::kRefuse},
+     {"F6_E3M2", 6, Use::kRefuse}, {"F4", 4, Use::kRefuse},      {"F8_E4M3FNUZ", 8, Use::kRefuse}}};
 
 struct Entry {
   Dtype type;
@@ -251,7 +248,8 @@ class ShardedTensors final : public TensorSource {
       shard = std::make_unique<SafetensorsFile>(path);
     }
     if (!shard->lists(tensor)) {
-      fail("{} promises tensor '{}' in '{}', which lacks it: download or copy both again", index_.string(), tensor, file);
+      fail("{} promises tensor '{}' in '{}', which lacks it: download or copy both again", index_.string(), tensor,
+           file);
     }
     const auto shape = shard->shapes().find(tensor);
     if (shape == shard->shapes().end()) return;  // not a float tensor

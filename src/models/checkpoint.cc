@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "io/json_fields.h"
 #include "io/safetensors.h"
+#include "models/check_tensors.h"
 #include "models/config_json.h"
 #include "models/registry.h"
 #include "models/timm_config.h"
@@ -59,7 +60,8 @@ std::string quoted(const std::string& text) {
   fail(
       "{} is a PyTorch pickle, which can run code when it is opened; igq reads safetensors. Convert it once with\n"
       "  python3 -c \"import torch; from safetensors.torch import save_file; s = torch.load({}, map_location='cpu', "
-      "weights_only=True); s = s.get('state_dict', s.get('model', s)); save_file({{k: v.clone().contiguous() for k, v in "
+      "weights_only=True); s = s.get('state_dict', s.get('model', s)); save_file({{k: v.clone().contiguous() for k, v "
+      "in "
       "s.items() if torch.is_tensor(v)}}, {})\"\nand give {}",
       path.string(), quoted(path.string()), quoted(target.string()), target.string());
 }
@@ -128,8 +130,10 @@ ModelConfig read_config(const fs::path& path, const std::string& architecture) {
       }
       return transformers_config(config, read_preprocessor(path.parent_path()));
     }
-    fail("it is neither timm's (no 'architecture') nor of transformers (no 'architectures'): igq reads image classifiers of "
-         "the two");
+    fail(
+        "it is neither timm's (no 'architecture') nor of transformers (no 'architectures'): igq reads image "
+        "classifiers of "
+        "the two");
   });
 }
 

@@ -8,8 +8,8 @@
 
 namespace igq {
 
-using nlohmann::json;
 using kernels::Activation;
+using nlohmann::json;
 
 std::array<int, 2> json_pair(const json& value, std::string_view what, int min, int max) {
   const auto integer = [&](const json& v) { return static_cast<int>(json_int(v, what, min, max)); };

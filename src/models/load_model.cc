@@ -38,10 +38,11 @@ LoadedModel load_quantized(const fs::path& path) {
   return loaded;
 }
 
-/// Mean 0, variance 1, close to normal: the sum of four uniform numbers from one draw, since models have up to 10^9 weights.
+/// Mean 0, variance 1, close to normal: the sum of four uniform numbers from one draw; models have up to 10^9 weights.
 float near_normal(Random& random) {
   const std::uint64_t bits = random.next();
-  const auto sum = static_cast<std::int64_t>((bits & 0xFFFF) + (bits >> 16 & 0xFFFF) + (bits >> 32 & 0xFFFF) + (bits >> 48));
+  const auto sum =
+      static_cast<std::int64_t>((bits & 0xFFFF) + (bits >> 16 & 0xFFFF) + (bits >> 32 & 0xFFFF) + (bits >> 48));
   constexpr double kDeviation = 65536.0 * 0.57735026918962576;  // sqrt(4 / 12)
   return static_cast<float>(static_cast<double>(sum - 131070) / kDeviation);
 }
@@ -72,7 +73,8 @@ LoadedModel load_model(const fs::path& path, const CheckpointOptions& options) {
       fail("{} is quantized, --arch does not apply: quantize the float model again", path.string());
     }
     if (options.image_height != 0 || options.image_width != 0) {
-      fail("{} is quantized for its image size, --img-size does not apply: quantize the float model again", path.string());
+      fail("{} is quantized for its image size, --img-size does not apply: quantize the float model again",
+           path.string());
     }
     loaded = load_quantized(path);
   } else {

@@ -23,16 +23,16 @@ using Accepted = std::vector<std::pair<std::string_view, json>>;
 
 constexpr int kMaxWidth = 1 << 20;
 
-/// Arguments that change training, initial weights or which sizes are accepted, never what one image of the right size gives.
-const std::set<std::string_view> kNoEffect = {
-    "drop_rate",      "pos_drop_rate", "patch_drop_rate", "proj_drop_rate",   "attn_drop_rate",  "drop_path_rate",
-    "weight_init",    "fix_init",      "img_size",        "dynamic_img_size", "strict_img_size", "num_classes",
-    "in_chans",       "pretrained",    "checkpoint_path"};
+/// Arguments that change training, initial weights or which sizes are accepted, never what one image gives.
+const std::set<std::string_view> kNoEffect = {"drop_rate",      "pos_drop_rate",    "patch_drop_rate", "proj_drop_rate",
+                                              "attn_drop_rate", "drop_path_rate",   "weight_init",     "fix_init",
+                                              "img_size",       "dynamic_img_size", "strict_img_size", "num_classes",
+                                              "in_chans",       "pretrained",       "checkpoint_path"};
 
 /// Arguments with the one value that igq has.
-const Accepted kVitAccepted = {{"qk_norm", false},           {"scale_attn_norm", false}, {"scale_mlp_norm", false},
-                               {"proj_bias", true},          {"pos_embed", "learn"},     {"pool_include_prefix", false},
-                               {"dynamic_img_pad", false},   {"norm_layer", "layernorm"}};
+const Accepted kVitAccepted = {{"qk_norm", false},         {"scale_attn_norm", false}, {"scale_mlp_norm", false},
+                               {"proj_bias", true},        {"pos_embed", "learn"},     {"pool_include_prefix", false},
+                               {"dynamic_img_pad", false}, {"norm_layer", "layernorm"}};
 const Accepted kSwinAccepted = {{"always_partition", false}, {"global_pool", "avg"}, {"norm_layer", "layernorm"}};
 
 /// Applies each argument once; Error for one that igq cannot honour. null is Python's None: the default.
@@ -48,9 +48,11 @@ void apply_args(const json& args, const Setters& setters, const Accepted& accept
     const std::string& key = name;
     const auto known = std::find_if(accepted.begin(), accepted.end(), [&](const auto& a) { return a.first == key; });
     if (known == accepted.end()) {
-      fail("'model_args.{}' is not known to igq and may change what the model computes: remove it if it does not", name);
+      fail("'model_args.{}' is not known to igq and may change what the model computes: remove it if it does not",
+           name);
     }
-    if (value != known->second) fail("'model_args.{}' is {}, igq runs models with {} only", name, value.dump(), known->second.dump());
+    if (value != known->second)
+      fail("'model_args.{}' is {}, igq runs models with {} only", name, value.dump(), known->second.dump());
   }
 }
 
@@ -89,20 +91,24 @@ void apply_vit(const json& config, const json& args, VitConfig& v) {
     return [&to, name](const json& value) { to = json_bool(value, name); };
   };
   // Exports older than model_args say the pooling at the top level only.
-  if (const json* top = json_find(config, "global_pool"); top != nullptr && !args.contains("global_pool")) pool(*top, "global_pool");
+  if (const json* top = json_find(config, "global_pool"); top != nullptr && !args.contains("global_pool"))
+    pool(*top, "global_pool");
   if (const json* given = json_find(args, "global_pool")) pool(*given, "model_args.global_pool");
   const Setters setters = {
       {"global_pool", [](const json&) {}},
-      {"patch_size", [&](const json& value) {
+      {"patch_size",
+       [&](const json& value) {
          const auto [height, width] = json_pair(value, "model_args.patch_size", 1, 4096);
          v.patch_height = height;
          v.patch_width = width;
        }},
-      {"embed_dim", [&](const json& value) {
+      {"embed_dim",
+       [&](const json& value) {
          v.embed_dim = static_cast<int>(json_int(value, "model_args.embed_dim", 1, kMaxWidth));
          resized = true;
        }},
-      {"mlp_ratio", [&](const json& value) {
+      {"mlp_ratio",
+       [&](const json& value) {
          json_float(value, "model_args.mlp_ratio");
          ratio = value.get<double>();
          allowance = 0.0;
@@ -118,7 +124,10 @@ void apply_vit(const json& config, const json& args, VitConfig& v) {
       {"final_norm", flag(pooling.norm, "model_args.final_norm")},
       {"fc_norm", flag(pooling.after_pooling, "model_args.fc_norm")},
       {"init_values", [&](const json& value) { v.layer_scale = !value.is_null(); }},
-      {"act_layer", [&](const json& value) { v.activation = parse_activation(json_string(value, "model_args.act_layer"), "model_args.act_layer"); }},
+      {"act_layer",
+       [&](const json& value) {
+         v.activation = parse_activation(json_string(value, "model_args.act_layer"), "model_args.act_layer");
+       }},
   };
   apply_args(args, setters, kVitAccepted);
   pooling.store(v);
@@ -127,7 +136,8 @@ void apply_vit(const json& config, const json& args, VitConfig& v) {
     if (!(hidden >= packed && hidden <= kMaxWidth)) fail("'model_args.mlp_ratio' {} makes no sense", ratio);
     v.mlp_hidden = static_cast<int>(hidden) / packed;
   }
-  if (v.pooling == Pooling::kToken && !v.class_token) fail("'global_pool' is token and 'class_token' false: nothing to classify");
+  if (v.pooling == Pooling::kToken && !v.class_token)
+    fail("'global_pool' is token and 'class_token' false: nothing to classify");
   if (v.distilled && v.pooling != Pooling::kToken) fail("'global_pool' of a distilled model must be token");
 }
 
@@ -146,32 +156,40 @@ void apply_swin(const json& args, SwinConfig& s) {
   const auto integers = [](std::vector<int>& to, std::string_view name) {
     return [&to, name](const json& value) {
       to.clear();
-      for (const json& entry : json_array(value, name, 8)) to.push_back(static_cast<int>(json_int(entry, name, 1, 4096)));
+      for (const json& entry : json_array(value, name, 8))
+        to.push_back(static_cast<int>(json_int(entry, name, 1, 4096)));
     };
   };
   const Setters setters = {
-      {"patch_size", [&](const json& value) {
+      {"patch_size",
+       [&](const json& value) {
          const auto [height, width] = json_pair(value, "model_args.patch_size", 1, 4096);
          if (height != width) fail("'model_args.patch_size' {} is not square", value.dump());
          s.patch_size = height;
        }},
-      {"embed_dim", [&](const json& value) { s.embed_dim = static_cast<int>(json_int(value, "model_args.embed_dim", 1, kMaxWidth)); }},
+      {"embed_dim",
+       [&](const json& value) {
+         s.embed_dim = static_cast<int>(json_int(value, "model_args.embed_dim", 1, kMaxWidth));
+       }},
       {"depths", integers(s.depths, "model_args.depths")},
       {"num_heads", integers(s.num_heads, "model_args.num_heads")},
-      {"window_size", [&](const json& value) {
+      {"window_size",
+       [&](const json& value) {
          constexpr std::string_view kName = "model_args.window_size";
          const bool per_stage = value.is_array() && (value.size() != 2 || value.front().is_array());
          const auto pair = [](const json& v, std::string_view what) { return json_pair(v, what, 1, 4096); };
          s.window_size = per_stage ? same_for_all<std::array<int, 2>>(value, kName, pair) : pair(value, kName);
        }},
-      {"mlp_ratio", [&](const json& value) { s.mlp_ratio = same_for_all<float>(value, "model_args.mlp_ratio", json_float); }},
+      {"mlp_ratio",
+       [&](const json& value) { s.mlp_ratio = same_for_all<float>(value, "model_args.mlp_ratio", json_float); }},
       {"qkv_bias", [&](const json& value) { s.qkv_bias = json_bool(value, "model_args.qkv_bias"); }},
   };
   apply_args(args, setters, kSwinAccepted);
 }
 
 void apply_preprocess(const json& cfg, PreprocessConfig& p) {
-  if (const json* value = json_find(cfg, "interpolation")) p.interpolation = parse_interpolation(json_string(*value, "interpolation"));
+  if (const json* value = json_find(cfg, "interpolation"))
+    p.interpolation = parse_interpolation(json_string(*value, "interpolation"));
   if (const json* value = json_find(cfg, "crop_mode")) p.crop_mode = parse_crop_mode(json_string(*value, "crop_mode"));
   if (const json* value = json_find(cfg, "crop_pct")) {
     json_float(*value, "crop_pct");
@@ -202,12 +220,13 @@ void apply_image_size(const json& args, const json& cfg, ModelConfig& config) {
   if (stored != nullptr) network = json_pair(*stored, "model_args.img_size", 1, 1 << 16);
   if (!any_size || input == nullptr) size = network;
   if (config.family == Family::kSwin && size != network) {
-    fail("'input_size' {}x{} differs from 'model_args.img_size' {}x{}: igq runs Swin at the size it was built for", size[0], size[1],
-         network[0], network[1]);
+    fail("'input_size' {}x{} differs from 'model_args.img_size' {}x{}: igq runs Swin at the size it was built for",
+         size[0], size[1], network[0], network[1]);
   }
   config.image_height = size[0];
   config.image_width = size[1];
-  if (const json* channels = json_find(args, "in_chans")) config.in_channels = static_cast<int>(json_int(*channels, "model_args.in_chans", 1, 4096));
+  if (const json* channels = json_find(args, "in_chans"))
+    config.in_channels = static_cast<int>(json_int(*channels, "model_args.in_chans", 1, 4096));
   if (config.in_channels != 3) fail("the model takes {} channels, igq feeds it RGB images", config.in_channels);
 }
 
@@ -215,16 +234,19 @@ void apply_image_size(const json& args, const json& cfg, ModelConfig& config) {
 std::vector<std::string> parse_labels(const json& names, int classes) {
   if (names.is_object()) return labels_by_index(names, "label_names", classes);
   std::vector<std::string> labels;
-  for (const json& name : json_array(names, "label_names", kMaxWidth)) labels.push_back(json_string(name, "label_names"));
+  for (const json& name : json_array(names, "label_names", kMaxWidth))
+    labels.push_back(json_string(name, "label_names"));
   return labels;
 }
 
 void apply_classes(const json& config, const json& args, const json& cfg, ModelConfig& out) {
   const int before = out.num_classes;
   for (const json* object : {&cfg, &config, &args}) {
-    if (const json* value = json_find(*object, "num_classes")) out.num_classes = static_cast<int>(json_int(*value, "num_classes", 0, kMaxWidth));
+    if (const json* value = json_find(*object, "num_classes"))
+      out.num_classes = static_cast<int>(json_int(*value, "num_classes", 0, kMaxWidth));
   }
-  if (out.num_classes == 0) fail("'num_classes' is 0: the model has no classification head; give one that was fine-tuned");
+  if (out.num_classes == 0)
+    fail("'num_classes' is 0: the model has no classification head; give one that was fine-tuned");
   if (out.num_classes != before) out.labels.clear();
   const json* names = json_find(config, "label_names");
   if (names == nullptr) names = json_find(config, "labels");
@@ -263,7 +285,8 @@ ModelConfig timm_config(const json& config, const std::string& architecture) {
   if (cfg == nullptr) cfg = &config;  // exports of 2022 and before: one flat object
   if (!args->is_object()) fail("'model_args' is not an object");
   if (!cfg->is_object()) fail("'pretrained_cfg' is not an object");
-  const std::string name = architecture.empty() ? json_string(json_at(config, "architecture"), "architecture") : architecture;
+  const std::string name =
+      architecture.empty() ? json_string(json_at(config, "architecture"), "architecture") : architecture;
   ModelConfig out = base_config(name, *args);
   apply_image_size(*args, *cfg, out);
   if (out.family == Family::kVit) apply_vit(config, *args, out.vit);

@@ -57,7 +57,8 @@ class Fields {
   }
   kernels::Activation activation() const {
     const json* value = json_find(object_, "hidden_act");
-    return value == nullptr ? kernels::Activation::kGelu : parse_activation(json_string(*value, "hidden_act"), "hidden_act");
+    return value == nullptr ? kernels::Activation::kGelu
+                            : parse_activation(json_string(*value, "hidden_act"), "hidden_act");
   }
 
  private:
@@ -132,7 +133,8 @@ void read_swin(const Fields& f, const ModelConfig& config, SwinConfig& s) {
   int height = config.image_height / s.patch_size, width = config.image_width / s.patch_size;
   for (std::size_t stage = 0; stage < s.depths.size() && height != width; ++stage) {
     // It shrinks the windows of a grid by its shorter side, timm and igq by each side.
-    if (std::min(height, width) <= window) fail("the image is not square and stage {} of Swin no larger than a window", stage);
+    if (std::min(height, width) <= window)
+      fail("the image is not square and stage {} of Swin no larger than a window", stage);
     height = (height + 1) / 2;
     width = (width + 1) / 2;
   }
@@ -152,8 +154,9 @@ std::vector<std::string> read_labels(const json& config, int& classes) {
 
 Interpolation read_resample(const json& value) {
   // PIL.Image.Resampling
-  constexpr std::array<Interpolation, 6> kPil = {Interpolation::kNearest, Interpolation::kLanczos, Interpolation::kBilinear,
-                                                 Interpolation::kBicubic, Interpolation::kBox,     Interpolation::kHamming};
+  constexpr std::array<Interpolation, 6> kPil = {Interpolation::kNearest,  Interpolation::kLanczos,
+                                                 Interpolation::kBilinear, Interpolation::kBicubic,
+                                                 Interpolation::kBox,      Interpolation::kHamming};
   return kPil[static_cast<std::size_t>(json_int(value, "resample", 0, 5))];
 }
 
@@ -169,21 +172,25 @@ Size read_size(const json& value, const char* name, bool integer_is_shortest) {
   }
   if (!value.is_object()) fail("'{}' is neither an integer nor an object", name);
   const Fields f(value);
-  if (value.contains("longest_edge") || value.contains("max_height")) fail("'{}' {} is a rule that igq does not have", name, value.dump());
-  const Size size = {f.integer("height", 0, 1, kMaxImage), f.integer("width", 0, 1, kMaxImage), f.integer("shortest_edge", 0, 1, kMaxImage)};
+  if (value.contains("longest_edge") || value.contains("max_height"))
+    fail("'{}' {} is a rule that igq does not have", name, value.dump());
+  const Size size = {f.integer("height", 0, 1, kMaxImage), f.integer("width", 0, 1, kMaxImage),
+                     f.integer("shortest_edge", 0, 1, kMaxImage)};
   const bool both = size.height > 0 && size.width > 0;
   if (both == (size.shortest > 0)) fail("'{}' {} has neither height and width nor shortest_edge", name, value.dump());
   return size;
 }
 
-/// What an image processor does: resize, centre crop, 1/255, normalize. The image size of `out` becomes what it delivers.
+/// What an image processor does: resize, centre crop, 1/255, normalize. The image size of `out` becomes that of its
+/// output.
 void read_preprocessor(const json& in, Kind kind, ModelConfig& out) {
   static const json kEmpty = json::object();
   const bool given = in.is_object();
   if (!given && !in.is_null()) fail("preprocessor_config.json is not an object");
   const json& config = given ? in : kEmpty;
   const Fields f(config);
-  const bool dino = kind == Kind::kDinov2 || kind == Kind::kDinov2Registers, deit = kind == Kind::kDeit || kind == Kind::kDeitTeacher;
+  const bool dino = kind == Kind::kDinov2 || kind == Kind::kDinov2Registers,
+             deit = kind == Kind::kDeit || kind == Kind::kDeitTeacher;
   PreprocessConfig& p = out.preprocess;
   // The classes' own defaults; ImageNet's colours are what the published DINOv2 and Swin checkpoints use.
   p.interpolation = kind == Kind::kVit ? Interpolation::kBilinear : Interpolation::kBicubic;
@@ -196,9 +203,11 @@ void read_preprocessor(const json& in, Kind kind, ModelConfig& out) {
   const json* type = json_find(config, "image_processor_type");
   if (type == nullptr) type = json_find(config, "feature_extractor_type");
   const std::string processor = type == nullptr ? std::string() : json_string(*type, "image_processor_type");
-  const bool by_shortest = processor.starts_with("Bit") || processor.starts_with("CLIP") || processor.starts_with("ConvNext");
+  const bool by_shortest =
+      processor.starts_with("Bit") || processor.starts_with("CLIP") || processor.starts_with("ConvNext");
   if (given) cropped = f.flag("do_center_crop", deit || by_shortest);
-  if (processor.starts_with("ConvNext")) fail("'image_processor_type' {} resizes in a way that igq does not have", processor);
+  if (processor.starts_with("ConvNext"))
+    fail("'image_processor_type' {} resizes in a way that igq does not have", processor);
   if (const json* value = json_find(config, "size")) size = read_size(*value, "size", by_shortest);
   if (const json* value = json_find(config, "crop_size")) crop = read_size(*value, "crop_size", false);
   if (const json* value = json_find(config, "resample")) p.interpolation = read_resample(*value);
@@ -206,13 +215,15 @@ void read_preprocessor(const json& in, Kind kind, ModelConfig& out) {
   if (const json* value = json_find(config, "image_std")) p.std = json_rgb(*value, "image_std");
   if (!f.flag("do_resize", true)) fail("'do_resize' is false: igq resizes every image");
   if (!f.flag("do_rescale", true)) fail("'do_rescale' is false, igq divides by 255");
-  if (std::abs(f.number("rescale_factor", 1.0f / 255.0f) * 255.0f - 1.0f) > 1e-4f) fail("'rescale_factor' is not 1/255");
+  if (std::abs(f.number("rescale_factor", 1.0f / 255.0f) * 255.0f - 1.0f) > 1e-4f)
+    fail("'rescale_factor' is not 1/255");
   if (!f.flag("do_normalize", true)) {
     p.mean = {0.0f, 0.0f, 0.0f};
     p.std = {1.0f, 1.0f, 1.0f};
   }
   if (!cropped) {
-    if (size.shortest > 0) fail("'size' gives the shortest edge and nothing crops: the images would have different sizes");
+    if (size.shortest > 0)
+      fail("'size' gives the shortest edge and nothing crops: the images would have different sizes");
     crop = size;
   }
   if (crop.shortest > 0) crop = {crop.shortest, crop.shortest, 0};

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "base/fail.h"
-#include "models/model.h"
 #include "models/relative_bias.h"
 #include "models/swin.h"
 
@@ -24,7 +23,8 @@ struct Rule {
 
 /// Wrappers: Lightning, DataParallel, torch.compile, transformers' TimmWrapper.
 constexpr std::array<std::string_view, 4> kWrappers = {"model.", "module.", "_orig_mod.", "timm_model."};
-constexpr std::array<std::string_view, 5> kTransformersModels = {"vit.", "deit.", "swin.", "dinov2.", "dinov2_with_registers."};
+constexpr std::array<std::string_view, 5> kTransformersModels = {"vit.", "deit.", "swin.", "dinov2.",
+                                                                 "dinov2_with_registers."};
 
 /// At the beginning of a name.
 constexpr std::array<Rule, 12> kTransformersStarts{{{"embeddings.cls_token", "cls_token"},
@@ -96,11 +96,13 @@ Names timm_names(const TensorSource& stored, const ModelConfig& config) {
   std::vector<std::pair<std::string, std::string>> names;  // renamed so far, stored
   for (const auto& [name, shape] : stored.shapes()) {
     std::string bare = name;
-    while (std::any_of(kWrappers.begin(), kWrappers.end(), [&](std::string_view w) { return strip_start(bare, w); })) continue;
+    while (std::any_of(kWrappers.begin(), kWrappers.end(), [&](std::string_view w) { return strip_start(bare, w); }))
+      continue;
     names.emplace_back(std::move(bare), name);
   }
   const auto any = [&](std::string_view part) {
-    return std::any_of(names.begin(), names.end(), [&](const auto& n) { return n.first.find(part) != std::string::npos; });
+    return std::any_of(names.begin(), names.end(),
+                       [&](const auto& n) { return n.first.find(part) != std::string::npos; });
   };
   const bool swin = config.family == Family::kSwin;
   const bool transformers = any("embeddings.patch_embeddings.projection.");
@@ -126,7 +128,8 @@ Names timm_names(const TensorSource& stored, const ModelConfig& config) {
     if (swin && downsample_ends) move_downsample(name);
     if (swin && (name == "head.weight" || name == "head.bias")) name.insert(5, "fc.");
     const auto [known, fresh] = result.emplace(name, from);
-    if (!fresh) fail("{}: '{}' and '{}' are both tensor '{}': remove one of them", stored.origin(), known->second, from, name);
+    if (!fresh)
+      fail("{}: '{}' and '{}' are both tensor '{}': remove one of them", stored.origin(), known->second, from, name);
   }
   return result;
 }
@@ -171,19 +174,20 @@ void fuse_qkv(RenamedTensors& out, const TensorSource& stored, Names& names) {
       return all;
     });
     if (any_bias) {
-      out.add(layer + "qkv.bias", biases[0].empty() ? biases[2] : biases[0], {shape[0]}, [biases, rows](const TensorSource& source) {
-        AlignedBuffer<float> all;
-        all.resize_zero(static_cast<std::size_t>(rows[0] + rows[1] + rows[2]));
-        float* to = all.data();
-        for (std::size_t i = 0; i < 3; ++i) {
-          if (!biases[i].empty()) {
-            const AlignedBuffer<float> part = source.read(biases[i]);
-            std::copy(part.begin(), part.end(), to);
-          }
-          to += rows[i];
-        }
-        return all;
-      });
+      out.add(layer + "qkv.bias", biases[0].empty() ? biases[2] : biases[0], {shape[0]},
+              [biases, rows](const TensorSource& source) {
+                AlignedBuffer<float> all;
+                all.resize_zero(static_cast<std::size_t>(rows[0] + rows[1] + rows[2]));
+                float* to = all.data();
+                for (std::size_t i = 0; i < 3; ++i) {
+                  if (!biases[i].empty()) {
+                    const AlignedBuffer<float> part = source.read(biases[i]);
+                    std::copy(part.begin(), part.end(), to);
+                  }
+                  to += rows[i];
+                }
+                return all;
+              });
     }
     for (const char part : {'q', 'k', 'v'}) {
       names.erase(layer + part + ".weight");
@@ -192,15 +196,17 @@ void fuse_qkv(RenamedTensors& out, const TensorSource& stored, Names& names) {
   }
 }
 
-/// DINOv2 with registers as released: the position embedding covers the class token. timm's covers patches only, and the
-/// class token has its position added.
+/// DINOv2 with registers as released: the position embedding covers the class token. timm's covers patches only, and
+/// the class token has its position added.
 void move_class_position(RenamedTensors& out, const TensorSource& stored, Names& names) {
-  const auto registers = names.find("register_tokens"), token = names.find("cls_token"), positions = names.find("pos_embed");
+  const auto registers = names.find("register_tokens"), token = names.find("cls_token"),
+             positions = names.find("pos_embed");
   if (registers == names.end() || token == names.end() || positions == names.end()) return;
   const std::string cls = token->second, pos = positions->second;
   const Shape& cls_shape = stored.shapes().at(cls);
   const Shape& pos_shape = stored.shapes().at(pos);
-  if (cls_shape.size() != 3 || pos_shape.size() != 3 || pos_shape[1] < 2 || cls_shape != Shape{1, 1, pos_shape[2]}) return;
+  if (cls_shape.size() != 3 || pos_shape.size() != 3 || pos_shape[1] < 2 || cls_shape != Shape{1, 1, pos_shape[2]})
+    return;
   out.add("cls_token", cls, cls_shape, [cls, pos](const TensorSource& source) {
     AlignedBuffer<float> sum = source.read(cls);
     const AlignedBuffer<float> all = source.read(pos);
@@ -247,55 +253,6 @@ void resize_tables(RenamedTensors& out, const TensorSource& stored, const ModelC
   }
 }
 
-std::string shape_text(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
-
-/// A position embedding is resized when the model is built; its width must fit and some patches be left.
-bool fits(const std::string& name, const Shape& stored, const Shape& expected, const VitConfig& v) {
-  if (stored == expected) return true;
-  if (name != "pos_embed" || stored.size() != 3 || stored[0] != 1 || stored[2] != expected[2]) return false;
-  const int prefix = (v.class_token ? 1 : 0) + (v.distilled ? 1 : 0) + v.reg_tokens;
-  return stored[1] > (v.no_embed_class ? 0 : prefix);
-}
-
-/// "blocks.3.x", "blocks.4.x", "blocks.5.x" with the same fault -> "blocks.{3-5}.x".
-std::string join_faults(const std::vector<std::pair<std::string, std::string>>& faults) {
-  struct Group {
-    std::string head, tail, fault;
-    std::vector<int> numbers;
-  };
-  std::vector<Group> groups;
-  for (const auto& [name, fault] : faults) {
-    Group group{name, "", fault, {}};
-    if (const auto at = name.find("blocks."); at != std::string::npos) {
-      int number = -1;
-      const char* begin = name.data() + at + 7;
-      const auto parsed = std::from_chars(begin, name.data() + name.size(), number);
-      if (parsed.ec == std::errc()) {
-        group = {name.substr(0, at + 7), std::string(parsed.ptr, static_cast<std::size_t>(name.data() + name.size() - parsed.ptr)), fault, {number}};
-      }
-    }
-    const auto same = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
-      return !group.numbers.empty() && !g.numbers.empty() && g.head == group.head && g.tail == group.tail && g.fault == fault;
-    });
-    if (same != groups.end()) same->numbers.push_back(group.numbers.front());
-    else groups.push_back(std::move(group));
-  }
-  std::string text;
-  for (Group& g : groups) {
-    std::sort(g.numbers.begin(), g.numbers.end());
-    std::vector<std::string> ranges;
-    for (std::size_t i = 0; i < g.numbers.size();) {
-      std::size_t j = i;
-      while (j + 1 < g.numbers.size() && g.numbers[j + 1] == g.numbers[j] + 1) ++j;
-      ranges.push_back(i == j ? fmt::format("{}", g.numbers[i]) : fmt::format("{}-{}", g.numbers[i], g.numbers[j]));
-      i = j + 1;
-    }
-    const std::string all = fmt::format("{}", fmt::join(ranges, ","));
-    text += fmt::format("{}{}{}{}{}", text.empty() ? "" : ", ", g.head, g.numbers.size() > 1 ? "{" + all + "}" : all, g.tail, g.fault);
-  }
-  return text;
-}
-
 }  // namespace
 
 void RenamedTensors::add(const std::string& name, std::string stored_name, Shape shape, Read read) {
@@ -309,46 +266,24 @@ AlignedBuffer<float> RenamedTensors::read(const std::string& name) const {
   AlignedBuffer<float> values = found->second.read(*stored_);
   bool finite = true;
   for (const float v : values) finite &= (std::bit_cast<std::uint32_t>(v) & 0x7F800000u) != 0x7F800000u;
-  if (!finite) fail("{}: tensor '{}' holds values that are not finite: training diverged or the file is damaged", origin(), found->second.stored_name);
+  if (!finite)
+    fail("{}: tensor '{}' holds values that are not finite: training diverged or the file is damaged", origin(),
+         found->second.stored_name);
   return values;
 }
 
-std::shared_ptr<const RenamedTensors> rename_tensors(std::shared_ptr<const TensorSource> stored, const ModelConfig& config) {
+std::shared_ptr<const RenamedTensors> rename_tensors(std::shared_ptr<const TensorSource> stored,
+                                                     const ModelConfig& config) {
   auto out = std::make_shared<RenamedTensors>(stored);
   Names names = timm_names(*stored, config);
   fuse_qkv(*out, *stored, names);
   move_class_position(*out, *stored, names);
   if (config.family == Family::kSwin) resize_tables(*out, *stored, config, names);
   for (const auto& [name, from] : names) {
-    out->add(name, from, stored->shapes().at(from), [from = from](const TensorSource& source) { return source.read(from); });
+    out->add(name, from, stored->shapes().at(from),
+             [from = from](const TensorSource& source) { return source.read(from); });
   }
   return out;
-}
-
-void check_tensors(const RenamedTensors& tensors, const ModelConfig& config) {
-  const std::map<std::string, Shape> expected = expected_tensors(config);
-  std::vector<std::pair<std::string, std::string>> missing, left_over, misshapen;
-  for (const auto& [name, shape] : expected) {
-    const auto found = tensors.shapes().find(name);
-    if (found == tensors.shapes().end()) {
-      missing.emplace_back(name, "");
-    } else if (!fits(name, found->second, shape, config.vit)) {
-      misshapen.emplace_back(tensors.stored_name(name), fmt::format(" is {} instead of {}", shape_text(found->second), shape_text(shape)));
-    }
-  }
-  for (const auto& [name, shape] : tensors.shapes()) {
-    if (!expected.contains(name)) left_over.emplace_back(tensors.stored_name(name), "");
-  }
-  if (missing.empty() && left_over.empty() && misshapen.empty()) return;
-  std::string text;
-  const auto list = [&text](const char* title, const auto& faults) {
-    if (!faults.empty()) text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", title, join_faults(faults));
-  };
-  list("missing", missing);
-  list("extra", left_over);
-  list("misshapen", misshapen);
-  fail("{} does not hold the weights of {} ({} classes, image {}x{}): {}: check the architecture and the sizes in config.json or --arch",
-       tensors.origin(), config.architecture, config.num_classes, config.image_height, config.image_width, text);
 }
 
 }  // namespace igq

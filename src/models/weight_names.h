@@ -37,15 +37,12 @@ class RenamedTensors final : public TensorSource {
   std::map<std::string, Shape> shapes_;
 };
 
-/// Understands timm's names, those of older Swin checkpoints (downsample at the end of a stage, "head."), of DINOv2's and
-/// DeiT-III's own releases and of transformers, below prefixes such as "model." and "module.". Buffers (attn_mask,
+/// Understands timm's names, those of older Swin checkpoints (downsample at the end of a stage, "head."), of DINOv2's
+/// and DeiT-III's own releases and of transformers, below prefixes such as "model." and "module.". Buffers (attn_mask,
 /// relative_position_index) and what classification does not use (mask_token, pooler) are left out; names that mean
 /// nothing here stay as they are. Tables of relative position bias are resized when the windows of `config` are others.
 /// Error when two stored tensors get the same name.
-std::shared_ptr<const RenamedTensors> rename_tensors(std::shared_ptr<const TensorSource> stored, const ModelConfig& config);
-
-/// One Error that names every tensor that is missing, left over or of another shape than the network of `config` needs. The
-/// position embedding may be of any image size.
-void check_tensors(const RenamedTensors& tensors, const ModelConfig& config);
+std::shared_ptr<const RenamedTensors> rename_tensors(std::shared_ptr<const TensorSource> stored,
+                                                     const ModelConfig& config);
 
 }  // namespace igq
