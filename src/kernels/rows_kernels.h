@@ -4,6 +4,7 @@
 
 #include "kernels/gemm_kernels.h"
 #include "kernels/kernels.h"
+#include "kernels/vec_lockstep.h"
 #include "kernels/vec_math.h"
 
 namespace igq::kernels {
@@ -30,11 +31,11 @@ inline void store_lanes(V v, float* p, int n) {
   else v.store_part(p, n);
 }
 
-/// mn/mx[0, n) = merged with v; NaN in v is ignored.
+/// mn/mx[0, n) = merged with low and high.
 template <bool kFull, class V>
-inline void merge_range(V v, float* mn, float* mx, int n) {
-  store_lanes<kFull>(V::min(v, load_lanes<kFull, V>(mn, n)), mn, n);
-  store_lanes<kFull>(V::max(v, load_lanes<kFull, V>(mx, n)), mx, n);
+inline void merge_range(V low, V high, float* mn, float* mx, int n) {
+  store_lanes<kFull>(V::min(low, load_lanes<kFull, V>(mn, n)), mn, n);
+  store_lanes<kFull>(V::max(high, load_lanes<kFull, V>(mx, n)), mx, n);
 }
 
 // ---- quantization ------------------------------------------------------------------------------------------------
@@ -115,42 +116,70 @@ void row_range(const float* x, std::int64_t ldx, int rows, int cols, float* mn, 
 
 // ---- layer norm, activations, softmax, residual --------------------------------------------------------------------
 
+/// R rows side by side.
+template <class V, int R>
+inline void layer_norm_rows(const float* x, std::int64_t ldx, int cols, const float* gamma, const float* beta, float eps,
+                            float* y, std::int64_t ldy, float* mn, float* mx) {
+  using Rows = Lockstep<V, R>;
+  const float count = static_cast<float>(cols);
+  Rows total = Rows::splat(0), squares = total, mean, inverse;
+  for_columns(cols, [&]<bool kFull>(int c, int n) {
+    total = total + Rows::make([&](int r) { return load_lanes<kFull, V>(x + r * ldx + c, n); });
+  });
+  float mean_value[R];
+  mean = Rows::make([&](int r) { return V::splat(mean_value[r] = total.v[r].sum() / count); });
+  for_columns(cols, [&]<bool kFull>(int c, int n) {
+    // Unused lanes hold the mean and add 0.
+    const Rows d = Rows::make([&](int r) { return load_lanes<kFull, V>(x + r * ldx + c, n, mean_value[r]); }) - mean;
+    squares = Rows::fma(d, d, squares);
+  });
+  inverse = Rows::make([&](int r) { return V::splat(1.0F / V::sqrt(squares.v[r].sum() / count + eps)); });
+  for_columns(cols, [&]<bool kFull>(int c, int n) {
+    const V scale = load_lanes<kFull, V>(gamma + c, n), shift = load_lanes<kFull, V>(beta + c, n);
+    const Rows values = Rows::make([&](int r) { return load_lanes<kFull, V>(x + r * ldx + c, n); });
+    const Rows normal = (values - mean) * inverse;
+    V low = V::splat(kInfinity), high = V::splat(-kInfinity);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const V v = V::fma(normal.v[r], scale, shift);
+      store_lanes<kFull>(v, y + r * ldy + c, n);
+      low = V::min(v, low);
+      high = V::max(v, high);
+    }
+    if (mn != nullptr) merge_range<kFull>(low, high, mn + c, mx + c, n);
+  });
+}
+
 template <class V>
 void layer_norm(const float* x, std::int64_t ldx, int rows, int cols, const float* gamma, const float* beta, float eps,
                 float* y, std::int64_t ldy, float* mn, float* mx) noexcept {
-  const float count = static_cast<float>(cols);
-  for (int t = 0; t < rows; ++t) {
-    const float* row = x + t * ldx;
-    float* out = y + t * ldy;
-    V total = V::splat(0);
-    for_columns(cols, [&]<bool kFull>(int c, int n) { total = total + load_lanes<kFull, V>(row + c, n); });
-    const float mean_value = total.sum() / count;
-    const V mean = V::splat(mean_value);
-    V squares = V::splat(0);
-    for_columns(cols, [&]<bool kFull>(int c, int n) {
-      const V d = load_lanes<kFull, V>(row + c, n, mean_value) - mean;  // unused lanes add 0
-      squares = V::fma(d, d, squares);
-    });
-    const V inverse = V::splat(1.0F / V::sqrt(squares.sum() / count + eps));
-    for_columns(cols, [&]<bool kFull>(int c, int n) {
-      const V normal = (load_lanes<kFull, V>(row + c, n) - mean) * inverse;
-      const V v = V::fma(normal, load_lanes<kFull, V>(gamma + c, n), load_lanes<kFull, V>(beta + c, n));
-      store_lanes<kFull>(v, out + c, n);
-      if (mn != nullptr) merge_range<kFull>(v, mn + c, mx + c, n);
-    });
-  }
+  int t = 0;
+  for (; t + V::kLockstep <= rows; t += V::kLockstep)
+    layer_norm_rows<V, V::kLockstep>(x + t * ldx, ldx, cols, gamma, beta, eps, y + t * ldy, ldy, mn, mx);
+  for (; t < rows; ++t) layer_norm_rows<V, 1>(x + t * ldx, ldx, cols, gamma, beta, eps, y + t * ldy, ldy, mn, mx);
+}
+
+template <class V, Activation kKind, int R>
+inline void activate_rows(float* x, std::int64_t ldx, int cols, float* mn, float* mx) {
+  using Rows = Lockstep<V, R>;
+  for_columns(cols, [&]<bool kFull>(int c, int n) {
+    const Rows v = activation<kKind>(Rows::make([&](int r) { return load_lanes<kFull, V>(x + r * ldx + c, n); }));
+    V low = V::splat(kInfinity), high = V::splat(-kInfinity);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      store_lanes<kFull>(v.v[r], x + r * ldx + c, n);
+      low = V::min(v.v[r], low);
+      high = V::max(v.v[r], high);
+    }
+    if (mn != nullptr) merge_range<kFull>(low, high, mn + c, mx + c, n);
+  });
 }
 
 template <class V, Activation kKind>
 void activate_as(float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept {
-  for (int t = 0; t < rows; ++t) {
-    float* row = x + t * ldx;
-    for_columns(cols, [&]<bool kFull>(int c, int n) {
-      const V v = activation<kKind>(load_lanes<kFull, V>(row + c, n));
-      store_lanes<kFull>(v, row + c, n);
-      if (mn != nullptr) merge_range<kFull>(v, mn + c, mx + c, n);
-    });
-  }
+  int t = 0;
+  for (; t + V::kLockstep <= rows; t += V::kLockstep) activate_rows<V, kKind, V::kLockstep>(x + t * ldx, ldx, cols, mn, mx);
+  for (; t < rows; ++t) activate_rows<V, kKind, 1>(x + t * ldx, ldx, cols, mn, mx);
 }
 
 template <class V>
@@ -180,37 +209,33 @@ inline V logits(const float* x, const float* bias, V scale, int c, int n) {
 template <class V, int R>
 inline void softmax_exp_rows(float* x, std::int64_t ldx, int cols, float scale, const float* bias, std::int64_t ldb,
                              float* inverse) {
+  using Rows = Lockstep<V, R>;
   const V factor = V::splat(scale);
   const auto row_bias = [&](int r) { return bias != nullptr ? bias + r * ldb : nullptr; };
-  V high[R], total[R];
-  for (int r = 0; r < R; ++r) high[r] = V::splat(-kInfinity), total[r] = V::splat(0);
+  Rows high = Rows::splat(-kInfinity), total = Rows::splat(0);
   for_columns(cols, [&]<bool kFull>(int c, int n) {
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) high[r] = V::max(logits<kFull>(x + r * ldx, row_bias(r), factor, c, n), high[r]);
+    high = Rows::max(Rows::make([&](int r) { return logits<kFull>(x + r * ldx, row_bias(r), factor, c, n); }), high);
   });
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) high[r] = V::splat(high[r].max_lane());
+  high = Rows::make([&](int r) { return V::splat(high.v[r].max_lane()); });
   for_columns(cols, [&]<bool kFull>(int c, int n) {
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const V e = exp_to_88(logits<kFull>(x + r * ldx, row_bias(r), factor, c, n) - high[r]);  // absent lanes add 0
-      store_lanes<kFull>(e, x + r * ldx + c, n);
-      total[r] = total[r] + e;
-    }
+    const Rows logit = Rows::make([&](int r) { return logits<kFull>(x + r * ldx, row_bias(r), factor, c, n); });
+    const Rows e = exp_to_88(logit - high);  // absent lanes add 0
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) store_lanes<kFull>(e.v[r], x + r * ldx + c, n);
+    total = total + e;
   });
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) inverse[r] = 1.0F / total[r].sum();
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) inverse[r] = 1.0F / total.v[r].sum();
 }
 
 /// A NaN or +inf anywhere in a row, or a row of -inf alone, gives a row of NaN (as PyTorch).
 template <class V>
 void softmax_exp(float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb,
                  float* inverse) noexcept {
-  constexpr int kTogether = V::kSoftmaxRows;
   int t = 0;
   const auto bias_of = [&](int row) { return bias != nullptr ? bias + row * ldb : nullptr; };
-  for (; t + kTogether <= rows; t += kTogether)
-    softmax_exp_rows<V, kTogether>(x + t * ldx, ldx, cols, scale, bias_of(t), ldb, inverse + t);
+  for (; t + V::kLockstep <= rows; t += V::kLockstep)
+    softmax_exp_rows<V, V::kLockstep>(x + t * ldx, ldx, cols, scale, bias_of(t), ldb, inverse + t);
   for (; t < rows; ++t) softmax_exp_rows<V, 1>(x + t * ldx, ldx, cols, scale, bias_of(t), ldb, inverse + t);
 }
 

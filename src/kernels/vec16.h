@@ -21,8 +21,8 @@ struct VecReference {
   /// Most rows of a tile of the matrix product (gemm_kernels.h), and panels of a tile of that many rows: 1 to 4, more
   /// for few rows, so that there are enough independent sums.
   static constexpr int kTileRows = 4;
-  /// Rows that softmax works on side by side.
-  static constexpr int kSoftmaxRows = 1;
+  /// Rows that layer norm, softmax and activations work on side by side (vec_lockstep.h).
+  static constexpr int kLockstep = 1;
   static constexpr int tile_panels(int /*rows*/) { return 1; }
 
   struct Mask {

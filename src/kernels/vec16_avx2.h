@@ -9,7 +9,7 @@ namespace {
 struct VecAvx2 {
   // 12 of the 16 registers hold sums.
   static constexpr int kTileRows = 6;
-  static constexpr int kSoftmaxRows = 2;
+  static constexpr int kLockstep = 2;
   static constexpr int tile_panels(int rows) { return rows >= 4 ? 1 : rows == 3 ? 2 : rows == 2 ? 3 : 4; }
 
   struct Mask {

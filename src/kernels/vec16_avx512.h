@@ -9,7 +9,7 @@ namespace {
 struct VecAvx512 {
   // 28 of the 32 registers hold sums.
   static constexpr int kTileRows = 14;
-  static constexpr int kSoftmaxRows = 4;
+  static constexpr int kLockstep = 4;
   static constexpr int tile_panels(int rows) { return rows >= 4 ? 2 : 4; }
 
   using Mask = __mmask16;

@@ -13,23 +13,24 @@ void Mlp::add_to(ExecContext& context, float* x, int rows) const {
   const int channels = fc1.in_features(), hidden = fc2.in_features();
   const auto n = static_cast<std::size_t>(rows);
   float* normed = context.arena.take<float>(n * static_cast<std::size_t>(channels));
-  float* inner = context.arena.take<float>(n * static_cast<std::size_t>(fc1.out_features()));
+  float* result = context.arena.take<float>(n * static_cast<std::size_t>(channels));
   const ChannelRange range = take_channel_range(context, channels);
   layer_norm(context, norm, x, rows, normed, range);
-  fc1.forward(context, normed, rows, inner, range);
-  const ChannelRange hidden_range = take_channel_range(context, hidden);
   if (swiglu) {
+    float* inner = context.arena.take<float>(n * static_cast<std::size_t>(fc1.out_features()));
     float* gated = context.arena.take<float>(n * static_cast<std::size_t>(hidden));
-    const WorkTimer timer(context, Work::kActivation);
-    context.parallel_for(rows, 8, [&](std::int64_t b, std::int64_t e, int) {
-      context.kernels->swiglu(inner + b * 2 * hidden, 2 * hidden, static_cast<int>(e - b), hidden, gated + b * hidden, hidden);
-    });
-    fc2.forward(context, gated, rows, normed);
+    fc1.forward(context, normed, rows, inner, range);
+    {
+      const WorkTimer timer(context, Work::kActivation);
+      context.parallel_for(rows, 8, [&](std::int64_t b, std::int64_t e, int) {
+        context.kernels->swiglu(inner + b * 2 * hidden, 2 * hidden, static_cast<int>(e - b), hidden, gated + b * hidden, hidden);
+      });
+    }
+    fc2.forward(context, gated, rows, result);
   } else {
-    activate(context, activation, inner, rows, hidden, hidden_range);
-    fc2.forward(context, inner, rows, normed, hidden_range);
+    fc1.forward_mlp(context, normed, rows, activation, fc2, result, range);
   }
-  add_residual(context, x, normed, rows, channels, gamma.empty() ? nullptr : gamma.data());
+  add_residual(context, x, result, rows, channels, gamma.empty() ? nullptr : gamma.data());
 }
 
 AlignedBuffer<float> ModelBuilder::tensor(const std::string& name, std::int64_t count) const {

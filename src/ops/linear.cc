@@ -108,16 +108,21 @@ void Linear::forward(ExecContext& context, const float* x, int rows, float* y, C
   if (context.observer != nullptr) context.observer->on_tensor(site_, Operand::kInput, 0, x, in_, rows, in_);
   const Execution execution = context.execution_of(site_);
   const bool coded = plan_ != nullptr && plan_->weight.bits != 0;
-  if (execution == Execution::kFloat || plan_ == nullptr) {
+  if (runs_integer(context)) {
+    forward_integer(context, x, rows, y, range);
+  } else if (execution == Execution::kFloat || plan_ == nullptr) {
     forward_float(context, x, rows, packed_.empty() ? packed_simulated_.data() : packed_.data(), y);
   } else if (plan_->input.grouping == Grouping::kFloat) {
     forward_float(context, x, rows, coded ? packed_simulated_.data() : packed_.data(), y);
-  } else if (execution == Execution::kSimulate || !coded) {
-    forward_simulated(context, x, rows, y, range);
   } else {
-    forward_integer(context, x, rows, y, range);
+    forward_simulated(context, x, rows, y, range);
   }
   if (context.observer != nullptr) context.observer->on_tensor(site_, Operand::kOutput, 0, y, out_, rows, out_);
+}
+
+bool Linear::runs_integer(const ExecContext& context) const {
+  return context.execution_of(site_) == Execution::kInteger && plan_ != nullptr && plan_->weight.bits != 0 &&
+         plan_->input.grouping != Grouping::kFloat;
 }
 
 void Linear::forward_float(ExecContext& context, const float* x, int rows, const float* packed, float* y) const {
@@ -147,74 +152,6 @@ void Linear::forward_simulated(ExecContext& context, const float* x, int rows, f
     context.kernels->fake_quantize_channels(x_hat + b * in_, in_, static_cast<int>(e - b), in_, q.scale, q.inv_scale, q.zero, q.q_max);
   });
   forward_float(context, x_hat, rows, plan_->weight.bits != 0 ? packed_simulated_.data() : packed_.data(), y);
-}
-
-void Linear::forward_integer(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const {
-  const ArenaScope scope(context.arena);
-  const kernels::Kernels& kernels = *context.kernels;
-  const WeightPlan& w = plan_->weight;
-  const kernels::CodeRange codes_range{code_max(plan_->input.bits), 1 << (w.bits - 1)};
-
-  const auto row_count = static_cast<std::size_t>(rows);
-  ChannelQuantizers q;
-  std::uint8_t* codes = nullptr;
-  float* row_sum = nullptr;
-  {
-    const WorkTimer timer(context, Work::kQuantize);
-    q = quantizers(context, x, rows, range);
-    order_slots(q, context.arena);
-    codes = context.arena.take<std::uint8_t>(row_count * static_cast<std::size_t>(q.slots));
-    auto* natural = context.arena.take<std::uint8_t>(row_count * static_cast<std::size_t>(in_));
-    if (col_zero_needed_) row_sum = context.arena.take<float>(row_count);
-    context.parallel_for(rows, 8, [&](std::int64_t b, std::int64_t e, int) {
-      const int n = static_cast<int>(e - b);
-      kernels.quantize_channels(x + b * in_, in_, n, in_, q.inv_scale, q.zero, q.q_max, natural + b * in_, in_);
-      kernels.permute_codes(natural + b * in_, in_, n, q.order, q.slots, q.slot_zero, q.group_end, q.group_scale, q.groups,
-                            codes + b * q.slots, q.slots, row_sum == nullptr ? nullptr : row_sum + b);
-    });
-  }
-
-  const WorkTimer timer(context, Work::kByteGemm);
-  const std::size_t panel_bytes = (kernels.panel_bytes(q.slots, codes_range) + 63) / 64 * 64;
-  const std::size_t correction_count = static_cast<std::size_t>(q.groups) * kBytePanel;
-  const auto threads = static_cast<std::size_t>(context.threads());
-  auto* panels = context.arena.take<std::uint8_t>(panel_bytes * threads);
-  auto* corrections = context.arena.take<std::int32_t>(correction_count * threads);
-  const bool any_zero = std::any_of(q.zero, q.zero + in_, [](float z) { return z != 0.0f; });
-  context.parallel_for(panels_of(out_, kBytePanel), 1, [&](std::int64_t b, std::int64_t e, int t) {
-    void* panel = panels + panel_bytes * static_cast<std::size_t>(t);
-    std::int32_t* correction = corrections + correction_count * static_cast<std::size_t>(t);
-    for (std::int64_t p = b; p < e; ++p) {
-      const std::int64_t n0 = p * kBytePanel;
-      const int cols = static_cast<int>(std::min<std::int64_t>(kBytePanel, out_ - n0));
-      {
-        const WorkTimer pack_timer(context, Work::kPackPanel, t);
-        kernels.pack_bytes(w.codes.data() + n0, out_, q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end, q.groups,
-                           cols, codes_range, panel, correction);
-      }
-      kernels::ByteGemm gemm{};
-      gemm.a = codes;
-      gemm.lda = q.slots;
-      gemm.rows = rows;
-      gemm.panel = panel;
-      gemm.corrections = correction;
-      gemm.groups = q.groups;
-      gemm.group_end = q.group_end;
-      gemm.group_scale = q.group_scale;
-      gemm.row_sum = row_sum;
-      gemm.col_zero = col_zero_.data() + n0;
-      gemm.col_scale = col_scale_.data() + n0;
-      gemm.bias = bias_.empty() ? nullptr : bias_.data() + n0;
-      gemm.y = y + n0;
-      gemm.ldy = out_;
-      gemm.cols = cols;
-      gemm.range = codes_range;
-      if (p + 1 < e) gemm.next = w.codes.data() + n0 + kBytePanel;
-      gemm.next_stride = out_;
-      gemm.next_rows = in_;
-      kernels.byte_gemm(gemm);
-    }
-  });
 }
 
 }  // namespace igq

@@ -42,7 +42,26 @@ class Linear {
   /// producer gathered it. y must not overlap x.
   void forward(ExecContext& context, const float* x, int rows, float* y, ChannelRange range = {}) const;
 
+  /// y [rows, next.out] = next(activation(this(x))), the two layers of an MLP. In integers the tensor in between exists
+  /// only as codes: each panel of this layer's outputs is activated and quantized for `next` while it is in the cache.
+  void forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next, float* y,
+                   ChannelRange range = {}) const;
+
  private:
+  /// A quantized input: its channels' quantizers and its codes [rows][in] in natural order, [rows][slots] in group order.
+  struct CodedInput {
+    ChannelQuantizers q;
+    std::uint8_t *natural = nullptr, *codes = nullptr;
+    float* row_sum = nullptr;  // [rows], null when no weight zero-point needs it
+  };
+  bool runs_integer(const ExecContext& context) const;
+  CodedInput take_input(ExecContext& context, int rows) const;
+  CodedInput code_input(ExecContext& context, const float* x, int rows, ChannelRange range) const;
+  void order_codes(ExecContext& context, CodedInput& input, int rows) const;
+  void fetch_first_panel(std::int64_t begin, std::int64_t end, std::int64_t count) const;
+  template <class Place, class Finish>
+  void multiply(ExecContext& context, const CodedInput& input, int rows, const Place& place, const Finish& finish) const;
+  void multiply_into(ExecContext& context, const CodedInput& input, int rows, float* y) const;
   void forward_float(ExecContext& context, const float* x, int rows, const float* packed, float* y) const;
   void forward_simulated(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;
   void forward_integer(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;

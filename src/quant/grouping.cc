@@ -1,6 +1,7 @@
 #include "quant/grouping.h"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 
 #include "kernels/kernels.h"
@@ -19,17 +20,24 @@ void set_channel(ChannelQuantizers& q, int c, int group, const UniformQuantizer&
 constexpr int kChunk = 64;
 
 /// group[i] = the nearest pair of bounds to point i in the (min, max) plane (method.md section 3, Eq. 4), the lowest of
-/// equals; at most kChunk points. mn null: all zero. Group by group, so that compilers make vectors of points.
+/// equals; at most kChunk points. Group by group and without branches, so that compilers make vectors of points.
 void nearest_bounds(const std::vector<Bounds>& groups, const float* mn, const float* mx, int count, std::int32_t* group) {
   float best[kChunk];
-  for (int g = 0; g < static_cast<int>(groups.size()); ++g) {
+  const auto distance = [&](const Bounds& bounds, int i) {
+    const float du = mx[i] - bounds.upper, dl = mn[i] - bounds.lower;
+    return du * du + dl * dl;
+  };
+  for (int i = 0; i < count; ++i) {
+    best[i] = distance(groups[0], i);
+    group[i] = 0;
+  }
+  for (int g = 1; g < static_cast<int>(groups.size()); ++g) {
     const Bounds bounds = groups[static_cast<std::size_t>(g)];
     for (int i = 0; i < count; ++i) {
-      const float du = mx[i] - bounds.upper, dl = (mn != nullptr ? mn[i] : 0.0f) - bounds.lower;
-      const float distance = du * du + dl * dl;
-      const bool nearer = g == 0 || distance < best[i];
-      best[i] = nearer ? distance : best[i];
-      group[i] = nearer ? g : group[i];
+      const float d = distance(bounds, i);
+      const std::int32_t nearer = -static_cast<std::int32_t>(d < best[i]);  // all bits or none
+      group[i] = (g & nearer) | (group[i] & ~nearer);
+      best[i] = std::bit_cast<float>((std::bit_cast<std::int32_t>(d) & nearer) | (std::bit_cast<std::int32_t>(best[i]) & ~nearer));
     }
   }
 }
@@ -51,7 +59,7 @@ bool needs_channel_ranges(const ActivationPlan& plan) {
   return plan.grouping == Grouping::kIgq || plan.grouping == Grouping::kScale || plan.grouping == Grouping::kUpperBound;
 }
 
-ChannelQuantizers assign_channels(const ActivationPlan& plan, int channels, const float* mn, const float* mx, Arena& arena) {
+ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Arena& arena) {
   assert(plan.grouping != Grouping::kFloat);
   ChannelQuantizers q;
   q.channels = channels;
@@ -64,32 +72,46 @@ ChannelQuantizers assign_channels(const ActivationPlan& plan, int channels, cons
   q.zero = arena.take<float>(n);
   q.group = arena.take<std::int32_t>(n);
   q.group_scale = arena.take<float>(g);
-
-  if (plan.grouping == Grouping::kUpperBound) {
-    for (int c = 0; c < channels; ++c) {
-      set_channel(q, c, c, make_quantizer({mn[c], mx[c]}, plan.bits));
-      q.group_scale[c] = q.scale[c];
-    }
-    return q;
-  }
-  auto* fixed = arena.take<UniformQuantizer>(g);
+  if (plan.grouping == Grouping::kUpperBound) return q;
+  q.fixed = arena.take<UniformQuantizer>(g);
   for (std::size_t i = 0; i < g; ++i) {
-    fixed[i] = make_quantizer(plan.groups[i], plan.bits);
-    q.group_scale[i] = fixed[i].scale;
+    q.fixed[i] = make_quantizer(plan.groups[i], plan.bits);
+    q.group_scale[i] = q.fixed[i].scale;
   }
+  return q;
+}
+
+void assign_channels(const ActivationPlan& plan, ChannelQuantizers& q, int begin, int end, const float* mn, const float* mx) {
   if (plan.grouping == Grouping::kIgq)
-    for (int c = 0; c < channels; c += kChunk) nearest_bounds(plan.groups, mn + c, mx + c, std::min(kChunk, channels - c), q.group + c);
-  for (int c = 0; c < channels; ++c) {
-    int group = 0;
-    if (plan.grouping == Grouping::kStaticGroup) group = static_cast<int>(static_cast<std::int64_t>(c) * q.groups / channels);
-    if (plan.grouping == Grouping::kIgq) group = q.group[c];
-    if (plan.grouping == Grouping::kScale) {
-      group = scale_group(plan.groups, mx[c] - mn[c]);
-      set_channel(q, c, group, make_centred_quantizer({mn[c], mx[c]}, q.group_scale[group], plan.bits));
-      continue;
+    for (int c = begin; c < end; c += kChunk)
+      nearest_bounds(plan.groups, mn + (c - begin), mx + (c - begin), std::min(kChunk, end - c), q.group + c);
+  for (int c = begin; c < end; ++c) {
+    switch (plan.grouping) {
+      case Grouping::kUpperBound:
+        set_channel(q, c, c, make_quantizer({mn[c - begin], mx[c - begin]}, plan.bits));
+        q.group_scale[c] = q.scale[c];
+        break;
+      case Grouping::kScale: {
+        const Bounds range{mn[c - begin], mx[c - begin]};
+        const int group = scale_group(plan.groups, range.upper - range.lower);
+        set_channel(q, c, group, make_centred_quantizer(range, q.group_scale[group], plan.bits));
+        break;
+      }
+      case Grouping::kStaticGroup: {
+        const int group = static_cast<int>(static_cast<std::int64_t>(c) * q.groups / q.channels);
+        set_channel(q, c, group, q.fixed[group]);
+        break;
+      }
+      case Grouping::kIgq: set_channel(q, c, q.group[c], q.fixed[q.group[c]]); break;
+      case Grouping::kLayer:
+      case Grouping::kFloat: set_channel(q, c, 0, q.fixed[0]); break;
     }
-    set_channel(q, c, group, fixed[group]);
   }
+}
+
+ChannelQuantizers assign_channels(const ActivationPlan& plan, int channels, const float* mn, const float* mx, Arena& arena) {
+  ChannelQuantizers q = take_quantizers(plan, channels, arena);
+  assign_channels(plan, q, 0, channels, mn, mx);
   return q;
 }
 
@@ -122,21 +144,21 @@ void order_slots(ChannelQuantizers& q, Arena& arena) {
 void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const float* row_max, float* scale, float* inv_scale) {
   assert(plan.grouping != Grouping::kFloat);
   const int groups = static_cast<int>(plan.groups.size());
+  const auto quantizer_of = [&](int g) { return make_quantizer({0.0f, plan.groups[static_cast<std::size_t>(g)].upper}, plan.bits); };
+  UniformQuantizer made[kChunk];  // of the first groups, which normally are all
+  for (int g = 0; g < std::min(groups, kChunk); ++g) made[g] = quantizer_of(g);
   for (int first = begin; first < end; first += kChunk) {
     const int count = std::min(kChunk, end - first);
     const float* largest = row_max + (first - begin);
     std::int32_t group[kChunk] = {};
-    if (plan.grouping == Grouping::kIgq) nearest_bounds(plan.groups, nullptr, largest, count, group);
-    UniformQuantizer q;
-    for (int i = 0, made = -1; i < count; ++i) {
+    static constexpr float kZeros[kChunk] = {};
+    if (plan.grouping == Grouping::kIgq) nearest_bounds(plan.groups, kZeros, largest, count, group);
+    for (int i = 0; i < count; ++i) {
       if (plan.grouping == Grouping::kStaticGroup) group[i] = static_cast<std::int32_t>(std::int64_t{first + i} * groups / rows);
       if (plan.grouping == Grouping::kScale) group[i] = scale_group(plan.groups, largest[i]);
-      if (plan.grouping == Grouping::kUpperBound) {
-        q = make_quantizer({0.0f, largest[i]}, plan.bits);
-      } else if (group[i] != made) {
-        made = group[i];
-        q = make_quantizer({0.0f, plan.groups[static_cast<std::size_t>(made)].upper}, plan.bits);
-      }
+      const UniformQuantizer q = plan.grouping == Grouping::kUpperBound ? make_quantizer({0.0f, largest[i]}, plan.bits)
+                                 : group[i] < kChunk                    ? made[group[i]]
+                                                                        : quantizer_of(group[i]);
       scale[first - begin + i] = q.scale;
       inv_scale[first - begin + i] = q.inv_scale;
     }

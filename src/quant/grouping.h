@@ -20,6 +20,7 @@ struct ChannelQuantizers {
   float* zero = nullptr;          ///< [channels], integers as float
   std::int32_t* group = nullptr;  ///< [channels]
   float* group_scale = nullptr;   ///< [groups]
+  UniformQuantizer* fixed = nullptr;  ///< [groups] of the plan; null when every channel has its own
 
   // The order of contraction slots for the byte product: group by group, each padded to a multiple of kGroupAlign.
   int slots = 0;
@@ -34,8 +35,15 @@ int group_count(const ActivationPlan& plan, int channels);
 /// True when the quantizers depend on the image, so that channel ranges must be measured.
 bool needs_channel_ranges(const ActivationPlan& plan);
 
-/// Quantizers of every channel; mn, mx [channels] are the image's channel ranges (not read, may be null, unless
-/// needs_channel_ranges). kIgq: channel c goes to argmin_i (max_c - u_i)^2 + (min_c - l_i)^2, the lowest i of equals.
+/// The quantizers of an input with their memory, no channel assigned yet.
+ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Arena& arena);
+
+/// Quantizers of channels [begin, end), which depend on nothing else; mn, mx [end - begin] are the image's ranges of
+/// these channels (not read, may be null, unless needs_channel_ranges). kIgq: channel c goes to
+/// argmin_i (max_c - u_i)^2 + (min_c - l_i)^2, the lowest i of equals.
+void assign_channels(const ActivationPlan& plan, ChannelQuantizers& q, int begin, int end, const float* mn, const float* mx);
+
+/// Both, for all channels.
 ChannelQuantizers assign_channels(const ActivationPlan& plan, int channels, const float* mn, const float* mx, Arena& arena);
 
 /// Fills order, slot_zero and group_end: channels ascending within a group.
