@@ -6,13 +6,13 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "allocation/bops.h"
 #include "calibration/refine.h"
 #include "eval/benchmark.h"
 #include "igq/version.h"
 #include "io/memory_tensors.h"
 #include "io/overlaid_tensors.h"
 #include "io/preprocess.h"
+#include "pipeline/examples.h"
 
 namespace igq {
 namespace {
@@ -20,29 +20,6 @@ namespace {
 std::function<void(std::int64_t)> stage(const StageProgress& progress, const std::string& name, std::int64_t units) {
   if (!progress) return {};
   return progress(name, units);
-}
-
-/// How the plan quantizes the site of this shape; float without a plan or where the plan leaves it out.
-SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan) {
-  SiteSetting setting;
-  if (plan == nullptr) return setting;
-  const ActivationPlan* activation = nullptr;
-  if (shape.attention) {
-    const auto found = plan->attentions.find(shape.name);
-    if (found == plan->attentions.end()) return setting;
-    setting.weight_bits = found->second.qkv.bits;
-    activation = &found->second.softmax;
-  } else {
-    const auto found = plan->linears.find(shape.name);
-    if (found == plan->linears.end()) return setting;
-    setting.weight_bits = found->second.weight.bits;
-    activation = &found->second.input;
-  }
-  setting.grouping = activation->grouping;
-  if (setting.grouping != Grouping::kFloat) setting.activation_bits = activation->bits;
-  const auto each = static_cast<int>(shape.attention ? shape.tokens : shape.in);
-  setting.groups = setting.grouping == Grouping::kUpperBound ? each : std::max<int>(1, static_cast<int>(activation->groups.size()));
-  return setting;
 }
 
 /// What the .igq file remembers of each site's error, for `inspect` and `report`.
@@ -67,6 +44,28 @@ std::shared_ptr<const TensorSource> with_biases(const std::shared_ptr<const Tens
 }
 
 }  // namespace
+
+SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan) {
+  SiteSetting setting;
+  if (plan == nullptr) return setting;
+  const ActivationPlan* activation = nullptr;
+  if (shape.attention) {
+    const auto found = plan->attentions.find(shape.name);
+    if (found == plan->attentions.end()) return setting;
+    setting.weight_bits = found->second.qkv.bits;
+    activation = &found->second.softmax;
+  } else {
+    const auto found = plan->linears.find(shape.name);
+    if (found == plan->linears.end()) return setting;
+    setting.weight_bits = found->second.weight.bits;
+    activation = &found->second.input;
+  }
+  setting.grouping = activation->grouping;
+  if (setting.grouping != Grouping::kFloat) setting.activation_bits = activation->bits;
+  const auto each = static_cast<int>(shape.attention ? shape.tokens : shape.in);
+  setting.groups = setting.grouping == Grouping::kUpperBound ? each : std::max<int>(1, static_cast<int>(activation->groups.size()));
+  return setting;
+}
 
 double model_gbops(const ModelConfig& config, const QuantizationPlan* plan) {
   std::int64_t total = 0;
@@ -150,6 +149,8 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
       if (tick) tick(i);
     });
     result.report["noise"] = noise_to_json(report.noise);
+    constexpr std::int64_t kExampleImages = 2;
+    result.report["examples"] = examples_to_json(measure_examples(model, isa, runner.pool(), std::min(kExampleImages, images.count), images.load));
   }
   return report;
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "allocation/bops.h"
 #include "calibration/calibrate.h"
 #include "eval/compare.h"
 #include "io/image_folder.h"
@@ -51,6 +52,9 @@ struct QuantizeReport {
 /// each site for the report; 0 for none. The same input, options and seed give the same result for any number of threads.
 QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& images, const QuantizeJob& job, Isa isa, int threads,
                               std::int64_t noise_images, const StageProgress& progress = {});
+
+/// How `plan` quantizes the site of this shape; float without a plan (null) or where the plan leaves it out.
+SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan);
 
 /// 10^9 bit operations per image (allocation/bops.h) of the network under `plan`; null: float.
 double model_gbops(const ModelConfig& config, const QuantizationPlan* plan);
