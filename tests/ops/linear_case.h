@@ -1,0 +1,162 @@
+// One fully connected layer with a random plan, and what its integer execution must give, computed with plain integers
+// from the definitions (method.md sections 2, 3, 8; kernels.h ByteGemm) and nothing of the code under test but the
+// scalar quantizers.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/random.h"
+#include "quant/plan.h"
+
+namespace igq::test {
+
+enum class Values {
+  kRandom,
+  kEnds,       ///< activations far beyond their bounds and weight codes at the ends of their range, signs mixed
+  kLargest,    ///< all codes at the upper end, all weight codes at the lower end: the largest sums
+};
+
+struct LinearCase {
+  int rows, in, out;
+  Grouping grouping;
+  int groups;
+  int a_bits, w_bits;
+  Values values = Values::kRandom;
+  bool weight_zero = true;  ///< zero-points other than the middle, which need the row sums
+
+  std::vector<float> x, bias;
+  std::shared_ptr<LinearPlan> plan;
+
+  void make(std::uint64_t seed) {
+    Random random(seed);
+    const auto normal = [&](double sigma) { return static_cast<float>(sigma * random.normal()); };
+    const auto n = static_cast<std::size_t>(rows) * static_cast<std::size_t>(in);
+    plan = std::make_shared<LinearPlan>();
+    plan->input.grouping = grouping;
+    plan->input.bits = a_bits;
+    for (int g = 0; g < groups && grouping != Grouping::kUpperBound; ++g) {
+      const float spread = 0.3F * static_cast<float>(g + 1);
+      if (grouping == Grouping::kScale) plan->input.groups.push_back({0.0F, 2 * spread});
+      else plan->input.groups.push_back({-spread * static_cast<float>(random.uniform()), spread});
+      if (grouping == Grouping::kLayer) break;
+    }
+    WeightPlan& w = plan->weight;
+    const int middle = 1 << (w_bits - 1), top = code_max(w_bits);
+    w.bits = w_bits;
+    w.codes.resize(static_cast<std::size_t>(in) * static_cast<std::size_t>(out));
+    for (auto& code : w.codes) {
+      int unsigned_code = static_cast<int>(random.below(static_cast<std::uint64_t>(top) + 1));
+      if (values == Values::kEnds) unsigned_code = random.below(2) != 0 ? top : 0;
+      if (values == Values::kLargest) unsigned_code = 0;
+      code = static_cast<std::int8_t>(unsigned_code - middle);
+    }
+    for (int o = 0; o < out; ++o) {
+      w.scale.push_back(0.01F + 0.1F * static_cast<float>(random.uniform()));
+      w.zero_point.push_back(weight_zero ? static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(top) + 1)) : middle);
+      bias.push_back(normal(1.0));
+    }
+    std::vector<double> sigma(static_cast<std::size_t>(in));
+    for (double& s : sigma) s = 0.1 + random.uniform();
+    x.resize(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      x[i] = normal(sigma[i % sigma.size()]);
+      if (values == Values::kEnds) x[i] = random.below(2) != 0 ? 1e6F : -1e6F;
+      if (values == Values::kLargest) x[i] = 1e6F;
+    }
+  }
+};
+
+/// A group by definition: the nearest pair of bounds, or the smallest scale that holds the range.
+inline int group_of(const LinearCase& c, int channel, float mn, float mx) {
+  const auto& groups = c.plan->input.groups;
+  const int count = static_cast<int>(groups.size());
+  int best = 0;
+  switch (c.grouping) {
+    case Grouping::kStaticGroup: return static_cast<int>(static_cast<std::int64_t>(channel) * count / c.in);
+    case Grouping::kIgq: {
+      float least = 0.0F;
+      for (int g = 0; g < count; ++g) {
+        const auto& b = groups[static_cast<std::size_t>(g)];
+        const float du = mx - b.upper, dl = mn - b.lower, d = du * du + dl * dl;
+        if (g == 0 || d < least) best = g, least = d;
+      }
+      return best;
+    }
+    case Grouping::kScale:
+      while (best + 1 < count && groups[static_cast<std::size_t>(best)].upper < mx - mn) ++best;
+      return best;
+    case Grouping::kUpperBound: return channel;
+    default: return 0;
+  }
+}
+
+struct LinearResult {
+  std::vector<float> y;        ///< what integers must give, bit by bit
+  std::vector<double> exact;   ///< the same without any rounding after the codes
+  std::vector<double> bound;   ///< of the rounding errors of any float evaluation in either execution
+};
+
+inline LinearResult expected(const LinearCase& c) {
+  const auto in = static_cast<std::size_t>(c.in), out = static_cast<std::size_t>(c.out);
+  const WeightPlan& w = c.plan->weight;
+  const int middle = 1 << (w.bits - 1);
+  const int groups = c.grouping == Grouping::kUpperBound ? c.in : static_cast<int>(c.plan->input.groups.size());
+  std::vector<UniformQuantizer> quantizer(in);
+  std::vector<int> group(in);
+  std::vector<float> group_scale(static_cast<std::size_t>(groups));
+  for (int g = 0; g < groups && c.grouping != Grouping::kUpperBound; ++g)
+    group_scale[static_cast<std::size_t>(g)] = make_quantizer(c.plan->input.groups[static_cast<std::size_t>(g)], c.a_bits).scale;
+  for (std::size_t k = 0; k < in; ++k) {
+    float mn = INFINITY, mx = -INFINITY;
+    for (int t = 0; t < c.rows; ++t) {
+      mn = std::fmin(mn, c.x[static_cast<std::size_t>(t) * in + k]);
+      mx = std::fmax(mx, c.x[static_cast<std::size_t>(t) * in + k]);
+    }
+    group[k] = group_of(c, static_cast<int>(k), mn, mx);
+    const auto g = static_cast<std::size_t>(group[k]);
+    if (c.grouping == Grouping::kScale) quantizer[k] = make_centred_quantizer({mn, mx}, group_scale[g], c.a_bits);
+    else quantizer[k] = make_quantizer(c.grouping == Grouping::kUpperBound ? Bounds{mn, mx} : c.plan->input.groups[g], c.a_bits);
+    if (c.grouping == Grouping::kUpperBound) group_scale[g] = quantizer[k].scale;
+  }
+  const bool needs_row_sum = [&] {
+    for (const auto z : w.zero_point)
+      if (z != middle) return true;
+    return false;
+  }();
+  LinearResult r;
+  for (int t = 0; t < c.rows; ++t) {
+    std::vector<std::int64_t> code(in), code_sum(static_cast<std::size_t>(groups));
+    for (std::size_t k = 0; k < in; ++k) {
+      code[k] = quantize(c.x[static_cast<std::size_t>(t) * in + k], quantizer[k]) - quantizer[k].zero_point;
+      code_sum[static_cast<std::size_t>(group[k])] += code[k];
+    }
+    float row_sum = 0.0F;
+    for (std::size_t g = 0; g < group_scale.size(); ++g)
+      row_sum = std::fma(static_cast<float>(code_sum[g]), group_scale[g], row_sum);
+    for (std::size_t n = 0; n < out; ++n) {
+      std::vector<std::int64_t> sum(group_scale.size());
+      const int zero = w.zero_point[n] - middle;
+      double exact = 0.0, magnitude = 0.0;
+      for (std::size_t k = 0; k < in; ++k) {
+        const int weight = w.codes[k * out + n];
+        const double scale = static_cast<double>(group_scale[static_cast<std::size_t>(group[k])]) * w.scale[n];
+        sum[static_cast<std::size_t>(group[k])] += code[k] * weight;
+        exact += scale * static_cast<double>(code[k] * (weight - zero));
+        magnitude += scale * static_cast<double>(std::llabs(code[k]) * (std::abs(weight) + std::abs(zero)));
+      }
+      float v = 0.0F;
+      for (std::size_t g = 0; g < sum.size(); ++g) v = std::fma(static_cast<float>(sum[g]), group_scale[g], v);
+      if (needs_row_sum) v = std::fma(-static_cast<float>(zero), row_sum, v);
+      r.y.push_back(std::fma(v, w.scale[n], c.bias[n]));
+      r.exact.push_back(exact + c.bias[n]);
+      // At most in + groups + 6 roundings, each 2^-24 of a partial result no larger than the magnitudes' sum.
+      r.bound.push_back(0x1p-24 * (c.in + groups + 6) * (magnitude + std::abs(c.bias[n])) * 1.01);
+    }
+  }
+  return r;
+}
+
+}  // namespace igq::test

@@ -1,0 +1,119 @@
+// Fully connected layers: integers against plain integers bit by bit, on every instruction set and thread count; the
+// simulation against the same sums within a bound derived from its roundings.
+#include "ops/linear.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/ops/linear_case.h"
+
+namespace igq::test {
+namespace {
+
+std::vector<float> forward(const LinearCase& c, Execution execution, Isa isa, ThreadPool* pool) {
+  Linear layer("layer", c.in, c.out, c.plan, c.bias);
+  layer.set_site(0);
+  const kernels::Kernels& kernels = kernels::kernels_for(isa);
+  layer.prepare(execution, kernels);
+  ExecContext context;
+  context.kernels = &kernels;
+  context.pool = pool;
+  context.execution = execution;
+  std::vector<float> y(static_cast<std::size_t>(c.rows) * static_cast<std::size_t>(c.out), -99.0F);
+  layer.forward(context, c.x.data(), c.rows, y.data());
+  return y;
+}
+
+ThreadPool& pool_of(int threads) {
+  static ThreadPool two(2), three(3);
+  return threads == 2 ? two : three;
+}
+
+void check(LinearCase c, std::uint64_t seed) {
+  c.make(seed);
+  SCOPED_TRACE(::testing::Message() << grouping_name(c.grouping) << " " << c.groups << " groups, w" << c.w_bits << "a" << c.a_bits
+                                    << ", " << c.rows << "x" << c.in << "x" << c.out);
+  const LinearResult want = expected(c);
+  for (const Isa isa : supported_isas()) {
+    const std::vector<float> got = forward(c, Execution::kInteger, isa, nullptr);
+    ASSERT_EQ(got, want.y) << isa_name(isa);
+  }
+  for (const int threads : {2, 3}) ASSERT_EQ(forward(c, Execution::kInteger, best_isa(), &pool_of(threads)), want.y) << threads;
+  const std::vector<float> simulated = forward(c, Execution::kSimulate, best_isa(), nullptr);
+  for (std::size_t i = 0; i < want.exact.size(); ++i) {
+    ASSERT_NEAR(simulated[i], want.exact[i], want.bound[i]) << "output " << i;
+    ASSERT_NEAR(want.y[i], want.exact[i], want.bound[i]) << "output " << i;
+  }
+}
+
+constexpr Grouping kGroupings[] = {Grouping::kLayer, Grouping::kStaticGroup, Grouping::kIgq, Grouping::kScale, Grouping::kUpperBound};
+
+TEST(Linear, IntegersEqualPlainIntegersOnAllBits) {
+  for (const Grouping grouping : kGroupings)
+    for (int a_bits = 2; a_bits <= 8; ++a_bits)
+      for (int w_bits = 2; w_bits <= 8; ++w_bits)
+        check({.rows = 9, .in = 37, .out = 67, .grouping = grouping, .groups = 4, .a_bits = a_bits, .w_bits = w_bits, .x = {}, .bias = {}, .plan = {}},
+              static_cast<std::uint64_t>(a_bits * 10 + w_bits));
+}
+
+TEST(Linear, AwkwardShapes) {
+  struct Size {
+    int rows, in, out;
+  };
+  for (const Grouping grouping : kGroupings)
+    for (const Size s : {Size{1, 1, 1}, {1, 5, 3}, {2, 4, 64}, {3, 7, 65}, {7, 64, 128}, {8, 130, 1}, {33, 96, 31}, {65, 31, 129}})
+      for (const int groups : {1, 3, 8, 40})  // 40: empty groups and groups of one channel
+        check({.rows = s.rows, .in = s.in, .out = s.out, .grouping = grouping, .groups = groups, .a_bits = 8, .w_bits = 8,
+               .weight_zero = groups != 3, .x = {}, .bias = {}, .plan = {}},
+              static_cast<std::uint64_t>(s.rows * 1000 + groups));
+}
+
+TEST(Linear, SaturatingInputs) {
+  for (const Grouping grouping : kGroupings)
+    for (const Values values : {Values::kEnds, Values::kLargest})
+      for (const int bits : {2, 4, 6, 8})
+        check({.rows = 8, .in = 1030, .out = 33, .grouping = grouping, .groups = 8, .a_bits = bits, .w_bits = bits, .values = values, .x = {}, .bias = {}, .plan = {}},
+              static_cast<std::uint64_t>(bits));
+}
+
+TEST(Linear, LongestContraction) {
+  for (const Grouping grouping : {Grouping::kLayer, Grouping::kIgq, Grouping::kScale})
+    for (const Values values : {Values::kEnds, Values::kLargest})
+      check({.rows = 2, .in = 16384, .out = 3, .grouping = grouping, .groups = 8, .a_bits = 8, .w_bits = 8, .values = values, .x = {}, .bias = {}, .plan = {}}, 5);
+}
+
+/// Through forward_mlp the codes of the tensor in between come from panels; they must be those of the whole tensor.
+TEST(Linear, MlpEqualsItsTwoLayers) {
+  for (const Grouping grouping : kGroupings)
+    for (const int hidden : {1, 64, 70, 200}) {
+      LinearCase first{.rows = 11, .in = 24, .out = hidden, .grouping = Grouping::kIgq, .groups = 3, .a_bits = 8, .w_bits = 8, .x = {}, .bias = {}, .plan = {}};
+      LinearCase second{.rows = 11, .in = hidden, .out = 40, .grouping = grouping, .groups = 3, .a_bits = 6, .w_bits = 5, .x = {}, .bias = {}, .plan = {}};
+      first.make(1);
+      second.make(2);
+      Linear fc1("fc1", first.in, first.out, first.plan, first.bias), fc2("fc2", second.in, second.out, second.plan, second.bias);
+      fc1.set_site(0);
+      fc2.set_site(1);
+      std::vector<float> want;
+      for (const Isa isa : supported_isas())
+        for (const int threads : {1, 2, 3}) {
+          if (threads > 1 && isa != best_isa()) continue;
+          SCOPED_TRACE(::testing::Message() << grouping_name(grouping) << ", " << hidden << " hidden, " << isa_name(isa) << ", " << threads);
+          ExecContext context;
+          context.kernels = &kernels::kernels_for(isa);
+          context.execution = Execution::kInteger;
+          context.pool = threads == 1 ? nullptr : &pool_of(threads);
+          fc1.prepare(Execution::kInteger, *context.kernels);
+          fc2.prepare(Execution::kInteger, *context.kernels);
+          std::vector<float> inner(static_cast<std::size_t>(11 * hidden)), y(11 * 40), fused(11 * 40);
+          fc1.forward(context, first.x.data(), 11, inner.data());
+          activate(context, kernels::Activation::kGelu, inner.data(), 11, hidden);
+          fc2.forward(context, inner.data(), 11, y.data());
+          fc1.forward_mlp(context, first.x.data(), 11, kernels::Activation::kGelu, fc2, fused.data());
+          ASSERT_EQ(fused, y);
+          if (want.empty()) want = y;
+          ASSERT_EQ(y, want);
+        }
+    }
+}
+
+}  // namespace
+}  // namespace igq::test
