@@ -289,7 +289,7 @@ def measure(name, out, data, shipped):
     images, labels = shipped_images(shipped, transform)
     shipped_accuracy = accuracy(predict(model, lambda x: x, images), labels)
     args = STUDENTS[name]["model_args"]
-    result = (f"{STUDENTS[name]['architecture']}, {', '.join(f'{key} {value}' for key, value in args.items())}\n"
+    result = (f"{STUDENTS[name]['architecture']}\n{', '.join(f'{key} {value}' for key, value in args.items())}\n"
               f"{sum(p.numel() for p in model.parameters()):,} parameters, "
               f"{(out / 'model.safetensors').stat().st_size:,} bytes (fp16)\n"
               f"top-1 {test:.2f} % on the split's {len(data['test_labels']):,} test images, "
