@@ -5,6 +5,7 @@
 #include <regex>
 
 #include "base/fail.h"
+#include "calibration/error_bounds.h"
 #include "quant/clustering.h"
 #include "quant/weights.h"
 
@@ -31,7 +32,8 @@ float quantile_of(std::vector<float> values, double q) {
   return values[static_cast<std::size_t>(at)];
 }
 
-std::vector<Bounds> igq_bounds(const std::vector<Bounds>& points, int groups, GroupBounds kind, std::uint64_t seed) {
+std::vector<Bounds> igq_bounds(const std::vector<Bounds>& points, int groups, int bits, GroupBounds kind, std::uint64_t seed) {
+  if (kind == GroupBounds::kMse) return least_error_bounds(points, groups, bits, seed);
   Clusters clusters = cluster_bounds(points, groups, seed);
   if (kind == GroupBounds::kMean) return clusters.centres;
   for (std::size_t g = 0; g < clusters.centres.size(); ++g) {
@@ -65,12 +67,15 @@ std::vector<Bounds> scale_bounds(const std::vector<Bounds>& points, int groups) 
 
 }  // namespace
 
-std::string_view group_bounds_name(GroupBounds bounds) { return bounds == GroupBounds::kMean ? "mean" : "envelope"; }
+std::string_view group_bounds_name(GroupBounds bounds) {
+  constexpr std::array<std::string_view, 3> kNames{"mean", "envelope", "mse"};
+  return kNames[static_cast<std::size_t>(bounds)];
+}
 
 GroupBounds parse_group_bounds(std::string_view name) {
-  if (name == "mean") return GroupBounds::kMean;
-  if (name == "envelope") return GroupBounds::kEnvelope;
-  fail("unknown bounds '{}': mean (the paper's) or envelope", name);
+  for (const GroupBounds bounds : {GroupBounds::kMean, GroupBounds::kEnvelope, GroupBounds::kMse})
+    if (group_bounds_name(bounds) == name) return bounds;
+  fail("unknown bounds '{}': mean (the paper's), envelope or mse", name);
 }
 
 std::string_view weight_method_name(WeightMethod method) {
@@ -140,7 +145,7 @@ ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, 
         plan.groups.push_back(merged(statistics.channels, first(g), first(g + 1)));
       }
       break;
-    case Grouping::kIgq: plan.groups = igq_bounds(points, groups, options.bounds, site_seed(site, options.seed)); break;
+    case Grouping::kIgq: plan.groups = igq_bounds(points, groups, plan.bits, options.bounds, site_seed(site, options.seed)); break;
     case Grouping::kScale: plan.groups = scale_bounds(points, groups); break;
     case Grouping::kUpperBound:
     case Grouping::kFloat: break;
@@ -176,7 +181,7 @@ AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statis
       for (std::int64_t g = 0; g < groups; ++g)
         softmax.groups.push_back(largest((g * rows + groups - 1) / groups, ((g + 1) * rows + groups - 1) / groups));
       break;
-    case Grouping::kIgq: softmax.groups = igq_bounds(statistics.row_max.points(), groups, options.bounds, site_seed(site, options.seed)); break;
+    case Grouping::kIgq: softmax.groups = igq_bounds(statistics.row_max.points(), groups, softmax.bits, options.bounds, site_seed(site, options.seed)); break;
     case Grouping::kScale: softmax.groups = scale_bounds(statistics.row_max.points(), groups); break;
     case Grouping::kUpperBound:
     case Grouping::kFloat: break;

@@ -17,9 +17,10 @@ namespace igq {
 enum class GroupBounds {
   kMean,      ///< the paper: mean minimum and mean maximum
   kEnvelope,  ///< 10 % quantile of the minima, 90 % quantile of the maxima: clips less
+  kMse,       ///< least expected squared error of rounding and clipping together
 };
 
-std::string_view group_bounds_name(GroupBounds bounds);  ///< "mean", "envelope"
+std::string_view group_bounds_name(GroupBounds bounds);  ///< "mean", "envelope", "mse"
 GroupBounds parse_group_bounds(std::string_view name);   ///< Error lists the names
 
 /// How weight codes are chosen.
@@ -42,11 +43,12 @@ struct QuantizeOptions {
   std::optional<QkvGrouping> qkv_grouping;   ///< default: default_qkv_grouping(grouping)
   double weight_quantile = 1e-3;             ///< kNearest only
   WeightMethod weights = WeightMethod::kNearest;
-  double ridge = 0.01;                       ///< lambda over the mean second moment of the layer's inputs
-  double diagonal_ridge = 0.0;               ///< added to each input's own second moment, as a fraction of it
-  double target_mix = 1.0;                   ///< compensation aims at 0: the quantized model's inputs, 1: the float model's
-  std::vector<float> clipping = {1.0f};      ///< factors of the weight bounds to try per output channel
-  int descent_rounds = 0;
+  bool balance = false;                      ///< balance_queries_and_keys() before everything else (balance.h)
+  // Of kGptq and kErq:
+  int views = 4;                             ///< of each calibration image, 1 to kMaxViews (views.h)
+  double ridge = 0.05;                       ///< lambda over the mean second moment of the layer's inputs
+  std::vector<float> clipping = {1.0f, 0.9f, 0.8f, 0.7f};  ///< factors of the weight bounds, the best per output channel
+  int descent_rounds = 0;                    ///< coordinate descent after the nearest plane (rounding.h)
   std::uint64_t seed = 0;
   std::string keep;                          ///< regex: sites that stay float; empty: none
   /// regex -> {weight bits, activation bits}; the last match wins.

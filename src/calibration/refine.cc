@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "calibration/moments.h"
 #include "calibration/rounding.h"
+#include "calibration/views.h"
 #include "quant/grouping.h"
 
 namespace igq {
@@ -17,15 +18,15 @@ using kernels::kFloatPanel;
 /// Copies the inputs of one site.
 class InputTap final : public SiteObserver {
  public:
-  explicit InputTap(int site) : site_(site) {}
+  InputTap(int site, float* to) : site_(site), to_(to) {}
   void on_tensor(int site, Operand operand, int, const float* x, std::int64_t ld, int rows, int cols) override {
     if (site != site_ || operand != Operand::kInput) return;
-    for (int t = 0; t < rows; ++t) std::copy_n(x + t * ld, cols, to + static_cast<std::int64_t>(t) * cols);
+    for (int t = 0; t < rows; ++t) std::copy_n(x + t * ld, cols, to_ + static_cast<std::int64_t>(t) * cols);
   }
-  float* to = nullptr;
 
  private:
   int site_;
+  float* to_;
 };
 
 /// Replaces every row block of one image by what its quantizers make of it.
@@ -45,11 +46,13 @@ class Refiner {
  public:
   Refiner(Model& model, const std::shared_ptr<QuantizationPlan>& plan, const QuantizeOptions& options, std::int64_t images, Isa isa,
           ThreadPool& pool)
-      : model_(model), plan_(plan), options_(options), images_(images), kernels_(kernels::kernels_for(isa)), pool_(pool) {
+      : model_(model), plan_(plan), options_(options), images_(images * options.views), kernels_(kernels::kernels_for(isa)), pool_(pool) {
     workers_ = std::vector<Worker>(static_cast<std::size_t>(pool.size()));
-    for (Worker& w : workers_) w.context.kernels = &kernels_;
-    float_states_.resize(static_cast<std::size_t>(images));
-    coded_states_.resize(static_cast<std::size_t>(images));
+    for (Worker& w : workers_) {
+      w.context.kernels = &kernels_;
+      w.context.execution = Execution::kSimulate;
+    }
+    states_.resize(static_cast<std::size_t>(images_));
   }
 
   BiasMap run(const std::function<void(std::int64_t, float*)>& load, const std::function<void(const RefineProgress&)>& progress) {
@@ -58,7 +61,6 @@ class Refiner {
     const auto sites = model_.sites();
     RefineProgress state;
     for (const Site& site : sites) state.total += refinable(site) ? 1 : 0;
-    AlignedBuffer<float> image(static_cast<std::size_t>(model_.image_floats()));
     for (int step = 0; step < model_.steps(); ++step) {
       for (std::size_t id = 0; id < sites.size(); ++id) {
         if (sites[id].step != step || !refinable(sites[id])) continue;
@@ -67,41 +69,22 @@ class Refiner {
         ++state.done;
         if (progress) progress(state);
       }
-      if (step == 0) {
-        embed(load);
-      } else {
-        use_biases(false);
-        advance(float_states_, Execution::kFloat, step);
-        use_biases(true);
-        advance(coded_states_, Execution::kSimulate, step);
-      }
+      if (step == 0) embed(load);
+      else each_image(0, images_, [&](std::int64_t i, Worker& w) { run_step(w, step, states_[static_cast<std::size_t>(i)]); });
     }
-    BiasMap biases;
-    for (auto& [linear, bias] : biases_) biases[linear->name() + ".bias"] = std::move(bias.corrected);
-    return biases;
+    return std::move(biases_);
   }
 
  private:
   struct Worker {
     ExecContext context;
     StepState state;
-    AlignedBuffer<float> image;
-  };
-  struct Bias {
-    AlignedBuffer<float> original, corrected;
   };
 
   bool refinable(const Site& site) const {
     if (site.linear == nullptr || site.first_or_last) return false;
     const auto it = plan_->linears.find(site.name);
     return it != plan_->linears.end() && it->second.weight.bits != 0;
-  }
-
-  void use_biases(bool corrected) {
-    for (auto& [linear, bias] : biases_) {
-      const AlignedBuffer<float>& b = corrected ? bias.corrected : bias.original;
-      linear->set_bias({b.data(), b.size()});
-    }
   }
 
   /// body(i, worker) for every image, several at once.
@@ -112,42 +95,34 @@ class Refiner {
     });
   }
 
+  void run_step(Worker& w, int step, StepState& state) {
+    w.context.arena.reset();
+    model_.run_step(w.context, step, state);
+  }
+
   void embed(const std::function<void(std::int64_t, float*)>& load) {
-    AlignedBuffer<float> image(static_cast<std::size_t>(model_.image_floats()));
+    const ModelConfig& config = model_.config();
+    AlignedBuffer<float> image(static_cast<std::size_t>(model_.image_floats())), view(image.size());
     for (std::int64_t i = 0; i < images_; ++i) {
-      load(i, image.data());
-      Worker& w = workers_[0];
-      for (const bool coded : {false, true}) {
-        StepState& state = (coded ? coded_states_ : float_states_)[static_cast<std::size_t>(i)];
-        state.image = image.data();
-        w.context.execution = coded ? Execution::kSimulate : Execution::kFloat;
-        w.context.arena.reset();
-        model_.run_step(w.context, 0, state);
-        state.image = nullptr;
-      }
+      const int which = static_cast<int>(i % options_.views);
+      if (which == 0) load(i / options_.views, image.data());
+      make_view({image.data(), image.size()}, config.in_channels, config.image_height, config.image_width, which, view.data());
+      StepState& state = states_[static_cast<std::size_t>(i)];
+      state.image = view.data();
+      run_step(workers_[0], 0, state);
+      state.image = nullptr;
     }
   }
 
-  void advance(std::vector<StepState>& states, Execution execution, int step) {
-    each_image(0, images_, [&](std::int64_t i, Worker& w) {
-      w.context.execution = execution;
-      w.context.arena.reset();
-      model_.run_step(w.context, step, states[static_cast<std::size_t>(i)]);
-    });
-  }
-
   /// The site's inputs of images [begin, end), one after the other in `to`.
-  void capture(int id, const std::vector<StepState>& states, Execution execution, std::int64_t begin, std::int64_t end, float* to) {
+  void capture(int id, std::int64_t begin, std::int64_t end, float* to) {
     const Site& site = model_.sites()[static_cast<std::size_t>(id)];
     const std::int64_t floats = static_cast<std::int64_t>(site.max_rows) * site.linear->in_features();
     each_image(begin, end, [&](std::int64_t i, Worker& w) {
-      InputTap tap(id);
-      tap.to = to + (i - begin) * floats;
+      InputTap tap(id, to + (i - begin) * floats);
       w.context.observer = &tap;
-      w.context.execution = execution;
-      w.context.arena.reset();
-      w.state = states[static_cast<std::size_t>(i)];
-      model_.run_step(w.context, site.step, w.state);
+      w.state = states_[static_cast<std::size_t>(i)];
+      run_step(w, site.step, w.state);
       w.context.observer = nullptr;
     });
   }
@@ -174,17 +149,8 @@ class Refiner {
       coded.resize(static_cast<std::size_t>(chunk * in));
       target.resize(coded.size());
       gap.resize(static_cast<std::size_t>(chunk * out));
-      use_biases(true);
-      capture(id, coded_states_, Execution::kSimulate, begin, end, coded.data());
-      if (options_.target_mix < 1.0) std::copy(coded.begin(), coded.end(), target.begin());
-      if (options_.target_mix > 0.0) {
-        AlignedBuffer<float> exact(coded.size());
-        use_biases(false);
-        capture(id, float_states_, Execution::kFloat, begin, end, exact.data());
-        use_biases(true);
-        const auto mix = static_cast<float>(options_.target_mix);
-        for (std::size_t i = 0; i < exact.size(); ++i) target[i] = mix >= 1.0f ? exact[i] : target[i] + mix * (exact[i] - target[i]);
-      }
+      capture(id, begin, end, target.data());
+      std::copy(target.begin(), target.end(), coded.begin());
       each_image(0, end - begin, [&](std::int64_t i, Worker& w) {
         quantize_input(plan.input, kernels_, coded.data() + i * rows * in, rows, in, w.context.arena);
       });
@@ -203,8 +169,7 @@ class Refiner {
     }
 
     Eigen::MatrixXd h = moments.square(has_bias);
-    const double ridge = options_.ridge * h.diagonal().mean() + 1e-9;
-    h.diagonal() = h.diagonal() * (1.0 + options_.diagonal_ridge) + Eigen::VectorXd::Constant(in, ridge);
+    h.diagonal().array() += options_.ridge * h.diagonal().mean() + 1e-9;
     AlignedBuffer<float> wanted = weight;  // W'
     if (options_.weights == WeightMethod::kErq) {
       const Eigen::MatrixXd change = h.llt().solve(moments.cross(has_bias));  // [in][out]
@@ -239,13 +204,10 @@ class Refiner {
         const float w_hat = plan.scale[n] * static_cast<float>(plan.codes[k * static_cast<std::size_t>(out) + n] + offset - plan.zero_point[n]);
         shift(o) += mean(i) * static_cast<double>(weight[n * static_cast<std::size_t>(in) + k] - w_hat);
       }
-    Bias& bias = biases_[&linear];
-    const auto old = linear.bias();
-    bias.original.resize(old.size());
-    std::copy(old.begin(), old.end(), bias.original.begin());
-    bias.corrected.resize(old.size());
-    for (std::size_t o = 0; o < old.size(); ++o) bias.corrected[o] = old[o] + static_cast<float>(shift(static_cast<Eigen::Index>(o)));
-    linear.set_bias({bias.corrected.data(), bias.corrected.size()});
+    AlignedBuffer<float>& bias = biases_[linear.name() + ".bias"];
+    bias.resize(linear.bias().size());
+    for (std::size_t o = 0; o < bias.size(); ++o) bias[o] = linear.bias()[o] + static_cast<float>(shift(static_cast<Eigen::Index>(o)));
+    linear.set_bias({bias.data(), bias.size()});
   }
 
   Model& model_;
@@ -255,8 +217,8 @@ class Refiner {
   const kernels::Kernels& kernels_;
   ThreadPool& pool_;
   std::vector<Worker> workers_;
-  std::vector<StepState> float_states_, coded_states_;
-  std::map<Linear*, Bias> biases_;
+  std::vector<StepState> states_;
+  BiasMap biases_;
 };
 
 }  // namespace

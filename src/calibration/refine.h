@@ -1,8 +1,10 @@
-// Weights chosen by what they do to the calibration images, layer by layer in the order of the model. A layer's inputs
-// are those of the quantized model: x_hat, after all layers before it and its own activation quantizer. Its weights become
-//   W' = argmin |X W^T - X_hat W'^T|^2 + lambda |W' - W|^2,
-// ridge compensation of the activation error as in ERQ (Zhong et al., ICML 2024), with X from the float model; then
-// the codes are rounded to W' in the metric X_hat^T X_hat + lambda (rounding.h), and the bias takes up the mean error.
+// Weights chosen by what they do to the calibration images, layer by layer in the order of the model. A layer's inputs X are
+// those of the quantized model: everything before the layer is quantized already; X_hat is what the layer's own activation
+// quantizer makes of them. Its weights become
+//   W' = argmin |X W^T - X_hat W'^T|^2 + lambda |W' - W|^2                     (erq; W' = W for gptq)
+// the ridge compensation of the activation error of ERQ (Zhong et al., ICML 2024); then the codes are rounded to W' in the
+// metric X_hat^T X_hat + lambda (rounding.h), and the bias takes up the mean error, so that all moments are about the mean.
+// Aiming at the float model's X instead, as some do, was worse: it fits the accumulated error of a few images.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +20,7 @@ namespace igq {
 struct RefineProgress {
   std::string site;       ///< the layer just finished
   int done = 0, total = 0;
-  double error_before = 0.0;  ///< mean squared error of the layer's output over its mean square, as rounded to nearest
-  double error = 0.0;         ///< the same with the chosen codes and bias
+  double error = 0.0;     ///< squared error of the layer's output from rounding its weights, over the output's square
   std::size_t bytes = 0;  ///< memory held for this
 };
 
