@@ -1,4 +1,4 @@
-// Resizing of Swin's bias tables where the result is known without an oracle; the fixtures swin_bias* compare with timm.
+// Resizing of Swin's bias tables where the result is known without an oracle; fixtures swin_bias* compare with timm.
 #include <gtest/gtest.h>
 
 #include <vector>
