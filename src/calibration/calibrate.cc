@@ -57,11 +57,11 @@ Bounds merged(const std::vector<Bounds>& all, std::size_t begin, std::size_t end
   return result;
 }
 
-std::vector<Bounds> scale_bounds(const std::vector<Bounds>& points, int groups) {
+std::vector<Bounds> scale_bounds(const std::vector<Bounds>& points, int groups, int bits, bool integer_ratios) {
   std::vector<float> widths(points.size());
   std::transform(points.begin(), points.end(), widths.begin(), [](Bounds b) { return b.upper - b.lower; });
   std::vector<Bounds> result;
-  for (float w : cluster_widths(std::move(widths), groups)) result.push_back({0.0f, w});
+  for (float w : integer_ratios ? ratio_widths(widths, bits) : cluster_widths(std::move(widths), groups)) result.push_back({0.0f, w});
   return result;
 }
 
@@ -87,6 +87,25 @@ WeightMethod parse_weight_method(std::string_view name) {
   for (const WeightMethod method : {WeightMethod::kNearest, WeightMethod::kGptq, WeightMethod::kErq})
     if (weight_method_name(method) == name) return method;
   fail("unknown weight method '{}': use one of rtn, gptq, erq", name);
+}
+
+std::string_view preset_name(Preset preset) { return preset == Preset::kBest ? "best" : "paper"; }
+
+Preset parse_preset(std::string_view name) {
+  if (name == "best") return Preset::kBest;
+  if (name == "paper") return Preset::kPaper;
+  fail("unknown preset '{}': use one of best, paper", name);
+}
+
+QuantizeOptions preset_options(Preset preset) {
+  QuantizeOptions options;
+  if (preset == Preset::kPaper) return options;
+  options.grouping = Grouping::kScale;
+  options.softmax_grouping = Grouping::kUpperBound;
+  options.qkv_grouping = QkvGrouping::kRow;
+  options.balance = true;
+  options.weights = WeightMethod::kErq;
+  return options;
 }
 
 QkvGrouping default_qkv_grouping(Grouping grouping) {
@@ -146,7 +165,7 @@ ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, 
       }
       break;
     case Grouping::kIgq: plan.groups = igq_bounds(points, groups, plan.bits, options.bounds, site_seed(site, options.seed)); break;
-    case Grouping::kScale: plan.groups = scale_bounds(points, groups); break;
+    case Grouping::kScale: plan.groups = scale_bounds(points, groups, plan.bits, options.integer_ratios); break;
     case Grouping::kUpperBound:
     case Grouping::kFloat: break;
   }
@@ -182,7 +201,7 @@ AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statis
         softmax.groups.push_back(largest((g * rows + groups - 1) / groups, ((g + 1) * rows + groups - 1) / groups));
       break;
     case Grouping::kIgq: softmax.groups = igq_bounds(statistics.row_max.points(), groups, softmax.bits, options.bounds, site_seed(site, options.seed)); break;
-    case Grouping::kScale: softmax.groups = scale_bounds(statistics.row_max.points(), groups); break;
+    case Grouping::kScale: softmax.groups = scale_bounds(statistics.row_max.points(), groups, softmax.bits, false); break;
     case Grouping::kUpperBound:
     case Grouping::kFloat: break;
   }

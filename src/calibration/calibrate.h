@@ -38,6 +38,7 @@ struct QuantizeOptions {
   int first_last_bits = 8;  ///< patch embedding and head, weights and activations; 32 keeps them float
   Grouping grouping = Grouping::kIgq;
   int groups = 8;
+  bool integer_ratios = false;               ///< kScale: widths are integer multiples of one base (ratio_widths), `groups` is not read
   GroupBounds bounds = GroupBounds::kMean;
   std::optional<Grouping> softmax_grouping;  ///< default: `grouping`
   std::optional<QkvGrouping> qkv_grouping;   ///< default: default_qkv_grouping(grouping)
@@ -56,6 +57,15 @@ struct QuantizeOptions {
   /// Groups of single sites, from allocation: site name -> groups. Others use `groups`.
   std::map<std::string, int> site_groups;
 };
+
+/// Settings with a name; bits and groups are the caller's.
+enum class Preset {
+  kBest,   ///< "best": what docs/accuracy.md found best: grouping `scale`, a scale per softmax row, erq weights, balanced queries and keys
+  kPaper,  ///< "paper": the method of the paper, nothing else
+};
+std::string_view preset_name(Preset preset);
+Preset parse_preset(std::string_view name);  ///< Error lists the names
+QuantizeOptions preset_options(Preset preset);
 
 QkvGrouping default_qkv_grouping(Grouping grouping);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 
 #include "quant/clustering.h"
@@ -88,6 +89,29 @@ std::vector<Bounds> least_error_bounds(const std::vector<Bounds>& points, int gr
   }
   std::stable_sort(best.begin(), best.end(), [](Bounds a, Bounds b) { return a.upper - a.lower < b.upper - b.lower; });
   return best;
+}
+
+std::vector<float> ratio_widths(const std::vector<float>& widths, int bits) {
+  const int multiples = 255 / code_max(bits);
+  const float widest = widths.empty() ? 0.0f : *std::max_element(widths.begin(), widths.end());
+  double best = 0.0, least = std::numeric_limits<double>::infinity();
+  constexpr int kSteps = 64;  // bases from an eighth of the one that holds everything to that one
+  for (int i = 0; i <= kSteps && widest > 0.0f; ++i) {
+    const double base = static_cast<double>(widest) / multiples * std::exp2(-3.0 * i / kSteps);
+    double error = 0.0;
+    for (const float w : widths) {
+      const double width = static_cast<double>(w), held = base * std::clamp(std::ceil(width / base), 1.0, static_cast<double>(multiples));
+      const auto half = static_cast<float>(width / 2.0), bound = static_cast<float>(held / 2.0);
+      error += expected_error({-half, half}, {-bound, bound}, bits);
+    }
+    if (error < least) {
+      least = error;
+      best = base;
+    }
+  }
+  std::vector<float> result;
+  for (int m = 1; m <= multiples; ++m) result.push_back(static_cast<float>(best) * static_cast<float>(m));
+  return result;
 }
 
 }  // namespace igq

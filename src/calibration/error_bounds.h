@@ -20,4 +20,9 @@ inline constexpr double kClippingShare = 0.02;
 /// `groups` pairs of bounds, ascending by width, for points assigned to the nearest pair as assign_channels() does.
 std::vector<Bounds> least_error_bounds(const std::vector<Bounds>& points, int groups, int bits, std::uint64_t seed);
 
+/// Widths of `scale` groups that are integer multiples m of one base with m * (2^bits - 1) <= 255, all of them: codes times m
+/// then fit in a byte, so that all groups are one ordinary byte product (method.md section 8). The base has the least expected
+/// error over `widths`, each rounded up to a multiple or clipped by the largest. At 8 bits there is only m = 1.
+std::vector<float> ratio_widths(const std::vector<float>& widths, int bits);
+
 }  // namespace igq

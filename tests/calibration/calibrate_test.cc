@@ -147,5 +147,28 @@ TEST(WeightMethod, NamesReadBack) {
   EXPECT_THROW(parse_weight_method("best"), Error);
 }
 
+TEST(Presets, NamesReadBackAndThePaperIsThePaper) {
+  for (const char* name : {"best", "paper"}) EXPECT_EQ(preset_name(parse_preset(name)), name);
+  EXPECT_THROW(parse_preset("fast"), Error);
+  const QuantizeOptions paper = preset_options(Preset::kPaper);
+  EXPECT_EQ(paper.grouping, Grouping::kIgq);
+  EXPECT_EQ(paper.bounds, GroupBounds::kMean);
+  EXPECT_EQ(paper.weights, WeightMethod::kNearest);
+  EXPECT_FALSE(paper.balance);
+  EXPECT_EQ(preset_options(Preset::kBest).softmax_grouping, Grouping::kUpperBound);
+}
+
+TEST(MakePlan, IntegerRatiosAtFourBits) {
+  const std::unique_ptr<Model> model = test::small_vit();
+  const Statistics statistics = small_statistics(*model);
+  ThreadPool pool(1);
+  QuantizeOptions options = preset_options(Preset::kBest);
+  options.integer_ratios = true;
+  const auto input = make_plan(*model, statistics, options, pool).linears.at("blocks.0.mlp.fc1").input;
+  EXPECT_EQ(input.grouping, Grouping::kScale);
+  ASSERT_EQ(input.groups.size(), 17u);
+  EXPECT_FLOAT_EQ(input.groups[16].upper, 17.0f * input.groups[0].upper);
+}
+
 }  // namespace
 }  // namespace igq

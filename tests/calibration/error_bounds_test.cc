@@ -62,5 +62,18 @@ TEST(LeastErrorBounds, OneRangeIsKeptAndNoPointsGiveZeros) {
   EXPECT_EQ(least_error_bounds({}, 2, 4, 1), (std::vector<Bounds>{{}, {}}));
 }
 
+TEST(RatioWidths, MultiplesOfOneBaseThatFitInAByte) {
+  Random random(3);
+  std::vector<float> widths;
+  for (int i = 0; i < 2000; ++i) widths.push_back(std::exp(static_cast<float>(random.normal())));
+  for (const int bits : {2, 3, 4, 6, 8}) {
+    const std::vector<float> groups = ratio_widths(widths, bits);
+    ASSERT_EQ(groups.size(), static_cast<std::size_t>(255 / code_max(bits)));
+    for (std::size_t m = 0; m < groups.size(); ++m) EXPECT_FLOAT_EQ(groups[m], groups[0] * static_cast<float>(m + 1));
+    EXPECT_LE(groups.back(), *std::max_element(widths.begin(), widths.end()) * 1.0001f);
+  }
+  EXPECT_EQ(ratio_widths({}, 4), std::vector<float>(17, 0.0f));
+}
+
 }  // namespace
 }  // namespace igq
