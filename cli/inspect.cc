@@ -6,10 +6,12 @@
 #include <memory>
 
 #include "base/fail.h"
+#include "allocation/bops.h"
 #include "common.h"
 #include "models/config_json.h"
 #include "models/plan_json.h"
 #include "models/registry.h"
+#include "quantize_flags.h"
 #include "verbs.h"
 
 namespace igq::cli {
@@ -17,7 +19,9 @@ namespace {
 
 struct InspectFlags {
   ModelFlags model;
+  QuantizeFlags quantize;
   bool list = false;
+  bool bops = false;
   bool json = false;
 };
 
@@ -75,6 +79,33 @@ void print_sites(const std::vector<SiteShape>& shapes, const QuantizationPlan* p
   std::cout << table.text();
 }
 
+/// What the settings on the command line would cost; adds to `document`.
+void report_bops(const InspectFlags& flags, const std::vector<SiteShape>& shapes, nlohmann::json& document) {
+  const QuantizeJob job = flags.quantize.job();
+  if (job.allocate) fail("--bops needs a number of groups: --groups auto is decided by measurement in `igq quantize`");
+  const BopsTable bops = count_bops(shapes, job.options);
+  Table table({"site", "weights", "activations", "groups", "products GBOPs", "partial sums", "grouping", "total"});
+  auto giga = [](std::int64_t value) { return static_cast<double>(value) / 1e9; };
+  nlohmann::json sites = nlohmann::json::array();
+  for (const SiteBops& s : bops.sites) {
+    sites.push_back({{"site", s.name}, {"groups", s.setting.groups}, {"products_gbops", giga(s.products)}, {"additions_gbops", giga(s.additions)},
+                     {"grouping_gbops", giga(s.grouping)}, {"gbops", giga(s.total())}});
+    table.add({s.name, fmt::format("{}", s.setting.weight_bits), fmt::format("{}", s.setting.activation_bits), fmt::format("{}", s.setting.groups),
+               fmt::format("{:.3f}", giga(s.products)), fmt::format("{:.3f}", giga(s.additions)), fmt::format("{:.3f}", giga(s.grouping)),
+               fmt::format("{:.3f}", giga(s.total()))});
+  }
+  document["bops_settings"] = job_text(job);
+  document["bops_sites"] = std::move(sites);
+  document["gbops"] = giga(bops.total);
+  document["gbops_one_group"] = giga(bops.one_group);
+  document["gbops_float"] = giga(bops.float_total);
+  document["bops_overhead_percent"] = bops.overhead_percent();
+  if (flags.json) return;
+  std::cout << '\n' << job_text(job) << '\n' << table.text();
+  std::cout << fmt::format("total {:.2f} GBOPs, {:.2f} with one group per layer (groups add {:.2f} %), {:.1f} in float\n", giga(bops.total),
+                           giga(bops.one_group), bops.overhead_percent(), giga(bops.float_total));
+}
+
 void inspect_model(const InspectFlags& flags) {
   ModelConfig config;
   LoadedModel loaded;
@@ -112,6 +143,7 @@ void inspect_model(const InspectFlags& flags) {
       document["report"] = loaded.report;
       document["file_mb"] = static_cast<double>(std::filesystem::file_size(flags.model.path)) / 1e6;
     }
+    if (flags.bops) report_bops(flags, shapes, document);
     print_json(document);
     return;
   }
@@ -130,6 +162,8 @@ void inspect_model(const InspectFlags& flags) {
   }
   std::cout << '\n';
   print_sites(shapes, plan);
+  nlohmann::json unused;
+  if (flags.bops) report_bops(flags, shapes, unused);
 }
 
 }  // namespace
@@ -139,6 +173,8 @@ void add_inspect(CLI::App& app, int&) {
   const auto flags = std::make_shared<InspectFlags>();
   flags->model.add_to(*verb, false);
   verb->add_flag("--list", flags->list, "list the known architectures with parameters and multiply-adds");
+  verb->add_flag("--bops", flags->bops, "bit operations per site and in total, for the settings of the flags below");
+  flags->quantize.add_to(*verb);
   verb->add_flag("--json", flags->json, "print one JSON document on stdout");
   verb->callback([flags] {
     if (flags->list) list_all(flags->json);

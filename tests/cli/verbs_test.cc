@@ -138,6 +138,20 @@ TEST_F(CliTest, EveryGroupingAndWidth) {
     }
 }
 
+TEST_F(CliTest, InspectListsArchitecturesAndBitOperations) {
+  const auto list = run("inspect --list --json").json();
+  std::set<std::string> names;
+  for (const auto& row : list) names.insert(row.at("architecture"));
+  for (const std::string name : {"vit_tiny_patch16_224", "deit_base_distilled_patch16_224", "deit3_small_patch16_224", "vit_small_patch14_reg4_dinov2",
+                                 "vit_base_patch16_clip_224", "swin_large_patch4_window12_384"})
+    EXPECT_TRUE(names.contains(name)) << name;
+  // The paper's overhead of 16 groups on DeiT-B at 4 bits (method.md section 6).
+  const Output bops = run("inspect --arch deit_base_patch16_224 --bops --bits w4a4 --groups 16 --json");
+  ASSERT_EQ(bops.exit_code, 0) << bops.err;
+  EXPECT_NEAR(bops.json().at("bops_overhead_percent"), 3.3, 0.2);
+  EXPECT_NE(run("inspect --arch deit_bas_patch16_224").err.find("deit_base_patch16_224"), std::string::npos);
+}
+
 TEST_F(CliTest, KeepAndSiteBits) {
   quantize("--bits w4a4 --groups 4 --keep 'mlp' --site-bits 'attn\\.proj=w6a5'");
   const auto plan = run("inspect q.igq --json").json().at("plan");
