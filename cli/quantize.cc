@@ -72,8 +72,9 @@ struct Gate {
   std::int64_t images = 0;
 };
 
-Gate measure_drop(const QuantizeVerb& flags, Model& float_model) {
-  const ModelConfig& config = float_model.config();
+Gate measure_drop(const QuantizeVerb& flags, LoadedModel& float_model) {
+  restore_float(float_model);
+  const ModelConfig& config = float_model.model->config();
   ImageFolder folder = list_images(flags.data_dir);
   map_labels(folder, config.labels, config.num_classes);
   const auto samples = flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
@@ -83,7 +84,7 @@ Gate measure_drop(const QuantizeVerb& flags, Model& float_model) {
     return evaluate(runner, samples, {}, progress.callback());
   };
   Gate gate;
-  const EvalResult before = top1(float_model, Execution::kFloat, "evaluating float");
+  const EvalResult before = top1(*float_model.model, Execution::kFloat, "evaluating float");
   LoadedModel saved = load_model(flags.output);
   const EvalResult after = top1(*saved.model, Execution::kInteger, "evaluating integer");
   gate.float_top1 = before.top1;
@@ -110,12 +111,13 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
     report = quantize_model(loaded, images, job, flags.run.parsed_isa(), flags.run.threads, flags.noise_images, stage_progress(progress));
   }
   save_igq(flags.output, report.model, flags.overwrite);
+  const std::string table = site_table(report, *loaded.model).text();  // measure_drop takes the plan off the model
 
   const auto file_bytes = static_cast<double>(fs::file_size(flags.output));
   const auto before = static_cast<double>(float_bytes(*loaded.model));
   Gate gate;
   if (!flags.data_dir.empty()) {
-    gate = measure_drop(flags, *loaded.model);
+    gate = measure_drop(flags, loaded);
     if (flags.max_drop >= 0.0 && gate.float_top1 - gate.top1 > flags.max_drop) exit_code = kGateNotMet;
   }
   if (flags.run.json) {
@@ -135,7 +137,7 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
     }
     print_json(document);
   } else {
-    std::cout << site_table(report, *loaded.model).text();
+    std::cout << table;
     std::cout << fmt::format("\n{}: {} from {} in float ({:.1f}x smaller), {} calibration images, logits {:.1f} dB\n", flags.output,
                              megabytes(file_bytes), megabytes(before), before / file_bytes, images.count, report.noise.logits_snr);
     std::cout << fmt::format("memory: statistics {}, peak {:.0f} MB\n", megabytes(static_cast<double>(report.calibration_bytes)), peak_rss_mb());

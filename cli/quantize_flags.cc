@@ -53,7 +53,7 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
         ->check(parsed_by([](const std::string& t) { parse_grouping(t); }, "NAME"))
         ->capture_default_str();
     app.add_option("--average-groups", average_groups, "with --groups auto: the budget is what so many groups in every layer cost")
-        ->check(CLI::Range(1.0, 32.0))
+        ->check(CLI::Range(1, 1024))
         ->capture_default_str();
     app.add_option("--budget-gbops", budget_gbops, "with --groups auto: the budget in 10^9 bit operations per image")->check(CLI::PositiveNumber);
   }

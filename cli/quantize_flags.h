@@ -13,7 +13,7 @@ struct QuantizeFlags {
   std::string bits = "w8a8";
   std::string groups = "8";
   std::string grouping = "igq";
-  double average_groups = 8.0;
+  int average_groups = 8;
   double budget_gbops = 0.0;
   std::string perturbation_cache;
   std::string bounds = "mean";

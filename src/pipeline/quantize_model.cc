@@ -104,11 +104,12 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
                               std::int64_t noise_images, const StageProgress& progress) {
   if (float_model.quantized) fail("{} is quantized already: start from the float model", float_model.name);
   if (images.count < 1) fail("no calibration images");
-  const QuantizeOptions& options = job.options;
+  QuantizeOptions options = job.options;  // allocation fills in the groups of single sites
   Model& model = *float_model.model;
-  model.set_plan(nullptr);
+  restore_float(float_model);
   Runner runner(model, Execution::kFloat, isa, threads);
   QuantizeReport report;
+  const std::string checksum = checkpoint_checksum(*float_model.tensors);
   auto plan = std::make_shared<QuantizationPlan>();
   {
     const auto tick = stage(progress, "calibrating", images.count);
@@ -116,6 +117,11 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
       if (tick) tick(i + 1);
     });
     report.calibration_bytes = statistics.bytes();
+    if (job.allocate) {
+      report.allocation = allocate(runner, statistics, options, job, images, checksum, progress);
+      options.site_groups = report.allocation->site_groups;
+      report.model.report["allocation"] = allocation_to_json(*report.allocation);
+    }
     *plan = make_plan(model, statistics, options, runner.pool());
   }
   QuantizedModel& result = report.model;
@@ -134,7 +140,7 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
   result.plan = *plan;
   Provenance& provenance = result.provenance;
   provenance.source = float_model.name;
-  provenance.source_checksum = checkpoint_checksum(*float_model.tensors);
+  provenance.source_checksum = checksum;
   provenance.calibration_checksum = images.checksum;
   provenance.calibration_images = images.count;
   provenance.seed = options.seed;
@@ -145,7 +151,10 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
     const auto tick = stage(progress, "measuring errors", count);
     CompareOptions compare;
     compare.test = Execution::kSimulate;
-    report.noise = compare_models(model, model, compare, isa, runner.pool(), count, images.load, [&](std::int64_t i) {
+    // Refined weights come with other biases, so the reference is the checkpoint itself.
+    const std::unique_ptr<Model> original =
+        options.weights == WeightMethod::kNearest ? nullptr : build_model(model.config(), *float_model.tensors);
+    report.noise = compare_models(original != nullptr ? *original : model, model, compare, isa, runner.pool(), count, images.load, [&](std::int64_t i) {
       if (tick) tick(i);
     });
     result.report["noise"] = noise_to_json(report.noise);

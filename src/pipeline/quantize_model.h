@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "allocation/bops.h"
+#include "allocation/allocate.h"
 #include "calibration/calibrate.h"
 #include "eval/compare.h"
 #include "io/image_folder.h"
@@ -19,7 +21,7 @@ namespace igq {
 struct QuantizeJob {
   QuantizeOptions options;
   bool allocate = false;         ///< groups per layer by allocation (method.md section 6) instead of options.groups
-  double average_groups = 8.0;   ///< its budget: what so many groups in every layer cost
+  int average_groups = 8;        ///< its budget: what so many groups in every layer cost
   double budget_gbops = 0.0;     ///< its budget in 10^9 bit operations; 0: from average_groups
   std::filesystem::path perturbation_cache;  ///< keeps measured perturbations; empty: nowhere
 };
@@ -44,17 +46,21 @@ using StageProgress = std::function<std::function<void(std::int64_t)>(const std:
 
 struct QuantizeReport {
   QuantizedModel model;
+  std::optional<Allocation> allocation;  ///< when the job asks for it
   Comparison noise;                 ///< float against simulation on the first calibration images
   std::size_t calibration_bytes = 0;  ///< largest memory of the statistics
 };
 
-/// Quantizes `float_model` (its plan is set to the result). `noise_images`: how many calibration images measure the error of
+/// Quantizes `float_model`, which is left with the resulting plan and biases (restore_float undoes that). `noise_images`: how many calibration images measure the error of
 /// each site for the report; 0 for none. The same input, options and seed give the same result for any number of threads.
 QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& images, const QuantizeJob& job, Isa isa, int threads,
                               std::int64_t noise_images, const StageProgress& progress = {});
 
 /// How `plan` quantizes the site of this shape; float without a plan (null) or where the plan leaves it out.
 SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan);
+
+/// Undoes what quantize_model did to a float model: no plan, the checkpoint's own biases.
+void restore_float(LoadedModel& float_model);
 
 /// 10^9 bit operations per image (allocation/bops.h) of the network under `plan`; null: float.
 double model_gbops(const ModelConfig& config, const QuantizationPlan* plan);

@@ -144,7 +144,7 @@ std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& image
       reference.push_back(static_cast<int>(json_int(c, "classes", -1, INT32_MAX)));
     if (reference.size() != samples.size()) fail("{}: the float row is damaged; remove the file", options.state.string());
   } else {
-    model.model->set_plan(nullptr);
+    restore_float(model);
     const EvalResult result = run(*model.model, Execution::kFloat, "float");
     reference = first_classes(result);
     float_row.name = "float";
@@ -186,7 +186,7 @@ std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& image
     if (row_done) row_done(row);
     rows.push_back(row);
   }
-  model.model->set_plan(nullptr);
+  restore_float(model);
   return rows;
 }
 
