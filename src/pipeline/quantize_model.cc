@@ -43,6 +43,20 @@ std::shared_ptr<const TensorSource> with_biases(const std::shared_ptr<const Tens
   return std::make_shared<OverlaidTensors>(changed, tensors);
 }
 
+Allocation allocate(Runner& runner, const Statistics& statistics, const QuantizeOptions& options, const QuantizeJob& job,
+                    const CalibrationSet& images, const std::string& checksum, const StageProgress& progress) {
+  constexpr std::int64_t kUnits = 1000;
+  const auto tick = stage(progress, "measuring layers", kUnits);
+  PerturbationOptions perturbation;
+  perturbation.cache = job.perturbation_cache;
+  perturbation.model_checksum = checksum;
+  const Perturbations measured = measure_perturbations(runner, statistics, options, images.count, images.load, perturbation,
+                                                       [&](const PerturbationProgress& p) {
+                                                         if (tick) tick(static_cast<std::int64_t>(p.fraction * kUnits));
+                                                       });
+  return allocate_groups(site_shapes(runner.model().config()), options, measured.sites, {job.average_groups, job.budget_gbops});
+}
+
 }  // namespace
 
 SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan) {
@@ -65,6 +79,13 @@ SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan
   const auto each = static_cast<int>(shape.attention ? shape.tokens : shape.in);
   setting.groups = setting.grouping == Grouping::kUpperBound ? each : std::max<int>(1, static_cast<int>(activation->groups.size()));
   return setting;
+}
+
+void restore_float(LoadedModel& float_model) {
+  float_model.model->set_plan(nullptr);
+  for (const Site& site : float_model.model->sites())
+    if (site.linear != nullptr && !site.linear->bias().empty())
+      site.linear->set_bias(float_model.tensors->read(site.name + ".bias"));
 }
 
 double model_gbops(const ModelConfig& config, const QuantizationPlan* plan) {
