@@ -4,6 +4,7 @@
 #include <regex>
 
 #include "base/fail.h"
+#include "calibration/views.h"
 #include "common.h"
 
 namespace igq::cli {
@@ -46,12 +47,16 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
     app.add_option("--groups", groups, "groups (quantizers) per layer, or auto: chosen per layer under a budget of bit operations")
         ->check(parsed_by([](const std::string& t) { parse_groups(t); }, "N|auto"))
         ->capture_default_str();
+    app.add_option("--preset", preset,
+                   "best: what loses least (grouping scale, softmax and qkv by row, balanced queries and keys, gptq weights);\n"
+                   "paper: IGQ-ViT exactly (grouping igq, mean bounds, weights rounded to nearest)\n"
+                   "(default: best, or paper when --grouping is given)")
+        ->check(CLI::IsMember({"best", "paper"}));
     app.add_option("--grouping", grouping,
                    "how channels share quantizers: layer (one per site), static-group (fixed consecutive channels),\n"
                    "igq (the paper: channels regrouped for each image), scale (groups share a scale, zero-points per\n"
                    "channel and image), upper-bound (a quantizer per channel)")
-        ->check(parsed_by([](const std::string& t) { parse_grouping(t); }, "NAME"))
-        ->capture_default_str();
+        ->check(parsed_by([](const std::string& t) { parse_grouping(t); }, "NAME"));
     app.add_option("--average-groups", average_groups, "with --groups auto: the budget is what so many groups in every layer cost")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str();
@@ -60,9 +65,13 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
   app.add_option("--perturbation-cache", perturbation_cache,
                  "with --groups auto: keep what was measured per layer in this file; an interrupted run goes on from there");
   app.add_option("--weights", weights, "how weights are rounded: rtn (to nearest, the paper), gptq or erq (second order, on the calibration images)")
-      ->check(parsed_by([](const std::string& t) { parse_weight_method(t); }, "NAME"))
+      ->check(parsed_by([](const std::string& t) { parse_weight_method(t); }, "NAME"));
+  app.add_flag("--balance", balance, "rewrite queries and keys so that they lose less per token (the float model stays the same)");
+  app.add_option("--views", views, "gptq, erq: shifted and mirrored copies of each calibration image")->check(CLI::Range(1, kMaxViews))->capture_default_str();
+  app.add_option("--ridge", ridge, "gptq, erq: weight of keeping the weights, relative to the inputs' mean energy")
+      ->check(CLI::Range(1e-6, 1e3))
       ->capture_default_str();
-  app.add_option("--bounds", bounds, "bounds of an igq group: mean (the paper) or envelope (10 % and 90 % quantiles, clips less)")
+  app.add_option("--bounds", bounds, "bounds of an igq group: mean (the paper), envelope (10 % and 90 % quantiles, clips less) or mse")
       ->check(parsed_by([](const std::string& t) { parse_group_bounds(t); }, "NAME"))
       ->capture_default_str();
   app.add_option("--softmax", softmax, "grouping of softmax rows, or row: a scale per row (default: as --grouping)")
@@ -86,14 +95,23 @@ QuantizeJob QuantizeFlags::job() const {
   QuantizeOptions& o = job.options;
   std::tie(o.weight_bits, o.activation_bits) = parse_bits(bits);
   o.first_last_bits = first_last_bits;
-  o.grouping = parse_grouping(grouping);
+  const bool best = preset.empty() ? grouping.empty() : preset == "best";
+  o.grouping = grouping.empty() ? (best ? Grouping::kScale : Grouping::kIgq) : parse_grouping(grouping);
+  o.weights = best ? WeightMethod::kGptq : WeightMethod::kNearest;
+  o.balance = best || balance;
+  if (best) {
+    o.softmax_grouping = Grouping::kUpperBound;  // a scale per row costs nothing
+    o.qkv_grouping = QkvGrouping::kRow;
+  }
+  o.views = views;
+  o.ridge = ridge;
   job.allocate = parse_groups(groups) == 0;
   if (!job.allocate) o.groups = parse_groups(groups);
   job.average_groups = average_groups;
   job.budget_gbops = budget_gbops;
   job.perturbation_cache = perturbation_cache;
   o.bounds = parse_group_bounds(bounds);
-  o.weights = parse_weight_method(weights);
+  if (!weights.empty()) o.weights = parse_weight_method(weights);
   if (!softmax.empty()) o.softmax_grouping = parse_softmax(softmax);
   if (!qkv.empty()) o.qkv_grouping = parse_qkv_grouping(qkv);
   o.weight_quantile = weight_quantile;

@@ -12,17 +12,21 @@ namespace igq::cli {
 struct QuantizeFlags {
   std::string bits = "w8a8";
   std::string groups = "8";
-  std::string grouping = "igq";
+  /// Empty settings follow the preset.
+  std::string preset, grouping;
   int average_groups = 8;
   double budget_gbops = 0.0;
   std::string perturbation_cache;
   std::string bounds = "mean";
-  std::string weights = "rtn";
+  std::string weights;
   std::string softmax, qkv;
   int first_last_bits = 8;
   double weight_quantile = 1e-3;
   std::string keep;
   std::vector<std::string> site_bits;
+  bool balance = false;
+  int views = 4;
+  double ridge = 0.05;
   std::uint64_t seed = 0;
 
   /// `with_grid`: also --bits, --groups and --grouping, which `table` takes as lists.

@@ -15,7 +15,7 @@
 namespace igq::cli {
 namespace {
 
-const std::vector<std::string> kSettings{"float", "layer", "static-group", "igq", "igq-allocated", "upper-bound", "scale"};
+const std::vector<std::string> kSettings{"float", "layer", "static-group", "igq", "igq-allocated", "upper-bound", "scale", "best"};
 
 struct TableFlags {
   ModelFlags model;
@@ -40,10 +40,12 @@ std::vector<TableSetting> table_settings(const TableFlags& flags) {
       QuantizeFlags base = flags.quantize;
       base.bits = bits;
       base.weights = weights;
+      base.preset = "paper";
       const std::string suffix = methods.size() > 1 ? " " + weights : "";
       auto add = [&](const std::string& name, const char* grouping, const std::string& groups) {
         QuantizeFlags row = base;
         row.grouping = grouping;
+        if (name == "best") row.preset = "best";
         if (name == "igq-allocated") {
           row.groups = "auto";
           row.average_groups = std::stoi(groups);
@@ -57,6 +59,8 @@ std::vector<TableSetting> table_settings(const TableFlags& flags) {
         if (wants(name))
           for (const int g : flags.groups) add(name, std::string(name) == "igq-allocated" ? "igq" : name, fmt::format("{}", g));
       if (wants("upper-bound")) add("upper-bound", "upper-bound", "each");
+      if (wants("best"))
+        for (const int g : flags.groups) add("best", "", fmt::format("{}", g));
     }
   return rows;
 }
@@ -72,7 +76,7 @@ Table text_table(const std::vector<TableRow>& rows) {
 void run_table(const TableFlags& flags) {
   LoadedModel loaded = flags.model.load();
   if (loaded.quantized) fail("{} is quantized already: the table starts from the float model", loaded.name);
-  const ModelConfig& config = loaded.model->config();
+  const ModelConfig config = loaded.model->config();  // a copy: make_table builds the model anew
   const std::vector<TableSetting> settings = table_settings(flags);
   const CalibrationSet images =
       calibration_from_files(*loaded.model, choose_samples(list_images(flags.calibration_dir), flags.samples, flags.quantize.seed));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/fail.h"
 #include "eval/evaluate.h"
@@ -145,12 +146,19 @@ Comparison compare_models(Model& reference, Model& test, const CompareOptions& o
 }
 
 std::unique_ptr<Model> with_float_weights(const LoadedModel& quantized, std::shared_ptr<const TensorSource> weights) {
-  for (const auto& [name, shape] : expected_tensors(quantized.model->config()))
-    if (name.ends_with(".weight") && !quantized.tensors->has(name)) {
-      const auto found = weights->shapes().find(name);
-      if (found == weights->shapes().end() || found->second != shape) return nullptr;
+  std::set<std::string> hidden;
+  for (const auto& [name, shape] : expected_tensors(quantized.model->config())) {
+    if (!name.ends_with(".weight") || quantized.tensors->has(name)) continue;
+    const auto found = weights->shapes().find(name);
+    if (found == weights->shapes().end() || found->second != shape) return nullptr;
+    // Balanced queries and keys have other weights than the checkpoint; only their codes fit their biases.
+    const std::string bias = name.substr(0, name.size() - 6) + "bias";
+    if (name.ends_with("qkv.weight") && quantized.tensors->has(bias) && weights->has(bias)) {
+      const AlignedBuffer<float> ours = quantized.tensors->read(bias), theirs = weights->read(bias);
+      if (!std::equal(ours.begin(), ours.end(), theirs.begin(), theirs.end())) hidden.insert(name);
     }
-  return build_model(quantized.model->config(), OverlaidTensors(quantized.tensors, weights), quantized.model->shared_plan());
+  }
+  return build_model(quantized.model->config(), OverlaidTensors(quantized.tensors, weights, hidden), quantized.model->shared_plan());
 }
 
 }  // namespace igq

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -13,8 +14,11 @@ namespace igq {
 
 class OverlaidTensors final : public TensorSource {
  public:
-  OverlaidTensors(std::shared_ptr<const TensorSource> first, std::shared_ptr<const TensorSource> second)
+  /// `hidden`: tensors of the second source that are left out.
+  OverlaidTensors(std::shared_ptr<const TensorSource> first, std::shared_ptr<const TensorSource> second,
+                  const std::set<std::string>& hidden = {})
       : first_(std::move(first)), second_(std::move(second)), shapes_(second_->shapes()) {
+    for (const std::string& name : hidden) shapes_.erase(name);
     for (const auto& [name, shape] : first_->shapes()) shapes_[name] = shape;
   }
   const std::map<std::string, Shape>& shapes() const override { return shapes_; }

@@ -6,6 +6,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "calibration/balance.h"
 #include "calibration/refine.h"
 #include "eval/benchmark.h"
 #include "igq/version.h"
@@ -82,10 +83,8 @@ SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan
 }
 
 void restore_float(LoadedModel& float_model) {
-  float_model.model->set_plan(nullptr);
-  for (const Site& site : float_model.model->sites())
-    if (site.linear != nullptr && !site.linear->bias().empty())
-      site.linear->set_bias(float_model.tensors->read(site.name + ".bias"));
+  if (float_model.model->plan() == nullptr) return;
+  float_model.model = build_model(float_model.model->config(), *float_model.tensors);
 }
 
 double model_gbops(const ModelConfig& config, const QuantizationPlan* plan) {
@@ -104,9 +103,9 @@ CalibrationSet calibration_from_files(const Model& model, std::vector<Sample> sa
   set.count = static_cast<std::int64_t>(samples.size());
   set.checksum = hash_text(hasher.digest());
   const auto kept = std::make_shared<const std::vector<Sample>>(std::move(samples));
-  set.load = [&model, kept](std::int64_t i, float* image) {
-    const ModelConfig& config = model.config();
-    preprocess_file((*kept)[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height, config.image_width, image);
+  const ModelConfig& config = model.config();
+  set.load = [preprocess = config.preprocess, height = config.image_height, width = config.image_width, kept](std::int64_t i, float* image) {
+    preprocess_file((*kept)[static_cast<std::size_t>(i)].path, preprocess, height, width, image);
   };
   return set;
 }
@@ -126,12 +125,14 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
   if (float_model.quantized) fail("{} is quantized already: start from the float model", float_model.name);
   if (images.count < 1) fail("no calibration images");
   QuantizeOptions options = job.options;  // allocation fills in the groups of single sites
-  Model& model = *float_model.model;
   restore_float(float_model);
+  Model& model = *float_model.model;
   Runner runner(model, Execution::kFloat, isa, threads);
   QuantizeReport report;
   const std::string checksum = checkpoint_checksum(*float_model.tensors);
   auto plan = std::make_shared<QuantizationPlan>();
+  BiasMap biases;
+  if (options.balance) biases = balance_queries_and_keys(model, options, images.count, images.load, isa, runner.pool());
   {
     const auto tick = stage(progress, "calibrating", images.count);
     const Statistics statistics = collect_statistics(runner, images.count, options.seed, images.load, [&](std::int64_t i) {
@@ -151,12 +152,14 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
     model.set_plan(plan);
   } else {
     const auto tick = stage(progress, "rounding weights", static_cast<std::int64_t>(plan->linears.size()));
-    BiasMap biases = refine_weights(model, plan, options, images.count, images.load, isa, runner.pool(), [&](const RefineProgress& p) {
+    BiasMap refined = refine_weights(model, plan, options, images.count, images.load, isa, runner.pool(), [&](const RefineProgress& p) {
       report.calibration_bytes = std::max(report.calibration_bytes, p.bytes);
       if (tick) tick(p.done);
     });
-    result.tensors = with_biases(float_model.tensors, std::move(biases));
+    for (auto& [name, values] : refined) biases[name] = std::move(values);
   }
+  const bool rewritten = !biases.empty();  // refined or balanced weights come with other biases
+  if (rewritten) result.tensors = with_biases(float_model.tensors, std::move(biases));
   result.config = model.config();
   result.plan = *plan;
   Provenance& provenance = result.provenance;
@@ -172,9 +175,7 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
     const auto tick = stage(progress, "measuring errors", count);
     CompareOptions compare;
     compare.test = Execution::kSimulate;
-    // Refined weights come with other biases, so the reference is the checkpoint itself.
-    const std::unique_ptr<Model> original =
-        options.weights == WeightMethod::kNearest ? nullptr : build_model(model.config(), *float_model.tensors);
+    const std::unique_ptr<Model> original = rewritten ? build_model(model.config(), *float_model.tensors) : nullptr;
     report.noise = compare_models(original != nullptr ? *original : model, model, compare, isa, runner.pool(), count, images.load, [&](std::int64_t i) {
       if (tick) tick(i);
     });

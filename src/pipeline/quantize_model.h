@@ -59,7 +59,7 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
 /// How `plan` quantizes the site of this shape; float without a plan (null) or where the plan leaves it out.
 SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan);
 
-/// Undoes what quantize_model did to a float model: no plan, the checkpoint's own biases.
+/// Undoes what quantize_model did to a float model: builds it anew from its tensors unless it has no plan.
 void restore_float(LoadedModel& float_model);
 
 /// 10^9 bit operations per image (allocation/bops.h) of the network under `plan`; null: float.
