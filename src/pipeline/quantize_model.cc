@@ -158,7 +158,7 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
     });
     for (auto& [name, values] : refined) biases[name] = std::move(values);
   }
-  const bool rewritten = !biases.empty();  // refined or balanced weights come with other biases
+  const bool rewritten = options.balance || !biases.empty();  // refined or balanced weights come with other biases
   if (rewritten) result.tensors = with_biases(float_model.tensors, std::move(biases));
   result.config = model.config();
   result.plan = *plan;
@@ -176,6 +176,8 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
     CompareOptions compare;
     compare.test = Execution::kSimulate;
     const std::unique_ptr<Model> original = rewritten ? build_model(model.config(), *float_model.tensors) : nullptr;
+    // Balanced qkv layers have other outputs in float, too: compare with those.
+    if (options.balance) balance_queries_and_keys(*original, options, images.count, images.load, isa, runner.pool());
     report.noise = compare_models(original != nullptr ? *original : model, model, compare, isa, runner.pool(), count, images.load, [&](std::int64_t i) {
       if (tick) tick(i);
     });
