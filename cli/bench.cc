@@ -75,6 +75,14 @@ void print_profiles(const std::vector<Row>& rows) {
   std::cout << '\n' << table.text();
 }
 
+/// How weights are rounded and balanced does not change the speed, so the quickest way will do.
+QuantizeJob bench_job(const BenchFlags& flags) {
+  QuantizeFlags quantize = flags.quantize;
+  if (quantize.preset.empty()) quantize.preset = "paper";
+  if (quantize.weights.empty()) quantize.weights = "rtn";
+  return quantize.job();
+}
+
 /// A quantized .igq as it is; anything else gets a plan from synthetic images when an execution needs one.
 LoadedModel load_for_bench(const BenchFlags& flags, bool needs_plan) {
   LoadedModel loaded;
@@ -94,7 +102,7 @@ LoadedModel load_for_bench(const BenchFlags& flags, bool needs_plan) {
     constexpr std::int64_t kCalibrationImages = 4;
     note("igq: calibrating on synthetic images; accuracy means nothing here, only time");
     const CalibrationSet images = synthetic_calibration(*loaded.model, kCalibrationImages, flags.quantize.seed);
-    quantize_model(loaded, images, flags.quantize.job(), flags.run.parsed_isa(), flags.run.threads, 0);
+    quantize_model(loaded, images, bench_job(flags), flags.run.parsed_isa(), flags.run.threads, 0);
   }
   return loaded;
 }
@@ -122,7 +130,7 @@ void run_bench(const BenchFlags& flags) {
     document["architecture"] = config.architecture;
     document["batch"] = flags.options.batch;
     document["peak_rss_mb"] = peak_rss_mb();
-    if (!loaded.quantized && rows.back().execution != Execution::kFloat) document["settings"] = job_text(flags.quantize.job());
+    if (!loaded.quantized && rows.back().execution != Execution::kFloat) document["settings"] = job_text(bench_job(flags));
     document.update(machine_json(flags.run.parsed_isa(), threads));
     if (rows.size() > 1) {
       for (const Row& row : rows) document["executions"][std::string(execution_name(row.execution))] = row_json(row);

@@ -43,6 +43,7 @@ void run_compare(const CompareFlags& flags) {
   options.reference = a.quantized ? Execution::kInteger : Execution::kFloat;
   options.test = flags.run.execution_for(b);
   options.alone_images = flags.alone_images;
+  options.leave_out_qkv = is_balanced(a) || is_balanced(b);
   std::unique_ptr<Model> hybrid;
   if (b.quantized && !a.quantized) hybrid = with_float_weights(b, a.tensors);
   options.alone = hybrid != nullptr && flags.alone_images > 0;
@@ -87,6 +88,7 @@ void run_compare(const CompareFlags& flags) {
     table.add({s.site, s.alone ? fmt::format("{:.1f}", *s.alone) : "-", fmt::format("{:.1f}", s.accumulated)});
   std::cout << table.text();
   if (!options.alone) std::cout << "(errors of single sites need a float model as A and an .igq file as B)\n";
+  if (options.leave_out_qkv) std::cout << "(qkv layers are left out: balanced, their outputs differ by design while the scores stay the same)\n";
   std::cout << fmt::format("\n{} images: same prediction on {:.2f} %, logits {:.1f} dB", result.images, agreement, result.logits_snr);
   if (labelled)
     std::cout << fmt::format(", top-1 {:.2f} % and {:.2f} %", 100.0 * static_cast<double>(right_a) / n, 100.0 * static_cast<double>(right_b) / n);

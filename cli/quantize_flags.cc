@@ -48,10 +48,10 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
         ->check(parsed_by([](const std::string& t) { parse_groups(t); }, "N|auto"))
         ->capture_default_str();
     app.add_option("--preset", preset,
-                   "best: what loses least (grouping scale, softmax and qkv by row, balanced queries and keys, gptq weights);\n"
+                   "best: what loses least (grouping scale, softmax and qkv by row, balanced queries and keys, erq weights);\n"
                    "paper: IGQ-ViT exactly (grouping igq, mean bounds, weights rounded to nearest)\n"
                    "(default: best, or paper when --grouping is given)")
-        ->check(CLI::IsMember({"best", "paper"}));
+        ->check(parsed_by([](const std::string& t) { parse_preset(t); }, "NAME"));
     app.add_option("--grouping", grouping,
                    "how channels share quantizers: layer (one per site), static-group (fixed consecutive channels),\n"
                    "igq (the paper: channels regrouped for each image), scale (groups share a scale, zero-points per\n"
@@ -67,13 +67,15 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
   app.add_option("--weights", weights, "how weights are rounded: rtn (to nearest, the paper), gptq or erq (second order, on the calibration images)")
       ->check(parsed_by([](const std::string& t) { parse_weight_method(t); }, "NAME"));
   app.add_flag("--balance", balance, "rewrite queries and keys so that they lose less per token (the float model stays the same)");
+  app.add_flag("--integer-ratios", integer_ratios,
+               "grouping scale: group scales are integer multiples of one base, so that codes times multiples fit a byte; --groups is not read");
   app.add_option("--views", views, "gptq, erq: shifted and mirrored copies of each calibration image")->check(CLI::Range(1, kMaxViews))->capture_default_str();
   app.add_option("--ridge", ridge, "gptq, erq: weight of keeping the weights, relative to the inputs' mean energy")
       ->check(CLI::Range(1e-6, 1e3))
       ->capture_default_str();
-  app.add_option("--bounds", bounds, "bounds of an igq group: mean (the paper), envelope (10 % and 90 % quantiles, clips less) or mse")
-      ->check(parsed_by([](const std::string& t) { parse_group_bounds(t); }, "NAME"))
-      ->capture_default_str();
+  app.add_option("--bounds", bounds,
+                 "bounds of an igq group: mean (the paper), envelope (10 % and 90 % quantiles, clips less) or mse (least expected error)")
+      ->check(parsed_by([](const std::string& t) { parse_group_bounds(t); }, "NAME"));
   app.add_option("--softmax", softmax, "grouping of softmax rows, or row: a scale per row (default: as --grouping)")
       ->check(parsed_by([](const std::string& t) { parse_softmax(t); }, "NAME"));
   app.add_option("--qkv", qkv, "quantizers of q, k and v: float, tensor, head or row (default: follows --grouping)")
@@ -93,16 +95,14 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
 QuantizeJob QuantizeFlags::job() const {
   QuantizeJob job;
   QuantizeOptions& o = job.options;
+  // A named grouping alone means that setting of the paper's table.
+  const Preset base = preset.empty() ? (grouping.empty() ? Preset::kBest : Preset::kPaper) : parse_preset(preset);
+  o = preset_options(base);
   std::tie(o.weight_bits, o.activation_bits) = parse_bits(bits);
   o.first_last_bits = first_last_bits;
-  const bool best = preset.empty() ? grouping.empty() : preset == "best";
-  o.grouping = grouping.empty() ? (best ? Grouping::kScale : Grouping::kIgq) : parse_grouping(grouping);
-  o.weights = best ? WeightMethod::kGptq : WeightMethod::kNearest;
-  o.balance = best || balance;
-  if (best) {
-    o.softmax_grouping = Grouping::kUpperBound;  // a scale per row costs nothing
-    o.qkv_grouping = QkvGrouping::kRow;
-  }
+  if (!grouping.empty()) o.grouping = parse_grouping(grouping);
+  o.balance = o.balance || balance;
+  o.integer_ratios = integer_ratios;
   o.views = views;
   o.ridge = ridge;
   job.allocate = parse_groups(groups) == 0;
@@ -110,7 +110,7 @@ QuantizeJob QuantizeFlags::job() const {
   job.average_groups = average_groups;
   job.budget_gbops = budget_gbops;
   job.perturbation_cache = perturbation_cache;
-  o.bounds = parse_group_bounds(bounds);
+  if (!bounds.empty()) o.bounds = parse_group_bounds(bounds);
   if (!weights.empty()) o.weights = parse_weight_method(weights);
   if (!softmax.empty()) o.softmax_grouping = parse_softmax(softmax);
   if (!qkv.empty()) o.qkv_grouping = parse_qkv_grouping(qkv);

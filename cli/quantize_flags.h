@@ -17,14 +17,14 @@ struct QuantizeFlags {
   int average_groups = 8;
   double budget_gbops = 0.0;
   std::string perturbation_cache;
-  std::string bounds = "mean";
+  std::string bounds;
   std::string weights;
   std::string softmax, qkv;
   int first_last_bits = 8;
   double weight_quantile = 1e-3;
   std::string keep;
   std::vector<std::string> site_bits;
-  bool balance = false;
+  bool balance = false, integer_ratios = false;
   int views = 4;
   double ridge = 0.05;
   std::uint64_t seed = 0;

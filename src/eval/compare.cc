@@ -138,11 +138,17 @@ Comparison compare_models(Model& reference, Model& test, const CompareOptions& o
   }
   result.logits_snr = logits.decibels();
   for (std::size_t s = 0; s < sites.size(); ++s) {
+    if (options.leave_out_qkv && sites[s].name.ends_with("qkv")) continue;
     SiteNoise noise{sites[s].name, {}, accumulated.energy[s].decibels()};
     if (options.alone && count > 0) noise.alone = alone.energy[s].decibels();
     result.sites.push_back(std::move(noise));
   }
   return result;
+}
+
+bool is_balanced(const LoadedModel& quantized) {
+  const auto found = quantized.report.find(kBalancedKey);
+  return found != quantized.report.end() && found->is_boolean() && found->get<bool>();
 }
 
 std::unique_ptr<Model> with_float_weights(const LoadedModel& quantized, std::shared_ptr<const TensorSource> weights) {
@@ -151,12 +157,7 @@ std::unique_ptr<Model> with_float_weights(const LoadedModel& quantized, std::sha
     if (!name.ends_with(".weight") || quantized.tensors->has(name)) continue;
     const auto found = weights->shapes().find(name);
     if (found == weights->shapes().end() || found->second != shape) return nullptr;
-    // Balanced queries and keys have other weights than the checkpoint; only their codes fit their biases.
-    const std::string bias = name.substr(0, name.size() - 6) + "bias";
-    if (name.ends_with("qkv.weight") && quantized.tensors->has(bias) && weights->has(bias)) {
-      const AlignedBuffer<float> ours = quantized.tensors->read(bias), theirs = weights->read(bias);
-      if (!std::equal(ours.begin(), ours.end(), theirs.begin(), theirs.end())) hidden.insert(name);
-    }
+    if (is_balanced(quantized) && name.ends_with("qkv.weight")) hidden.insert(name);
   }
   return build_model(quantized.model->config(), OverlaidTensors(quantized.tensors, weights, hidden), quantized.model->shared_plan());
 }

@@ -41,6 +41,7 @@ struct CompareOptions {
   Execution reference = Execution::kFloat, test = Execution::kInteger;
   bool alone = true;                 ///< needs float weights in `test` (with_float_weights) and costs a pass per site of a step
   std::int64_t alone_images = 8;     ///< only the first so many images
+  bool leave_out_qkv = false;        ///< no errors of qkv layers: in a balanced model (is_balanced) their outputs differ by design
 };
 
 /// Runs both models over `count` images. Error when their sites differ. `alone` is left empty without options.alone.
@@ -48,8 +49,13 @@ Comparison compare_models(Model& reference, Model& test, const CompareOptions& o
                           std::int64_t count, const std::function<void(std::int64_t, float*)>& load,
                           const std::function<void(std::int64_t)>& after = {});
 
+/// Key of an .igq file's report: true when its qkv layers were balanced.
+inline constexpr const char* kBalancedKey = "balanced";
+/// Whether the qkv layers of this .igq model were rewritten (calibration/balance.h).
+bool is_balanced(const LoadedModel& quantized);
+
 /// The model of `quantized` (plan, biases, norms) with the float weights of `weights` behind its codes, so that single
-/// sites can run in float. Null when the two are not of the same shape.
+/// sites can run in float; balanced qkv layers keep their codes. Null when the two are not of the same shape.
 std::unique_ptr<Model> with_float_weights(const LoadedModel& quantized, std::shared_ptr<const TensorSource> weights);
 
 }  // namespace igq

@@ -160,6 +160,7 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
   }
   const bool rewritten = options.balance || !biases.empty();  // refined or balanced weights come with other biases
   if (rewritten) result.tensors = with_biases(float_model.tensors, std::move(biases));
+  if (options.balance) result.report[kBalancedKey] = true;
   result.config = model.config();
   result.plan = *plan;
   Provenance& provenance = result.provenance;

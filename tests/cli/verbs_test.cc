@@ -161,7 +161,7 @@ TEST_F(CliTest, KeepAndSiteBits) {
 }
 
 TEST_F(CliTest, CompareShowsSitesAndFlips) {
-  quantize();
+  quantize("--bits w4a4 --groups 4 --preset paper");
   const Output result = run("compare model q.igq --data-dir images --json --execution simulate");
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const auto json = result.json();
@@ -172,6 +172,10 @@ TEST_F(CliTest, CompareShowsSitesAndFlips) {
     EXPECT_LT(site.at("snr_alone_db"), 80.0) << site;
   }
   EXPECT_DOUBLE_EQ(json.at("agreement"), 100.0 - 5.0 * static_cast<double>(json.at("flips").size()));
+  ASSERT_EQ(run("quantize model --calib images --samples 8 --bits w4a4 -o best.igq").exit_code, 0);
+  const auto best = run("compare model best.igq --data-dir images --json").json();
+  EXPECT_EQ(best.at("sites").size(), 2u + 2u * 4u) << "balanced qkv layers have other outputs by design";
+  EXPECT_GT(best.at("logits_snr_db"), json.at("logits_snr_db"));
   const auto same = run("compare model model --data-dir images --json").json();
   EXPECT_EQ(same.at("agreement"), 100.0);
   EXPECT_GE(same.at("logits_snr_db"), 199.0);
