@@ -165,7 +165,8 @@ class Solver {
     order_.resize(fronts_.size());
     std::iota(order_.begin(), order_.end(), std::size_t{0});
     for (auto& front : fronts_) std::erase_if(front, [&](const Item& item) { return hopeless(item.excess); });
-    std::stable_sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) { return fronts_[a].size() < fronts_[b].size(); });
+    const auto fewer = [&](std::size_t a, std::size_t b) { return fronts_[a].size() < fronts_[b].size(); };
+    std::stable_sort(order_.begin(), order_.end(), fewer);
   }
 
   bool hopeless(Int128 excess) const { return bound_ + excess > Int128{best_} * den_; }
