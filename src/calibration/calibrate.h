@@ -49,7 +49,6 @@ struct QuantizeOptions {
   int views = 4;                             ///< of each calibration image, 1 to kMaxViews (views.h)
   double ridge = 0.05;                       ///< lambda over the mean second moment of the layer's inputs
   std::vector<float> clipping = {1.0f, 0.9f, 0.8f, 0.7f};  ///< factors of the weight bounds, the best per output channel
-  int descent_rounds = 0;                    ///< coordinate descent after the nearest plane (rounding.h)
   std::uint64_t seed = 0;
   std::string keep;                          ///< regex: sites that stay float; empty: none
   /// regex -> {weight bits, activation bits}; the last match wins.

@@ -180,7 +180,6 @@ class Refiner {
     RoundingOptions rounding;
     rounding.bits = plan.weight.bits;
     rounding.clipping = options_.clipping;
-    rounding.descent_rounds = options_.descent_rounds;
     Rounded rounded = round_weights(h, {wanted.data(), wanted.size()}, in, out, rounding, kernels_, pool_);
     plan.weight = std::move(rounded.plan);
     linear.set_plan(std::shared_ptr<const LinearPlan>(plan_, &plan));

@@ -19,7 +19,6 @@ constexpr int kBlock = 64;                    // inputs between two products wit
 struct Factors {
   int in = 0;
   std::vector<int> order;         // permuted index -> input
-  AlignedBuffer<float> h;         // [in][in]
   AlignedBuffer<float> unit;      // [in][in]: R_kj / R_kk for j > k, zero elsewhere
   std::vector<double> pivot;      // R_kk^2
 };
@@ -34,9 +33,6 @@ Factors factorize(const Eigen::MatrixXd& h) {
   Eigen::MatrixXd permuted(f.in, f.in);
   for (int j = 0; j < f.in; ++j)
     for (int i = 0; i < f.in; ++i) permuted(i, j) = h(f.order[static_cast<std::size_t>(i)], f.order[static_cast<std::size_t>(j)]);
-  f.h.resize(n * n);
-  for (int j = 0; j < f.in; ++j)
-    for (int i = 0; i < f.in; ++i) f.h[static_cast<std::size_t>(j) * n + static_cast<std::size_t>(i)] = static_cast<float>(permuted(i, j));
   const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> llt(permuted);  // in place: L below the diagonal, R = L^T
   if (llt.info() != Eigen::Success) fail("weight rounding: the inputs' second moments are not positive definite: raise the ridge");
   f.unit.resize_zero(n * n);
@@ -65,7 +61,7 @@ class Panel {
   Panel(const Factors& factors, const kernels::Kernels& kernels, int bits)
       : f_(factors), kernels_(kernels), q_max_(static_cast<float>(code_max(bits))) {
     const auto size = static_cast<std::size_t>(f_.in) * kLanes;
-    for (auto* buffer : {&w_, &code_, &e_, &g_, &best_, &product_}) buffer->resize_zero(size);
+    for (auto* buffer : {&w_, &code_, &e_, &best_}) buffer->resize_zero(size);
   }
 
   void load(std::span<const float> w, int in, int first, int lanes) {
@@ -76,7 +72,7 @@ class Panel {
             w[static_cast<std::size_t>(first + lane) * static_cast<std::size_t>(in) + static_cast<std::size_t>(f_.order[static_cast<std::size_t>(k)])];
   }
 
-  /// Babai's nearest plane; error [kLanes].
+  /// Babai's nearest plane; error [kLanes]: E, the sum over inputs of R_kk^2 times the squared gap of its rounding.
   void nearest_plane(const Lanes& q, double* error) {
     std::fill_n(error, kLanes, 0.0);
     float sum[kBlock][kLanes];
@@ -107,91 +103,25 @@ class Panel {
     }
   }
 
-  /// One pass over all codes, each moved to the best value given the others, then the best scale for the codes. Needs the
-  /// state nearest_plane left. Returns whether a code changed.
-  bool descend(Lanes& q) {
-    multiply(e_, g_);
-    bool any = false;
-    for (int k = 0; k < f_.in; ++k) {
-      const float* row = f_.h.data() + static_cast<std::int64_t>(k) * f_.in;
-      const float inv_diagonal = 1.0f / row[k];
-      float change[kLanes];
-      bool changed = false;
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const std::size_t i = at(k) + static_cast<std::size_t>(lane);
-        const float wanted = w_[i] - e_[i] + g_[i] * inv_diagonal;
-        const float code = std::clamp(std::nearbyint(wanted * q.inv_scale[lane]) + q.zero[lane], 0.0f, q_max_);
-        change[lane] = q.scale[lane] * (code_[i] - code);
-        changed = changed || code != code_[i];
-        code_[i] = code;
-        e_[i] += change[lane];
-      }
-      if (!changed) continue;
-      any = true;
-      for (int j = 0; j < f_.in; ++j)
-        for (int lane = 0; lane < kLanes; ++lane) g_[at(j) + static_cast<std::size_t>(lane)] += row[j] * change[lane];
-    }
-    refit_scale(q);
-    return any;
-  }
-
-  /// E of the codes as they are.
-  void measure(double* error) {
-    multiply(e_, g_);
-    std::fill_n(error, kLanes, 0.0);
-    for (std::size_t i = 0; i < e_.size(); ++i) error[i % kLanes] += static_cast<double>(e_[i]) * static_cast<double>(g_[i]);
-  }
-
   void keep(int lane) {
     for (int k = 0; k < f_.in; ++k) best_[at(k) + static_cast<std::size_t>(lane)] = code_[at(k) + static_cast<std::size_t>(lane)];
   }
-  /// Makes the kept codes the current ones.
-  void restore(const Lanes& q) {
-    for (std::size_t i = 0; i < e_.size(); ++i) {
-      const std::size_t lane = i % kLanes;
-      code_[i] = best_[i];
-      e_[i] = w_[i] - q.scale[lane] * (code_[i] - q.zero[lane]);
-    }
-  }
+  /// The kept codes.
   void store(int in, int out, int first, int lanes, int bits, AlignedBuffer<std::int8_t>& codes) const {
     const int offset = 1 << (bits - 1);
     for (int k = 0; k < in; ++k)
       for (int lane = 0; lane < lanes; ++lane)
         codes[static_cast<std::size_t>(f_.order[static_cast<std::size_t>(k)]) * static_cast<std::size_t>(out) + static_cast<std::size_t>(first + lane)] =
-            static_cast<std::int8_t>(static_cast<int>(code_[at(k) + static_cast<std::size_t>(lane)]) - offset);
+            static_cast<std::int8_t>(static_cast<int>(best_[at(k) + static_cast<std::size_t>(lane)]) - offset);
   }
 
  private:
   static std::size_t at(int k) { return static_cast<std::size_t>(k) * kLanes; }
 
-  void multiply(const AlignedBuffer<float>& x, AlignedBuffer<float>& y) {
-    kernels_.gemm_f32(f_.h.data(), f_.in, f_.in, f_.in, x.data(), 0, 1, kLanes, nullptr, false, y.data(), kLanes);
-  }
-
-  /// scale += c^T g / c^T H c with c = code - zero: the minimum of E along the scale. g must be H e.
-  void refit_scale(Lanes& q) {
-    for (std::size_t i = 0; i < e_.size(); ++i) e_[i] = code_[i] - q.zero[i % kLanes];
-    multiply(e_, product_);
-    double along[kLanes] = {}, square[kLanes] = {};
-    for (std::size_t i = 0; i < e_.size(); ++i) {
-      along[i % kLanes] += static_cast<double>(e_[i]) * static_cast<double>(g_[i]);
-      square[i % kLanes] += static_cast<double>(e_[i]) * static_cast<double>(product_[i]);
-    }
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (!(square[lane] > 0.0)) continue;
-      const auto scale = static_cast<float>(static_cast<double>(q.scale[lane]) + along[lane] / square[lane]);
-      const float inv_scale = 1.0f / scale;
-      if (!(scale > 0.0f) || !std::isfinite(inv_scale)) continue;
-      q.scale[lane] = scale;
-      q.inv_scale[lane] = inv_scale;
-    }
-    for (std::size_t i = 0; i < e_.size(); ++i) e_[i] = w_[i] - q.scale[i % kLanes] * e_[i];
-  }
-
   const Factors& f_;
   const kernels::Kernels& kernels_;
   float q_max_;
-  AlignedBuffer<float> w_, code_, e_, g_, best_, product_;
+  AlignedBuffer<float> w_, code_, e_, best_;
 };
 
 }  // namespace
@@ -229,15 +159,11 @@ Rounded round_weights(const Eigen::MatrixXd& h, std::span<const float> w, int in
             panel.keep(lane);
           }
       }
-      panel.restore(best);
-      for (int round = 0; round < options.descent_rounds; ++round)
-        if (!panel.descend(best)) break;
-      panel.measure(error);
       for (int lane = 0; lane < lanes; ++lane) {
         const auto n = static_cast<std::size_t>(first + lane);
         result.plan.scale[n] = best.scale[lane];
         result.plan.zero_point[n] = static_cast<std::int32_t>(best.zero[lane]);
-        result.error[n] = error[lane];
+        result.error[n] = best_error[lane];
       }
       panel.store(in, out, first, lanes, options.bits, result.plan.codes);
     }

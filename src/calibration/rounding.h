@@ -4,8 +4,7 @@
 //
 // With H = R^T R, R upper triangular, E = |R (w_hat - w)|^2 and Babai's nearest-plane rounding goes through the inputs
 // from the last to the first, each absorbing the errors of those before it. This is GPTQ (Frantar et al., 2023) run
-// without the inverse of H. Around it: the clipping of each output channel by search, coordinate descent on the codes,
-// and the scale that is best for the codes.
+// without the inverse of H. Around it the clipping of each output channel is searched.
 #pragma once
 
 #include <Eigen/Core>
@@ -21,7 +20,6 @@ struct RoundingOptions {
   int bits = 4;
   double quantile = 0.0;          ///< bounds before clipping: the eps and 1 - eps quantiles of the channel's weights
   std::vector<float> clipping = {1.0f};  ///< factors of the bounds to try; the best is kept per output channel
-  int descent_rounds = 0;         ///< rounds of coordinate descent and scale refit after the nearest plane
 };
 
 struct Rounded {

@@ -52,7 +52,6 @@ QuantizeOptions options_for(WeightMethod method) {
   options.activation_bits = 8;
   options.groups = 4;
   options.clipping = {1.0f, 0.9f, 0.8f};
-  options.descent_rounds = 2;
   return options;
 }
 
