@@ -44,14 +44,17 @@ bool is_pickle(const fs::path& path) {
   return std::find(kPickles.begin(), kPickles.end(), path.extension().string()) != kPickles.end();
 }
 
-/// A Python string literal.
+/// A Python string literal within double quotes of a shell.
 std::string quoted(const std::string& text) {
-  std::string out = "'";
-  for (const char c : text) {
-    if (c == '\'' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + "'";
+  const auto escaped = [](const std::string& from, std::string_view special) {
+    std::string to;
+    for (const char c : from) {
+      if (special.find(c) != std::string_view::npos) to += '\\';
+      to += c;
+    }
+    return to;
+  };
+  return escaped("'" + escaped(text, "'\\") + "'", "\\\"$`");
 }
 
 /// A pickle runs whatever code its author put into it, so igq does not read one.

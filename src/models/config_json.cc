@@ -190,6 +190,9 @@ void check(const ModelConfig& c) {
     }
     return;
   }
+  if (c.image_height % c.swin.patch_size != 0 || c.image_width % c.swin.patch_size != 0) {
+    fail("the image size {}x{} is not a multiple of 'patch_size' {}", c.image_height, c.image_width, c.swin.patch_size);
+  }
   positive(c.swin.norm_eps, "norm_eps");
   positive(c.swin.mlp_ratio, "mlp_ratio");
   if (c.swin.depths.empty() || c.swin.depths.size() > 8 || c.swin.depths.size() != c.swin.num_heads.size()) {

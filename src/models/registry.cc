@@ -8,6 +8,7 @@
 #include "base/fail.h"
 #include "models/model.h"
 #include "models/registry_entry.h"
+#include "models/swin.h"
 
 namespace igq {
 namespace {
@@ -168,7 +169,7 @@ std::vector<SiteShape> swin_shapes(const ModelConfig& config) {
     const std::int64_t window_h = std::min<std::int64_t>(h, s.window_size[0]);
     const std::int64_t window_w = std::min<std::int64_t>(w, s.window_size[1]);
     const std::int64_t windows = ((h + window_h - 1) / window_h) * ((w + window_w - 1) / window_w);
-    const auto hidden = static_cast<std::int64_t>(static_cast<float>(dim) * s.mlp_ratio);
+    const auto hidden = std::int64_t{swin_mlp_hidden(s, static_cast<int>(dim))};
     for (int i = 0; i < s.depths[stage]; ++i)
       add_block(shapes, fmt::format("layers.{}.blocks.{}", stage, i), windows, window_h * window_w, h * w, dim,
                 s.num_heads[stage], hidden, false);

@@ -11,7 +11,6 @@ namespace igq {
 namespace {
 
 int stage_dim(const SwinConfig& s, int stage) { return s.embed_dim << stage; }
-int mlp_hidden(const SwinConfig& s, int dim) { return static_cast<int>(static_cast<float>(dim) * s.mlp_ratio); }
 
 /// Window and shift along one axis; a window as large as the grid covers it whole and is never shifted.
 struct Axis {
@@ -87,8 +86,8 @@ std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int s
   b.attention = Attention(block_name(stage, index, "attn"), heads, dim / heads);
   b.proj = builder.linear(block_name(stage, index, "attn.proj"), dim, dim, true);
   b.mlp.norm = builder.norm(block_name(stage, index, "norm2"), dim, s.norm_eps);
-  b.mlp.fc1 = builder.linear(block_name(stage, index, "mlp.fc1"), dim, mlp_hidden(s, dim), true);
-  b.mlp.fc2 = builder.linear(block_name(stage, index, "mlp.fc2"), mlp_hidden(s, dim), dim, true);
+  b.mlp.fc1 = builder.linear(block_name(stage, index, "mlp.fc1"), dim, swin_mlp_hidden(s, dim), true);
+  b.mlp.fc2 = builder.linear(block_name(stage, index, "mlp.fc2"), swin_mlp_hidden(s, dim), dim, true);
 
   const Axis y = make_axis(grid_h, s.window_size[0], index % 2 == 1), x = make_axis(grid_w, s.window_size[1], index % 2 == 1);
   b.window_h = y.window;
@@ -229,6 +228,11 @@ void Swin::head(ExecContext& context, StepState& state) const {
   head_.forward(context, pooled, 1, state.logits.data());
 }
 
+int swin_mlp_hidden(const SwinConfig& config, int dim) {
+  // Python truncates dim * ratio of doubles; the allowance covers that the ratio is stored as float (10 * 2.6f < 26).
+  return static_cast<int>(static_cast<double>(dim) * static_cast<double>(config.mlp_ratio) * (1.0 + 1e-6));
+}
+
 std::vector<std::array<int, 2>> swin_windows(const ModelConfig& config) {
   const SwinConfig& s = config.swin;
   std::vector<std::array<int, 2>> windows;
@@ -267,8 +271,8 @@ std::map<std::string, Shape> swin_tensors(const ModelConfig& config) {
       linear(block_name(stage, i, "attn.qkv"), dim, 3 * dim, s.qkv_bias);
       linear(block_name(stage, i, "attn.proj"), dim, dim, true);
       t[block_name(stage, i, "attn.relative_position_bias_table")] = {table, s.num_heads[static_cast<std::size_t>(stage)]};
-      linear(block_name(stage, i, "mlp.fc1"), dim, mlp_hidden(s, static_cast<int>(dim)), true);
-      linear(block_name(stage, i, "mlp.fc2"), mlp_hidden(s, static_cast<int>(dim)), dim, true);
+      linear(block_name(stage, i, "mlp.fc1"), dim, swin_mlp_hidden(s, static_cast<int>(dim)), true);
+      linear(block_name(stage, i, "mlp.fc2"), swin_mlp_hidden(s, static_cast<int>(dim)), dim, true);
     }
   }
   const std::int64_t features = stage_dim(s, static_cast<int>(s.depths.size()) - 1);

@@ -46,6 +46,8 @@ class Swin final : public Model {
 };
 
 std::map<std::string, Shape> swin_tensors(const ModelConfig& config);
+/// Width between fc1 and fc2 of a stage `dim` channels wide.
+int swin_mlp_hidden(const SwinConfig& config, int dim);
 /// [height, width] of the windows of every stage; a map smaller than the configured window is one window.
 std::vector<std::array<int, 2>> swin_windows(const ModelConfig& config);
 

@@ -131,13 +131,13 @@ TEST(Checkpoint, ValuesThatAreNotFiniteAreNamed) {
 
 TEST(Checkpoint, PicklesAreRefusedWithTheLineThatConverts) {
   const test::TemporaryFolder folder;
-  const std::string quote = "/it's.pth";
+  const std::string quote = "/it's $5.pth";
   for (const std::string name : {"/pytorch_model.bin", "/model.pth", "/model.pt", "/last.ckpt", quote.c_str()}) {
     const std::string path = folder.path().string() + name;
     std::ofstream(path) << "PK";
     const std::string text = load_error(path);
     std::string literal = path;
-    if (const auto at = literal.find('\''); at != std::string::npos) literal.insert(at, "\\");
+    if (name == quote) literal.replace(literal.find(quote), quote.size(), "/it\\\\'s \\$5.pth");
     EXPECT_SAYS(text, path + " is a PyTorch pickle");
     EXPECT_SAYS(text, "python3 -c \"import torch; from safetensors.torch import save_file; s = torch.load('" + literal +
                           "', map_location='cpu', weights_only=True); s = s.get('state_dict', s.get('model', s)); "
