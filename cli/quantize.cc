@@ -138,8 +138,9 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
     print_json(document);
   } else {
     std::cout << table;
-    std::cout << fmt::format("\n{}: {} from {} in float ({:.1f}x smaller), {} calibration images, logits {:.1f} dB\n", flags.output,
-                             megabytes(file_bytes), megabytes(before), before / file_bytes, images.count, report.noise.logits_snr);
+    std::cout << fmt::format("\n{}: {} from {} in float ({:.1f}x smaller), {} calibration images{}\n", flags.output,
+                             megabytes(file_bytes), megabytes(before), before / file_bytes, images.count,
+                             report.noise.images > 0 ? fmt::format(", logits {:.1f} dB", report.noise.logits_snr) : "");
     std::cout << fmt::format("memory: statistics {}, peak {:.0f} MB\n", megabytes(static_cast<double>(report.calibration_bytes)), peak_rss_mb());
     if (!flags.data_dir.empty())
       std::cout << fmt::format("top-1 on {} images: float {:.2f} %, quantized {:.2f} %\n", gate.images, gate.float_top1, gate.top1);

@@ -152,6 +152,41 @@ TEST_F(CliTest, InspectListsArchitecturesAndBitOperations) {
   EXPECT_NE(run("inspect --arch deit_bas_patch16_224").err.find("deit_base_patch16_224"), std::string::npos);
 }
 
+TEST_F(CliTest, GateExitsWithThree) {
+  // The tiny model's weights are random, so its accuracy is chance; the label of every image is set to what it predicts.
+  const auto results = run("predict model $(ls images/*/*.png) --topk 1 --json").json();
+  for (const auto& image : results.at("images")) {
+    const std::filesystem::path file = path() / image.at("file").get<std::string>();
+    const auto folder = path() / "labelled" / ("c" + std::to_string(image.at("predictions")[0].at("class").get<int>()));
+    std::filesystem::create_directories(folder);
+    std::filesystem::copy_file(file, folder / (file.parent_path().filename().string() + file.filename().string()));
+  }
+  for (int c = 0; c < 5; ++c) std::filesystem::create_directories(path() / "labelled" / ("c" + std::to_string(c)));
+  const std::string command = "quantize model --calib images --samples 8 --data-dir labelled --json --noise-images 0 -o ";
+  const Output good = run(command + "a.igq --bits w8a8 --max-drop 100");
+  ASSERT_EQ(good.exit_code, 0) << good.err;
+  EXPECT_EQ(good.json().at("top1_float"), 100.0);
+  const Output bad = run(command + "b.igq --bits w2a2 --preset paper --max-drop 0");
+  EXPECT_EQ(bad.exit_code, bad.json().at("top1") < 100.0 ? 3 : 0);
+  EXPECT_LT(bad.json().at("top1"), 100.0);
+  EXPECT_EQ(run("quantize model --calib images --max-drop 1 -o c.igq").exit_code, 1);
+}
+
+TEST_F(CliTest, AllocationStaysWithinItsBudget) {
+  const Output made = run("quantize model --calib images --samples 6 --preset paper --bits w4a4 --groups auto --average-groups 4 --perturbation-cache p.json -o q.igq --json");
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const auto allocation = made.json().at("report").at("allocation");
+  EXPECT_LE(allocation.at("bops"), allocation.at("budget"));
+  EXPECT_GE(allocation.at("sites").size(), 8u);
+  const std::string bytes = read_text(path() / "q.igq");
+  const Output cached = run("quantize model --calib images --samples 6 --preset paper --bits w4a4 --groups auto --average-groups 4 --perturbation-cache p.json -o q.igq --overwrite");
+  ASSERT_EQ(cached.exit_code, 0) << cached.err;
+  EXPECT_EQ(read_text(path() / "q.igq"), bytes);
+  const Output tight = run("quantize model --calib images --samples 6 --preset paper --bits w4a4 --groups auto --budget-gbops 0.000001 -o r.igq");
+  EXPECT_EQ(tight.exit_code, 1);
+  EXPECT_NE(tight.err.find("budget"), std::string::npos) << tight.err;
+}
+
 TEST_F(CliTest, KeepAndSiteBits) {
   quantize("--bits w4a4 --groups 4 --keep 'mlp' --site-bits 'attn\\.proj=w6a5'");
   const auto plan = run("inspect q.igq --json").json().at("plan");
