@@ -132,14 +132,7 @@ void inspect_model(const InspectFlags& flags) {
     if (has_model) document["model"] = loaded.name;
     if (loaded.quantized) {
       document["plan"] = plan_to_json(*plan);
-      const Provenance& p = loaded.provenance;
-      document["provenance"] = {{"source", p.source},
-                                {"source_checksum", p.source_checksum},
-                                {"calibration_checksum", p.calibration_checksum},
-                                {"calibration_images", p.calibration_images},
-                                {"seed", p.seed},
-                                {"tool_version", p.tool_version},
-                                {"settings", p.settings}};
+      document["provenance"] = provenance_to_json(loaded.provenance);
       document["report"] = loaded.report;
       document["file_mb"] = static_cast<double>(std::filesystem::file_size(flags.model.path)) / 1e6;
     }

@@ -25,16 +25,6 @@ using nlohmann::json;
 // colon, so they never meet a float tensor's name.
 constexpr std::string_view kCodes = ":codes", kScale = ":scale", kZeroPoint = ":zero_point";
 
-json provenance_to_json(const Provenance& p) {
-  return {{"source", p.source},
-          {"source_checksum", p.source_checksum},
-          {"calibration_checksum", p.calibration_checksum},
-          {"calibration_images", p.calibration_images},
-          {"seed", p.seed},
-          {"tool_version", p.tool_version},
-          {"settings", p.settings}};
-}
-
 Provenance provenance_from_json(const json& in) {
   const auto text = [&in](const char* key) { return json_string(json_at(in, key), key); };
   Provenance p;
@@ -164,6 +154,16 @@ class Loader {
 };
 
 }  // namespace
+
+json provenance_to_json(const Provenance& p) {
+  return {{"source", p.source},
+          {"source_checksum", p.source_checksum},
+          {"calibration_checksum", p.calibration_checksum},
+          {"calibration_images", p.calibration_images},
+          {"seed", p.seed},
+          {"tool_version", p.tool_version},
+          {"settings", p.settings}};
+}
 
 void save_igq(const std::filesystem::path& path, const QuantizedModel& model, bool overwrite) {
   assert(model.tensors != nullptr);

@@ -26,6 +26,9 @@ struct Provenance {
   bool operator==(const Provenance&) const = default;
 };
 
+/// The header's entry, field by field under its own name.
+nlohmann::json provenance_to_json(const Provenance& provenance);
+
 struct QuantizedModel {
   ModelConfig config;
   QuantizationPlan plan;
