@@ -1,5 +1,5 @@
-// Group size allocation (method.md section 6): one number of groups per layer, least sum of divergences within a budget of
-// bit operations.
+// Group size allocation (method.md section 6): one number of groups per layer, least sum of divergences within a budget
+// of bit operations.
 #pragma once
 
 #include <cstdint>
@@ -39,13 +39,13 @@ struct Allocation {
   std::int64_t bops = 0, budget = 0;       ///< of the whole model
 };
 
-/// `perturbations` as measure_perturbations() gives them for the same options and model. options.site_groups is ignored for
-/// the layers with a choice. Error when the budget is below the cost of the lightest choice in every layer (it says what
-/// the least budget is), and when `perturbations` lacks a layer.
+/// `perturbations` as measure_perturbations() gives them for the same options and model. options.site_groups is ignored
+/// for the layers with a choice. Error when the budget is below the cost of the lightest choice in every layer (it says
+/// what the least budget is), and when `perturbations` lacks a layer.
 Allocation allocate_groups(std::span<const SiteShape> shapes, const QuantizeOptions& options,
                            const std::vector<SitePerturbation>& perturbations, const AllocationBudget& budget);
 
-/// For reports: {"sites": [{"site", "groups", "divergence", "measured" (null: not run), "bops"}], "divergence", "bops", "budget", ...}.
+/// For reports: the fields of Allocation by name, without site_groups; "measured" is null for what was not run.
 nlohmann::json allocation_to_json(const Allocation& allocation);
 
 }  // namespace igq

@@ -7,10 +7,11 @@
 //                                               (max - u)^2 + (min - l)^2 (5 operations) and a comparison
 //                     32 (N N + 3 N G) heads    softmax: maximum per row; per row and group (max - u)^2 and a comparison
 //
-// Every fp32 operation besides the products counts 32, every fp32 product of a layer that stays float 32 x 32. One group is
-// the conventional quantizer: its scale multiplies the finished sum, so it needs no additions, no ranges and no assignment.
-// The scale of a softmax row belongs to the output row, so row groups need no additions either (section 4). Norms, softmax,
-// GELU, biases and residuals are the same at every setting and are not counted.
+// Every fp32 operation besides the products counts 32, every fp32 product of a layer that stays float 32 x 32. One group
+// is the conventional quantizer: its scale multiplies the finished sum, so it needs no additions, ranges or assignment.
+// The scale of a softmax row belongs to the output row, so row groups need no additions either (section 4). Norms,
+// softmax, GELU, biases and residuals are the same at every setting and are not counted. With this, 16 groups in every
+// layer of DeiT-B at w4a4 cost 3.35 % more than one group; the paper says 3.3 %.
 #pragma once
 
 #include <cstdint>

@@ -19,8 +19,8 @@ struct KnapsackSolution {
   double cost = 0.0;
 };
 
-/// The cheapest selection whose weights add up to at most `budget`; of equally cheap ones the lightest. Costs are compared
-/// in fixed point with 58 bits for the sum of the largest, so equality does not depend on the order of additions.
+/// The cheapest selection whose weights add up to at most `budget`; of equally cheap ones the lightest. Costs are
+/// compared in fixed point with 58 bits for the sum of the largest: equality does not depend on the order of additions.
 /// Error when even the lightest selection exceeds the budget (it names that weight), and when a class is empty, a weight
 /// negative, a cost not finite, or the weights add up to more than 2^62.
 KnapsackSolution solve_knapsack(std::span<const std::vector<KnapsackChoice>> classes, std::int64_t budget);

@@ -81,8 +81,8 @@ Perturbations measure_perturbations(Runner& runner, const Statistics& statistics
                                     const PerturbationOptions& perturbation = {},
                                     const std::function<void(const PerturbationProgress&)>& progress = {});
 
-/// Fits Psi = a e^b to what was measured (at least one candidate per layer) and sets the divergence of every candidate. b is
-/// kept within [0.5, 2], and is 1 when no layer has two measured candidates.
+/// Fits Psi = a e^b to what was measured (at least one candidate per layer) and sets the divergence of every candidate.
+/// b is kept within [0.5, 2], and is 1 when no layer has two measured candidates.
 void fit_divergences(std::vector<SitePerturbation>& sites);
 
 /// KL( softmax(p) || softmax(q) ) of two rows of logits, in nats, computed in double; never negative.

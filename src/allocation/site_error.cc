@@ -15,8 +15,8 @@ std::vector<float> column_powers(const Linear& linear) {
   return powers;
 }
 
-SiteErrors::SiteErrors(int id, std::vector<const ActivationPlan*> plans, std::shared_ptr<const std::vector<float>> columns,
-                       const kernels::Kernels& kernels)
+SiteErrors::SiteErrors(int id, std::vector<const ActivationPlan*> plans,
+                       std::shared_ptr<const std::vector<float>> columns, const kernels::Kernels& kernels)
     : id_(id), plans_(std::move(plans)), columns_(std::move(columns)), kernels_(kernels), error_(plans_.size()) {}
 
 void SiteErrors::on_tensor(int site, Operand operand, int, const float* x, std::int64_t ld, int rows, int cols) {

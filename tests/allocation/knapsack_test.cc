@@ -20,7 +20,9 @@ TEST(Knapsack, EqualsHighsOnAThousandInstances) {
   std::ifstream file(test::fixtures() / "allocation" / "instances.json");
   const nlohmann::json instances = nlohmann::json::parse(file);
   ASSERT_EQ(instances.size(), 1000u);
-  const auto thousandths = [](const nlohmann::json& number) { return static_cast<std::int64_t>(std::llround(number.get<double>() * 1000.0)); };
+  const auto thousandths = [](const nlohmann::json& number) {
+    return static_cast<std::int64_t>(std::llround(number.get<double>() * 1000.0));
+  };
   int feasible = 0;
   for (std::size_t n = 0; n < instances.size(); ++n) {
     const nlohmann::json& instance = instances[n];
