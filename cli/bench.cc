@@ -87,7 +87,7 @@ QuantizeJob bench_job(const BenchFlags& flags) {
 LoadedModel load_for_bench(const BenchFlags& flags, bool needs_plan) {
   LoadedModel loaded;
   if (flags.model.path.empty()) {
-    if (flags.model.architecture.empty()) fail("give a MODEL, or --arch NAME for random weights");
+    if (flags.model.architecture.empty()) throw CLI::RequiredError("MODEL, or --arch NAME for random weights,");
     ModelConfig config = architecture_config(flags.model.architecture);
     const CheckpointOptions options = flags.model.checkpoint_options();
     if (options.image_height > 0) {
@@ -158,7 +158,7 @@ void add_bench(CLI::App& app, int&) {
   const auto flags = std::make_shared<BenchFlags>();
   flags->model.add_to(*verb, false);
   verb->add_option("-b,--batch", flags->options.batch, "images per pass")->check(CLI::Range(1, 4096))->capture_default_str();
-  verb->add_option("--seconds", flags->options.min_seconds, "timed at least so long, and ten passes")->check(CLI::Range(0.0, 3600.0))->capture_default_str();
+  verb->add_option("--seconds", flags->options.min_seconds, "timed at least so long, and ten passes")->check(number_in(0.0, 3600.0))->capture_default_str();
   verb->add_option("--warmup", flags->options.warmup, "passes before the timed ones")->check(CLI::Range(0, 1000))->capture_default_str();
   verb->add_flag("--profile", flags->profile, "print where the time goes, per kind of operation");
   flags->quantize.add_to(*verb);

@@ -3,13 +3,33 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
+#include <climits>
 #include <cstdio>
 #include <iostream>
 
 #include "base/fail.h"
+#include "base/file.h"
 #include "io/preprocess.h"
 
 namespace igq::cli {
+
+CLI::Validator number_in(double least, double most) {
+  return parsed_by(
+      [least, most](const std::string& text) {
+        double value = 0.0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (error != std::errc{} || end != text.data() + text.size() || !(value >= least && value <= most))
+          fail("'{}' is not a number from {} to {}", text, least, most);
+      },
+      fmt::format("{}..{}", least, most));
+}
+
+CLI::Validator count_from_one() { return number_in(1.0, INT_MAX); }
+
+void check_writable(const std::string& path, bool overwrite) {
+  if (!path.empty()) const OutputFile probe(path, overwrite);
+}
 
 void ModelFlags::add_to(CLI::App& app, bool required) {
   auto* model = app.add_option("MODEL", path,
@@ -21,7 +41,7 @@ void ModelFlags::add_to(CLI::App& app, bool required) {
       ->expected(1, 2)
       ->check(CLI::Range(1, 16384));
   app.add_option("--crop-pct", crop_pct, "share of the resized image that the centre crop keeps (default: the model's)")
-      ->check(CLI::Range(0.05, 2.0));
+      ->check(number_in(0.05, 2.0));
   app.add_option("--interpolation", interpolation, "bilinear, bicubic, ... (default: the model's)")
       ->check(parsed_by([](const std::string& t) { parse_interpolation(t); }, "NAME"));
 }

@@ -35,6 +35,13 @@ CLI::Validator parsed_by(Parse parse, const std::string& shown) {
       shown);
 }
 
+/// Accepts numbers from `least` to `most`; CLI11's own ranges let "nan" pass and print 300 digits.
+CLI::Validator number_in(double least, double most);
+/// Accepts 1, 2, ... up to what an int holds.
+CLI::Validator count_from_one();
+/// Error now, before hours of work, when `path` cannot be written later; does nothing for an empty path.
+void check_writable(const std::string& path, bool overwrite);
+
 /// --arch, --img-size, --crop-pct, --interpolation: how to read the MODEL argument.
 struct ModelFlags {
   std::string path;

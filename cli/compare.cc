@@ -106,7 +106,7 @@ void add_compare(CLI::App& app, int&) {
   flags->model.add_to(*verb);
   verb->add_option("B", flags->other, "the second model: usually the .igq file made from the first")->required();
   verb->add_option("--data-dir", flags->data_dir, "folder of images; with class folders accuracies are printed too")->required();
-  verb->add_option("--limit", flags->limit, "only so many images, spread over the classes")->check(CLI::PositiveNumber);
+  verb->add_option("--limit", flags->limit, "only so many images, spread over the classes")->check(count_from_one());
   verb->add_option("--alone-images", flags->alone_images, "images for the error of each site alone (0: leave it out)")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();

@@ -24,6 +24,7 @@ struct EvalFlags {
 };
 
 void run_eval(const EvalFlags& flags) {
+  check_writable(flags.results_file, flags.overwrite);
   const LoadedModel loaded = flags.model.load();
   const ModelConfig& config = loaded.model->config();
   ImageFolder folder = list_images(flags.data_dir);
@@ -72,10 +73,10 @@ void add_eval(CLI::App& app, int&) {
                    "folder with one folder per class; class folders named like the model's labels are matched by name,\n"
                    "others count as class 0, 1, ... in alphabetical order")
       ->required();
-  verb->add_option("--limit", flags->limit, "only so many images, spread over the classes")->check(CLI::PositiveNumber);
+  verb->add_option("--limit", flags->limit, "only so many images, spread over the classes")->check(count_from_one());
   verb->add_option("--topk", flags->options.topk, "predictions kept per image for --results-file")->check(CLI::Range(5, 100000))->capture_default_str();
   verb->add_option("-b,--batch-size", flags->batch, "accepted as in timm; images are always run one by one per thread, results do not depend on it")
-      ->check(CLI::PositiveNumber);
+      ->check(count_from_one());
   verb->add_option("--results-file", flags->results_file, "write a row per image: file, label, predicted classes, scores (CSV)");
   verb->add_flag("--skip-bad-images", flags->options.skip_bad_images, "go on without images that cannot be read, and list them");
   verb->add_flag("--overwrite", flags->overwrite, "replace an existing --results-file");

@@ -114,7 +114,7 @@ void inspect_model(const InspectFlags& flags) {
     loaded = flags.model.load();
     config = loaded.model->config();
   } else {
-    if (flags.model.architecture.empty()) fail("give a MODEL, --arch NAME or --list");
+    if (flags.model.architecture.empty()) throw CLI::RequiredError("MODEL, --arch NAME or --list");
     config = architecture_config(flags.model.architecture);
     const CheckpointOptions options = flags.model.checkpoint_options();
     if (options.image_height > 0) {

@@ -1,5 +1,6 @@
 // The igq program: parses the command line, runs one verb, turns every fault into one clear line and an exit code
 // (0 ok, 1 failed, 2 usage, 3 an accuracy gate not met).
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <new>
@@ -7,6 +8,26 @@
 #include "common.h"
 #include "igq/version.h"
 #include "verbs.h"
+
+namespace {
+
+/// What the parser found wrong, in one line; CLI11 says of an unknown verb only that one is required.
+void print_usage_error(const CLI::App& app, const CLI::ParseError& fault, int argc, char** argv) {
+  std::string verbs;
+  bool known = argc < 2 || argv[1][0] == '-';
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    verbs += (verbs.empty() ? "" : ", ") + verb->get_name();
+    known = known || verb->get_name() == argv[1];
+  }
+  std::string text = fault.what();
+  if (!known) text = "unknown verb '" + std::string(argv[1]) + "': use one of " + verbs;
+  else if (argc < 2 || argv[1][0] == '-') text = "no verb given: use one of " + verbs;
+  text = text.substr(0, text.find('\n'));
+  const bool verb_given = known && argc >= 2 && argv[1][0] != '-';
+  std::cerr << "igq: error: " << text << " (igq " << (verb_given ? std::string(argv[1]) + " " : "") << "--help prints the flags)\n";
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace igq::cli;
@@ -19,7 +40,6 @@ int main(int argc, char** argv) {
       "igq"};
   app.set_version_flag("--version", "igq " IGQ_VERSION);
   app.require_subcommand(1);
-  app.failure_message(CLI::FailureMessage::simple);
   int exit_code = kOk;
   add_inspect(app, exit_code);
   add_quantize(app, exit_code);
@@ -28,11 +48,20 @@ int main(int argc, char** argv) {
   add_bench(app, exit_code);
   add_compare(app, exit_code);
   add_table(app, exit_code);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit on sizes is a failed write, not the end of the process
   try {
-    app.parse(argc, argv);
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+      if (e.get_exit_code() != 0) {
+        print_usage_error(app, e, argc, argv);
+        return kUsage;
+      }
+      app.exit(e);  // --help, --version
+    }
+    std::cout.flush();
+    if (!std::cout) throw igq::Error("cannot write to standard output");
     return exit_code;
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? kOk : kUsage;
   } catch (const igq::Error& e) {
     std::cerr << "igq: error: " << e.what() << '\n';
   } catch (const std::bad_alloc&) {

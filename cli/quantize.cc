@@ -97,8 +97,10 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
   namespace fs = std::filesystem;
   if (!flags.overwrite && fs::exists(flags.output))
     fail("{} exists already: write to another file, or add --overwrite", flags.output);
-  if (flags.max_drop >= 0.0 && flags.data_dir.empty()) fail("--max-drop needs labelled images: add --data-dir DIR");
+  if (flags.max_drop >= 0.0 && flags.data_dir.empty()) throw CLI::ValidationError("--max-drop needs labelled images: add --data-dir DIR");
+  check_writable(flags.output, flags.overwrite);
   LoadedModel loaded = flags.model.load();
+  flags.quantize.check_sites(*loaded.model);
   const ImageFolder folder = list_images(flags.calibration_dir);
   const QuantizeJob job = flags.quantize.job();
   const std::vector<Sample> samples = choose_samples(folder, flags.samples, job.options.seed);
@@ -167,8 +169,8 @@ void add_quantize(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   verb->add_option("--data-dir", flags->data_dir, "labelled test images: top-1 before and after is printed");
   verb->add_option("--max-drop", flags->max_drop, "exit with code 3 when top-1 on --data-dir falls by more points than this")
-      ->check(CLI::Range(0.0, 100.0));
-  verb->add_option("--limit", flags->limit, "only so many images of --data-dir")->check(CLI::PositiveNumber);
+      ->check(number_in(0.0, 100.0));
+  verb->add_option("--limit", flags->limit, "only so many images of --data-dir")->check(count_from_one());
   flags->run.add_to(*verb, false);
   verb->callback([flags, &exit_code] { run_quantize(*flags, exit_code); });
 }

@@ -37,7 +37,25 @@ std::pair<std::string, std::pair<int, int>> parse_site_bits(const std::string& t
   return {text.substr(0, equals), parse_bits(text.substr(equals + 1))};
 }
 
+void check_seed(const std::string& text) {
+  std::uint64_t seed = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  if (error != std::errc{} || end != text.data() + text.size()) fail("'{}' is no seed: write a number from 0 to 2^64 - 1", text);
+}
+
+void check_fits(const Model& model, const char* flag, const std::string& pattern) {
+  const std::regex regex(pattern);
+  for (const Site& site : model.sites())
+    if (std::regex_search(site.name, regex)) return;
+  fail("{} '{}' fits no site of the model: `igq inspect` prints their names", flag, pattern);
+}
+
 }  // namespace
+
+void QuantizeFlags::check_sites(const Model& model) const {
+  if (!keep.empty()) check_fits(model, "--keep", keep);
+  for (const std::string& text : site_bits) check_fits(model, "--site-bits", parse_site_bits(text).first);
+}
 
 void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
   if (with_grid) {
@@ -60,7 +78,7 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
     app.add_option("--average-groups", average_groups, "with --groups auto: the budget is what so many groups in every layer cost")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str();
-    app.add_option("--budget-gbops", budget_gbops, "with --groups auto: the budget in 10^9 bit operations per image")->check(CLI::PositiveNumber);
+    app.add_option("--budget-gbops", budget_gbops, "with --groups auto: the budget in 10^9 bit operations per image")->check(number_in(1e-6, 1e9));
   }
   app.add_option("--perturbation-cache", perturbation_cache,
                  "with --groups auto: keep what was measured per layer in this file; an interrupted run goes on from there");
@@ -84,12 +102,14 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
       ->check(CLI::IsMember({2, 3, 4, 5, 6, 7, 8, 32}))
       ->capture_default_str();
   app.add_option("--weight-quantile", weight_quantile, "share of a channel's weights clipped at either end (rtn)")
-      ->check(CLI::Range(0.0, 0.2))
+      ->check(number_in(0.0, 0.2))
       ->capture_default_str();
   app.add_option("--keep", keep, "regular expression: sites that stay float")->check(parsed_by(check_regex, "REGEX"));
   app.add_option("--site-bits", site_bits, "REGEX=w6a6: other bits for the sites that match; may be repeated, the last match wins")
       ->check(parsed_by([](const std::string& t) { parse_site_bits(t); }, "REGEX=wXaY"));
-  app.add_option("--seed", seed, "of every random choice: the same seed gives the same bytes")->capture_default_str();
+  app.add_option("--seed", seed, "of every random choice: the same seed gives the same bytes")
+      ->check(parsed_by(check_seed, "N"))
+      ->capture_default_str();
 }
 
 QuantizeJob QuantizeFlags::job() const {

@@ -33,6 +33,8 @@ struct QuantizeFlags {
   void add_to(CLI::App& app, bool with_grid = true);
   /// Error names the flag that is wrong.
   QuantizeJob job() const;
+  /// Error when --keep or --site-bits fits no site of `model`.
+  void check_sites(const Model& model) const;
 };
 
 }  // namespace igq::cli

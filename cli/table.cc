@@ -74,7 +74,10 @@ Table text_table(const std::vector<TableRow>& rows) {
 }
 
 void run_table(const TableFlags& flags) {
+  check_writable(flags.output, true);
+  check_writable(flags.markdown, true);
   LoadedModel loaded = flags.model.load();
+  flags.quantize.check_sites(*loaded.model);
   if (loaded.quantized) fail("{} is quantized already: the table starts from the float model", loaded.name);
   const ModelConfig config = loaded.model->config();  // a copy: make_table builds the model anew
   const std::vector<TableSetting> settings = table_settings(flags);
@@ -124,7 +127,7 @@ void add_table(CLI::App& app, int&) {
   verb->add_option("--calib", flags->calibration_dir, "folder of calibration images")->required();
   verb->add_option("--samples", flags->samples, "calibration images taken from it")->check(CLI::Range(1, 100000))->capture_default_str();
   verb->add_option("--data-dir", flags->data_dir, "folder of labelled test images")->required();
-  verb->add_option("--limit", flags->limit, "only so many test images, spread over the classes")->check(CLI::PositiveNumber);
+  verb->add_option("--limit", flags->limit, "only so many test images, spread over the classes")->check(count_from_one());
   verb->add_flag("--skip-bad-images", flags->skip_bad_images, "go on without images that cannot be read");
   verb->add_option("--bits", flags->bits, "one or more, e.g. w4a4,w6a6")
       ->delimiter(',')

@@ -49,11 +49,18 @@ std::string read_file(const fs::path& path, std::uint64_t limit) {
 
 OutputFile::OutputFile(fs::path path, bool overwrite) : path_(std::move(path)), overwrite_(overwrite) {
   std::error_code ignored;
+  if (path_.empty()) fail("cannot write a file without a name");
   if (fs::is_directory(path_, ignored)) fail("cannot write {}: it is a directory", path_.string());
-  if (!overwrite_ && fs::exists(path_, ignored)) fail("{} exists: give --overwrite to replace it", path_.string());
+  if (fs::exists(path_, ignored)) {
+    // A rename would replace the device itself, /dev/null for everyone.
+    if (!fs::is_regular_file(path_, ignored)) fail("cannot write {}: it is not a regular file", path_.string());
+    if (!overwrite_) fail("{} exists: give --overwrite to replace it", path_.string());
+    if (fs::is_symlink(path_, ignored)) path_ = fs::canonical(path_, ignored);  // what it points to is replaced, not the link
+  }
   temporary_ = path_;
   temporary_ += fmt::format(".{}.tmp", ::getpid());
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  ::unlink(temporary_.c_str());  // of a killed process that had the same number
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd_ < 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
 }
 

@@ -115,6 +115,7 @@ EvalResult evaluate(Runner& runner, const std::vector<Sample>& samples, const Ev
     in_five += found != end;
   }
   if (!result.bad_images.empty() && !options.skip_bad_images) fail_bad_images(result.bad_images, samples.size());
+  if (result.images == 0 && !samples.empty()) fail("none of the {} images can be read; the first: {}", samples.size(), result.bad_images.front().error);
   if (result.images > 0) {
     result.top1 = 100.0 * static_cast<double>(first) / static_cast<double>(result.images);
     result.top5 = 100.0 * static_cast<double>(in_five) / static_cast<double>(result.images);

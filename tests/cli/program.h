@@ -28,14 +28,17 @@ inline std::string read_text(const std::filesystem::path& path) {
   return text.str();
 }
 
-/// Runs `igq arguments` by the shell, in `folder`.
-inline Output igq(const std::string& arguments, const std::filesystem::path& folder) {
+/// Runs `igq arguments` by the shell, in `folder`; `before` stands before the program ("ulimit -f 4; ", "setpriv ... ").
+/// `out`: where standard output goes instead of Output::out.
+inline Output igq_with(const std::string& before, const std::string& arguments, const std::filesystem::path& folder, const std::string& out = "") {
   const TemporaryFolder streams;
-  const std::string out = streams.path() / "out", err = streams.path() / "err";
-  const std::string command = "cd '" + folder.string() + "' && '" IGQ_PROGRAM "' " + arguments + " >'" + out + "' 2>'" + err + "'";
+  const std::string to = out.empty() ? (streams.path() / "out").string() : out, err = streams.path() / "err";
+  const std::string command = "cd '" + folder.string() + "' && " + before + "'" IGQ_PROGRAM "' " + arguments + " >'" + to + "' 2>'" + err + "'";
   const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(out), read_text(err)};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), out.empty() ? read_text(to) : "", read_text(err)};
 }
+
+inline Output igq(const std::string& arguments, const std::filesystem::path& folder) { return igq_with("", arguments, folder); }
 
 inline std::filesystem::path asset(const std::string& path) { return std::filesystem::path(IGQ_SOURCE_DIR) / "assets" / path; }
 inline std::filesystem::path tiny_model(const std::string& name = "vit_token") { return fixtures() / "models" / name; }
