@@ -24,6 +24,11 @@ bool is_grouped(Grouping grouping) {
   return grouping == Grouping::kIgq || grouping == Grouping::kScale || grouping == Grouping::kStaticGroup;
 }
 
+/// The widths are all multiples that fit (ratio_widths), whatever options.groups says.
+bool integer_ratios(const SiteShape& shape, Grouping grouping, const QuantizeOptions& options) {
+  return options.integer_ratios && !shape.attention && grouping == Grouping::kScale;
+}
+
 }  // namespace
 
 SiteSetting site_setting(const SiteShape& shape, const QuantizeOptions& options) {
@@ -47,11 +52,13 @@ SiteSetting site_setting(const SiteShape& shape, const QuantizeOptions& options)
     const auto given = options.site_groups.find(shape.name);
     const int groups = given == options.site_groups.end() ? options.groups : given->second;
     setting.groups = std::clamp(groups, 1, static_cast<int>(members(shape)));
+    if (integer_ratios(shape, setting.grouping, options)) setting.groups = 255 / code_max(setting.activation_bits);
   }
   return setting;
 }
 
 bool has_group_choice(const SiteShape& shape, const QuantizeOptions& options) {
+  if (integer_ratios(shape, site_setting(shape, options).grouping, options)) return false;
   return is_grouped(site_setting(shape, options).grouping) && members(shape) > 1;
 }
 

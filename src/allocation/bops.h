@@ -34,7 +34,8 @@ struct SiteSetting {
 
 /// The setting make_plan() gives the site of this shape; groups clamped as there.
 SiteSetting site_setting(const SiteShape& shape, const QuantizeOptions& options);
-/// Whether the number of groups is a choice at this site: igq, scale or static groups, more than one row, not float.
+/// Whether the number of groups is a choice at this site: igq, scale or static groups, more than one row, not float, and
+/// not the fixed set of integer ratios.
 bool has_group_choice(const SiteShape& shape, const QuantizeOptions& options);
 
 struct SiteBops {

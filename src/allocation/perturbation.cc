@@ -51,7 +51,7 @@ class Prober {
     }
   }
 
-  /// Loads the images and runs them in float; their checksum.
+  /// Loads the images and runs them in float; the checksum of images and predictions.
   std::string start(std::int64_t images, const std::function<void(std::int64_t, float*)>& load) {
     const auto count = static_cast<std::size_t>(images);
     states_.resize(count);
@@ -69,7 +69,10 @@ class Prober {
       log_p_[i] = checked_log_softmax(w.state);
     });
     step_ = 1;
-    return hash_text(hash_bytes(std::as_bytes(std::span(hashes))));
+    Hasher hasher;
+    hasher.update(std::as_bytes(std::span(hashes)));
+    for (const auto& log_p : log_p_) hasher.update(std::as_bytes(std::span(log_p)));
+    return hash_text(hasher.digest());
   }
 
   /// Moves the float activations on to where `step` begins.
@@ -191,13 +194,28 @@ std::vector<GroupCandidate> candidates_of(const Layer& layer, const Perturbation
   return result;
 }
 
+/// Of what the quantizers of a layer are made from.
+std::string checksum_of(const Site& site, int id, const Statistics& statistics) {
+  Hasher hasher;
+  const auto update = [&](const auto& values) { hasher.update(std::as_bytes(std::span(values))); };
+  if (site.linear != nullptr) {
+    update(statistics.linear(id).points.points());
+    update(statistics.linear(id).channels);
+  } else {
+    update(statistics.attention(id).row_max.points());
+    update(statistics.attention(id).row_position_max);
+  }
+  return hash_text(hasher.digest());
+}
+
 /// Everything the divergences of a layer follow from.
 std::string cache_key(const Site& site, const SiteSetting& setting, const QuantizeOptions& options,
-                      const PerturbationOptions& perturbation, const std::string& image_checksum, std::int64_t images) {
-  const nlohmann::json key = {{"version", 1},
+                      const PerturbationOptions& perturbation, const std::string& predictions,
+                      const std::string& statistics) {
+  const nlohmann::json key = {{"version", 2},
                               {"model", perturbation.model_checksum},
-                              {"images", image_checksum},
-                              {"count", images},
+                              {"predictions", predictions},
+                              {"statistics", statistics},
                               {"site", site.name},
                               {"grouping", grouping_name(setting.grouping)},
                               {"bits", setting.activation_bits},
@@ -243,14 +261,15 @@ Perturbations measure_perturbations(Runner& runner, const Statistics& statistics
   for (const Site& site : sites) attach(site, nullptr);
   PerturbationCache cache(perturbation.cache);
   Prober prober(runner);
-  const std::string image_checksum = prober.start(images, load);
+  const std::string predictions = prober.start(images, load);
 
   const std::vector<SiteShape> shapes = site_shapes(model.config());
   std::vector<Layer> layers, missing;
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     if (!has_group_choice(shapes[i], options)) continue;
     Layer layer{static_cast<int>(i), static_cast<int>(shapes[i].attention ? shapes[i].tokens : shapes[i].in), {}};
-    layer.key = cache_key(sites[i], site_setting(shapes[i], options), options, perturbation, image_checksum, images);
+    layer.key = cache_key(sites[i], site_setting(shapes[i], options), options, perturbation, predictions,
+                          checksum_of(sites[i], layer.site, statistics));
     layers.push_back(layer);
     if (cache.find(layer.key, sites[i].name) == nullptr) missing.push_back(std::move(layer));
   }

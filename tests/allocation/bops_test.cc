@@ -75,6 +75,12 @@ TEST(Bops, SettingsFollowTheOptionsAsThePlanDoes) {
   EXPECT_FALSE(has_group_choice(first, options));
   EXPECT_EQ(site_setting(first, options).weight_bits, 8);
   EXPECT_EQ(site_setting(first, options).groups, 1);
+  options.grouping = Grouping::kScale;
+  EXPECT_TRUE(has_group_choice(fc(5, 7, 11), options));
+  options.integer_ratios = true;  // 17 multiples of one width
+  EXPECT_FALSE(has_group_choice(fc(5, 7, 11), options));
+  EXPECT_EQ(site_setting(fc(5, 7, 11), options).groups, 17);
+  EXPECT_TRUE(has_group_choice(attention(1, 1, 40, 8), options));
   options.grouping = Grouping::kLayer;
   EXPECT_FALSE(has_group_choice(fc(5, 7, 11), options));
   options.grouping = Grouping::kUpperBound;

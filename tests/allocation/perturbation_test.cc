@@ -172,6 +172,8 @@ TEST(Perturbation, TheCacheKnowsWhatItBelongsTo) {
   EXPECT_EQ(tiny.measure(other).from_cache, 0);
   const auto shifted = [&](std::int64_t i, float* image) { tiny.load()(i + 1, image); };
   EXPECT_EQ(measure_perturbations(tiny.runner, tiny.statistics, {}, kImages, shifted, options).from_cache, 0);
+  const Statistics others = collect_statistics(tiny.runner, 2, 0, tiny.load());  // other quantizers, the same images
+  EXPECT_EQ(measure_perturbations(tiny.runner, others, {}, kImages, tiny.load(), options).from_cache, 0);
 }
 
 TEST(Perturbation, DamagedLinesAreMeasuredAgain) {
