@@ -36,7 +36,8 @@ int main(int argc, char** argv) {
       "and runs them in integers on the CPU.\n\n"
       "  igq quantize MODEL --calib DIR -o model.igq    make a small quantized model from a checkpoint and 32 images\n"
       "  igq eval model.igq --data-dir DIR              its accuracy on a folder of labelled images\n"
-      "  igq predict model.igq photo.jpg                what is in a picture\n",
+      "  igq predict model.igq photo.jpg                what is in a picture\n"
+      "  igq report model.igq -o report.html            a page that shows where it loses precision\n",
       "igq"};
   app.set_version_flag("--version", "igq " IGQ_VERSION);
   app.require_subcommand(1);
@@ -48,6 +49,7 @@ int main(int argc, char** argv) {
   add_bench(app, exit_code);
   add_compare(app, exit_code);
   add_table(app, exit_code);
+  add_report(app, exit_code);
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit on sizes is a failed write, not the end of the process
   try {
     try {

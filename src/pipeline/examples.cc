@@ -6,6 +6,7 @@
 
 #include "base/fail.h"
 #include "io/json_fields.h"
+#include "quant/grouping.h"
 
 namespace igq {
 namespace {
@@ -144,11 +145,11 @@ Examples measure_examples(Model& model, Isa isa, ThreadPool& pool, std::int64_t 
   Examples examples;
   if (seen.empty()) return examples;
 
-  // Sites with the most groups first, then the most uneven one; the earlier of equals.
+  // Sites with more than one group first, then the most uneven one; the earlier of equals.
   struct Best {
-    std::size_t groups = 0;
+    int groups = 0;
     double score = -1.0;
-    bool beaten_by(std::size_t g, double s) const { return g > groups || (g == groups && s > score); }
+    bool beaten_by(int g, double s) const { return g > groups || (g == groups && s > score); }
   } best_channels, best_rows;
   for (std::size_t s = 0; s < model.sites().size(); ++s) {
     const Site& site = model.sites()[s];
@@ -157,13 +158,13 @@ Examples measure_examples(Model& model, Isa isa, ThreadPool& pool, std::int64_t 
       std::vector<std::vector<Bounds>> images;
       double score = 0.0;
       for (const RangeObserver& o : seen) score += unevenness(images.emplace_back(o.channels[s]));
-      const std::size_t groups = std::min<std::size_t>(site.linear->plan()->input.groups.size(), 2);
+      const int groups = std::min(group_count(site.linear->plan()->input, site.linear->in_features()), 2);
       if (!best_channels.beaten_by(groups, score)) continue;
       best_channels = {groups, score};
       examples.channels = keep(site.name, -1, images);
     } else {
       if (site.attention->plan() == nullptr || site.attention->plan()->softmax.grouping == Grouping::kFloat) continue;
-      const std::size_t groups = std::min<std::size_t>(site.attention->plan()->softmax.groups.size(), 2);
+      const int groups = std::min(group_count(site.attention->plan()->softmax, site.max_rows), 2);
       for (std::size_t head = 0; head < seen.front().rows[s].size(); ++head) {
         std::vector<std::vector<Bounds>> images;
         double score = 0.0;

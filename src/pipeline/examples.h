@@ -28,7 +28,7 @@ struct Examples {
 };
 
 /// Runs `count` images through the model (which has a plan) in simulation and keeps the site whose channel widths, and the
-/// head whose row maxima, are the most uneven among those with the most groups. At most kMaxMembers of each are kept.
+/// head whose row maxima, are the most uneven among those with more than one group. At most kMaxMembers of each are kept.
 Examples measure_examples(Model& model, Isa isa, ThreadPool& pool, std::int64_t count, const std::function<void(std::int64_t, float*)>& load);
 inline constexpr int kMaxMembers = 1024;
 

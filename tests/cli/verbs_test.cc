@@ -16,7 +16,7 @@ std::vector<std::string> lines_of(const std::filesystem::path& path) {
 TEST_F(CliTest, HelpOfEveryVerb) {
   const Output all = run("--help");
   EXPECT_EQ(all.exit_code, 0);
-  for (const std::string verb : {"inspect", "quantize", "eval", "predict", "bench", "compare", "table"}) {
+  for (const std::string verb : {"inspect", "quantize", "eval", "predict", "bench", "compare", "table", "report"}) {
     EXPECT_NE(all.out.find(verb), std::string::npos) << verb;
     const Output help = run(verb + " --help");
     EXPECT_EQ(help.exit_code, 0) << verb;
@@ -230,6 +230,33 @@ TEST_F(CliTest, BenchWithAndWithoutCheckpoint) {
     EXPECT_EQ(json.at("batch"), 2);
     EXPECT_TRUE(json.at("executions").contains("float") && json.at("executions").contains("integer"));
   }
+}
+
+TEST_F(CliTest, ReportIsOneFileAndJson) {
+  quantize();
+  const Output plain = run("report q.igq -o plain.html");
+  ASSERT_EQ(plain.exit_code, 0) << plain.err;
+  const std::string html = read_text(path() / "plain.html");
+  EXPECT_NE(html.find("Channel ranges, image by image"), std::string::npos);
+  EXPECT_NE(html.find("the speed of float"), std::string::npos);
+  const Output full = run("report q.igq --float model --data-dir images --no-speed -o full.html --json");
+  ASSERT_EQ(full.exit_code, 0) << full.err;
+  const auto json = full.json();
+  EXPECT_EQ(json.at("accuracy").at("images"), 20);
+  EXPECT_EQ(json.at("predictions").size(), 12u);
+  EXPECT_EQ(json.at("sites").size(), 2u + 2u * 5u);
+  EXPECT_FALSE(json.contains("speed"));
+  EXPECT_NE(read_text(path() / "full.html").find("data:image/png;base64,"), std::string::npos);
+  const auto compared = run("compare model q.igq --data-dir images --json").json();
+  EXPECT_EQ(json.at("accuracy").at("agreement"), compared.at("agreement"));
+
+  EXPECT_EQ(run("report q.igq").exit_code, 1) << "no output is named";
+  EXPECT_EQ(run("report q.igq --float model -o x.html").exit_code, 2) << "--float needs images";
+  EXPECT_EQ(run("report model -o x.html").exit_code, 1);
+  const Output exists = run("report q.igq --no-speed -o plain.html");
+  EXPECT_EQ(exists.exit_code, 1);
+  EXPECT_NE(exists.err.find("--overwrite"), std::string::npos) << exists.err;
+  EXPECT_EQ(run("report q.igq --no-speed -o plain.html --overwrite").exit_code, 0);
 }
 
 TEST_F(CliTest, TableGoesOnWhereItWas) {

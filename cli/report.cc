@@ -1,0 +1,92 @@
+// igq report: one self-contained HTML page about a quantized model.
+#include "report/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "base/fail.h"
+#include "base/file.h"
+#include "common.h"
+#include "verbs.h"
+
+namespace igq::cli {
+namespace {
+
+struct ReportFlags {
+  ModelFlags model;
+  RunFlags run;
+  std::string data_dir, float_model, output;
+  std::int64_t limit = 500, noise_images = 16;
+  bool no_speed = false, skip_bad_images = false, overwrite = false;
+};
+
+/// The images of --data-dir, labelled when every one lies in a class folder that the model has a class for.
+void add_images(const ReportFlags& flags, const ModelConfig& config, report::ReportOptions& options) {
+  ImageFolder folder = list_images(flags.data_dir);
+  options.labelled = !folder.classes.empty() && std::all_of(folder.samples.begin(), folder.samples.end(), [](const Sample& s) { return s.label >= 0; });
+  if (options.labelled) map_labels(folder, config.labels, config.num_classes);
+  options.samples = flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
+}
+
+void run_report(const ReportFlags& flags) {
+  namespace fs = std::filesystem;
+  if (flags.output.empty() && !flags.run.json) fail("say where to write the report: -o report.html (or --json)");
+  if (!flags.output.empty() && !flags.overwrite && fs::exists(flags.output))
+    fail("{} exists already: write to another file, or add --overwrite", flags.output);
+  if (!is_igq_file(flags.model.path)) fail("{} is not an .igq file: quantize a model first with `igq quantize`", flags.model.path);
+  const LoadedModel model = load_model(flags.model.path);
+  flags.model.apply_preprocessing(*model.model);
+  std::optional<LoadedModel> reference;
+  if (!flags.float_model.empty()) {
+    reference = flags.model.load(flags.float_model);
+    reference->model->set_preprocess(model.model->config().preprocess);  // the same pixels for both
+  }
+  report::ReportOptions options;
+  options.file_bytes = fs::file_size(flags.model.path);
+  options.skip_bad_images = flags.skip_bad_images;
+  options.speed = !flags.no_speed;
+  options.noise_images = flags.noise_images;
+  options.threads = flags.run.threads;
+  options.isa = flags.run.parsed_isa();
+  if (!flags.data_dir.empty()) add_images(flags, model.model->config(), options);
+  report::ReportData data;
+  {
+    std::unique_ptr<Progress> progress;
+    data = report::collect_report(model, reference ? &*reference : nullptr, options, stage_progress(progress));
+  }
+  if (!flags.output.empty()) {
+    const std::string html = report::report_html(data);
+    write_file(flags.output, html, flags.overwrite);
+    if (!flags.run.json) std::cout << fmt::format("{}: {:.0f} kB\n", flags.output, static_cast<double>(html.size()) / 1e3);
+  }
+  if (flags.run.json) print_json(report::report_to_json(data));
+}
+
+}  // namespace
+
+void add_report(CLI::App& app, int&) {
+  auto* verb = app.add_subcommand("report", "one self-contained HTML page about an .igq file: errors, groups, ranges, predictions");
+  const auto flags = std::make_shared<ReportFlags>();
+  flags->model.add_to(*verb);
+  auto* data_dir = verb->add_option("--data-dir", flags->data_dir,
+                                    "folder of images: predictions and channel ranges come from them, and accuracy with class folders");
+  verb->add_option("--float", flags->float_model, "the float model it was made from: agreement, and errors measured on --data-dir")->needs(data_dir);
+  verb->add_option("-o,--output", flags->output, "the HTML file to write");
+  verb->add_flag("--overwrite", flags->overwrite, "replace an existing output");
+  verb->add_option("--limit", flags->limit, "only so many images of --data-dir, spread over the classes (0: all)")
+      ->check(CLI::Range(0, 1000000000))
+      ->capture_default_str();
+  verb->add_option("--noise-images", flags->noise_images, "images that measure the error of each site with --float (0: the errors stored in the file)")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
+  verb->add_flag("--no-speed", flags->no_speed, "do not time the model");
+  verb->add_flag("--skip-bad-images", flags->skip_bad_images, "go on without images that cannot be read");
+  flags->run.add_to(*verb, false);
+  verb->callback([flags] { run_report(*flags); });
+}
+
+}  // namespace igq::cli
