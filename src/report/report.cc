@@ -137,6 +137,8 @@ std::string noise_section(const ReportData& data) {
   std::vector<std::string> charts;
   if (alone) charts.push_back(figure("<strong>Alone:</strong> only this site is quantized", noise_chart(data, false, low, high)));
   charts.push_back(figure("<strong>Accumulated:</strong> everything is quantized, noise adds up", noise_chart(data, true, low, high)));
+  if (data.qkv_left_out)
+    body += paragraph("The qkv layers of this model were balanced: their outputs differ from the float model's by design, so their errors are left out.", "soft");
   body += panels(charts) + worst_sites(data);
   return section("errors", "Which layer hurts", body);
 }
@@ -170,6 +172,14 @@ std::string allocation_section(const ReportData& data) {
   else if (least == most) words = fmt::format("Every quantized layer within the blocks has {}.", plural(most, "group", "groups"));
   else words = fmt::format("Layers have between {} and {} groups.", least, most);
   words += " Bars show the number of groups of each layer, block by block (block numbers below).";
+  if (data.allocation) {
+    const AllocationFacts& a = *data.allocation;
+    words += fmt::format(" They were allocated under a budget of {} G bit operations ({} G are used)", number(a.budget_gbops), number(a.gbops));
+    if (a.uniform_divergence)
+      words += fmt::format("; the divergence of the predictions, summed over layers quantized alone, is {} instead of {} with equal groups",
+                           number(a.divergence), number(*a.uniform_divergence));
+    words += ".";
+  }
   std::string outside;
   for (const SiteRow& s : data.sites)
     if (s.block < 0) outside += fmt::format("{}<code>{}</code> {}{}", outside.empty() ? "" : ", ", breakable(s.name), bits_text(s),

@@ -73,6 +73,15 @@ void read_stored_noise(const json& report, ReportData& data) {
   }
 }
 
+std::optional<AllocationFacts> stored_allocation(const json& report) {
+  const json* allocation = json_find(report, "allocation");
+  if (allocation == nullptr) return {};
+  const auto value = [&](const char* key) { return static_cast<double>(json_float(json_at(*allocation, key), key)); };
+  AllocationFacts facts{value("bops") / 1e9, value("budget") / 1e9, value("divergence"), {}};
+  if (json_find(*allocation, "uniform_divergence") != nullptr) facts.uniform_divergence = value("uniform_divergence");
+  return facts;
+}
+
 std::string thumbnail(const Sample& sample, const ModelConfig& config) {
   Image image = resize_and_crop(load_image(sample.path), config.preprocess, config.image_height, config.image_width);
   const int longer = std::max(image.width, image.height);
@@ -164,6 +173,7 @@ void measure_noise(const LoadedModel& model, const LoadedModel& reference, const
   CompareOptions compare;
   compare.test = Execution::kSimulate;
   compare.alone_images = options.noise_images;
+  compare.leave_out_qkv = is_balanced(model);
   const std::int64_t count = std::min<std::int64_t>(options.noise_images, static_cast<std::int64_t>(samples.size()));
   if (count < 1) return;
   const auto tick = progress ? progress("measuring errors", count) : std::function<void(std::int64_t)>{};
@@ -172,10 +182,12 @@ void measure_noise(const LoadedModel& model, const LoadedModel& reference, const
   data.noise_images = noise.images;
   data.noise_on_data = true;
   data.logits_snr = noise.logits_snr;
-  for (std::size_t s = 0; s < data.sites.size(); ++s) {
-    data.sites[s].alone = noise.sites[s].alone;
-    data.sites[s].accumulated = noise.sites[s].accumulated;
+  for (SiteRow& row : data.sites) {
+    const auto measured = std::find_if(noise.sites.begin(), noise.sites.end(), [&](const SiteNoise& n) { return n.site == row.name; });
+    row.alone = measured == noise.sites.end() ? std::nullopt : measured->alone;
+    row.accumulated = measured == noise.sites.end() ? std::nullopt : std::optional(measured->accumulated);
   }
+  data.qkv_left_out = compare.leave_out_qkv;
 }
 
 Speed measure_speed(const LoadedModel& model, const ReportOptions& options) {
@@ -235,6 +247,7 @@ ReportData collect_report(const LoadedModel& model, const LoadedModel* reference
   Examples examples;
   try {
     read_stored_noise(model.report, data);
+    data.allocation = stored_allocation(model.report);
     if (const json* stored = json_find(model.report, "examples")) examples = examples_from_json(*stored, *model.model);
   } catch (const Error& e) {
     fail("{}: its report data are damaged ({}): quantize again", model.name, e.what());

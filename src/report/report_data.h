@@ -29,6 +29,13 @@ struct SiteRow {
   std::optional<double> alone, accumulated;  ///< signal-to-noise in dB
 };
 
+/// What the allocation of groups (allocation/allocate.h) promised.
+struct AllocationFacts {
+  double gbops = 0.0, budget_gbops = 0.0;
+  double divergence = 0.0;                   ///< sum over the layers, each quantized alone
+  std::optional<double> uniform_divergence;  ///< the same with one number of groups everywhere
+};
+
 struct Speed {
   double float_ms = 0.0, integer_ms = 0.0;  ///< of one image: the median of a round, the fastest round
   int rounds = 0, threads = 1;
@@ -91,8 +98,10 @@ struct ReportData {
   std::optional<Speed> speed;
   std::optional<Accuracy> accuracy;
   std::vector<SiteRow> sites;
+  std::optional<AllocationFacts> allocation;  ///< when groups were allocated
   std::int64_t noise_images = 0;     ///< 0: no errors are known
   bool noise_on_data = false;        ///< measured on the given images, otherwise on calibration images
+  bool qkv_left_out = false;         ///< balanced qkv layers have other outputs by design
   double logits_snr = 0.0;           ///< dB
   bool examples_on_data = false;
   std::optional<GroupedExample> channels, rows;

@@ -83,6 +83,11 @@ json report_to_json(const ReportData& data) {
     document["noise"] = {{"images", data.noise_images},
                          {"measured_on", data.noise_on_data ? "data-dir" : "calibration"},
                          {"logits_snr_db", data.logits_snr}};
+  if (data.allocation) {
+    const AllocationFacts& a = *data.allocation;
+    document["allocation"] = {{"gbops", a.gbops}, {"budget_gbops", a.budget_gbops}, {"divergence", a.divergence},
+                              {"uniform_divergence", optional_number(a.uniform_divergence)}};
+  }
   if (data.speed)
     document["speed"] = {{"float_ms", data.speed->float_ms},
                          {"integer_ms", data.speed->integer_ms},
