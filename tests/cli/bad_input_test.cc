@@ -69,6 +69,7 @@ struct Row {
   int exit_code;
   std::string says;
 };
+void PrintTo(const Row& row, std::ostream* out) { *out << row.command; }
 
 const fs::path kWeights = "model/model.safetensors";
 const std::string kPredict = "predict model images/coat/0047.png";
