@@ -15,6 +15,8 @@ using nlohmann::json;
 using kernels::Activation;
 
 constexpr std::int64_t kMaxWidth = 1 << 20;
+/// Patches of an image; their number times a few fits in int wherever layers count rows.
+constexpr std::int64_t kMaxPatches = 1 << 24;
 
 constexpr std::array<std::pair<Family, std::string_view>, 2> kFamilies{
     {{Family::kVit, "vit"}, {Family::kSwin, "swin"}}};
@@ -180,6 +182,10 @@ void check(const ModelConfig& c) {
   };
   positive(c.preprocess.crop_pct, "crop_pct");
   for (const float s : c.preprocess.std) positive(s, "std");
+  const bool vit = c.family == Family::kVit;
+  const std::int64_t patches = static_cast<std::int64_t>(c.image_height / (vit ? c.vit.patch_height : c.swin.patch_size)) *
+                               (c.image_width / (vit ? c.vit.patch_width : c.swin.patch_size));
+  if (patches > kMaxPatches) fail("the image has {} patches, at most {} are allowed", patches, kMaxPatches);
   if (c.family == Family::kVit) {
     positive(c.vit.norm_eps, "norm_eps");
     if (c.vit.embed_dim % c.vit.num_heads != 0) {

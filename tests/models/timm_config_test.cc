@@ -189,6 +189,12 @@ TEST(TimmConfig, FaultsNameTheFile) {
     c["model_args"]["num_heads"] = 3;
   });
   EXPECT_SAYS(test::load_error(fixture.path()), "config.json: 'num_heads' 3 does not divide");
+  fixture.edit_json("config.json", [](json& c) {
+    c["model_args"]["num_heads"] = 2;
+    c["model_args"]["patch_size"] = 1;
+    c["model_args"]["img_size"] = 65536;  // the product of the sides passes 2^31
+  });
+  EXPECT_SAYS(test::load_error(fixture.path()), "config.json: the image has 4294967296 patches");
   std::ofstream(fixture.path() / "config.json") << "{";
   EXPECT_SAYS(test::load_error(fixture.path()), "does not parse");
   std::ofstream(fixture.path() / "config.json") << "{}";
