@@ -66,7 +66,7 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
         ->check(parsed_by([](const std::string& t) { parse_groups(t); }, "N|auto"))
         ->capture_default_str();
     app.add_option("--preset", preset,
-                   "best: what loses least (grouping scale, softmax and qkv by row, balanced queries and keys, erq weights);\n"
+                   "best: what loses least (grouping scale, softmax and qkv by row, balanced queries and keys, gptq weights);\n"
                    "paper: IGQ-ViT exactly (grouping igq, mean bounds, weights rounded to nearest)\n"
                    "(default: best, or paper when --grouping is given)")
         ->check(parsed_by([](const std::string& t) { parse_preset(t); }, "NAME"));

@@ -104,7 +104,7 @@ QuantizeOptions preset_options(Preset preset) {
   options.softmax_grouping = Grouping::kUpperBound;
   options.qkv_grouping = QkvGrouping::kRow;
   options.balance = true;
-  options.weights = WeightMethod::kErq;
+  options.weights = WeightMethod::kGptq;
   return options;
 }
 

@@ -59,7 +59,7 @@ struct QuantizeOptions {
 
 /// Settings with a name; bits and groups are the caller's.
 enum class Preset {
-  kBest,   ///< "best": what docs/accuracy.md found best: grouping `scale`, a scale per softmax row, erq weights, balanced queries and keys
+  kBest,   ///< "best": what docs/accuracy.md found best: grouping `scale`, a scale per softmax row, gptq weights, balanced queries and keys
   kPaper,  ///< "paper": the method of the paper, nothing else
 };
 std::string_view preset_name(Preset preset);

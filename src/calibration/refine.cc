@@ -188,7 +188,9 @@ class Refiner {
     double error = 0.0;
     for (const double e : rounded.error) error += e;
     state.error = error / square;
-    state.bytes = moments.bytes() + (coded.size() + target.size() + gap.size() + packed.size()) * sizeof(float);
+    std::size_t held = 0;
+    for (const StepState& image : states_) held += image.x.size() * sizeof(float);
+    state.bytes = held + moments.bytes() + static_cast<std::size_t>(h.size()) * sizeof(double) + (coded.size() + target.size() + gap.size() + packed.size()) * sizeof(float);
   }
 
   /// bias += mean(X W^T - X_hat W_hat^T) = mean(gap) + (W - W_hat) mean(X_hat).
