@@ -228,6 +228,8 @@ BiasMap refine_weights(Model& model, const std::shared_ptr<QuantizationPlan>& pl
                        const std::function<void(std::int64_t, float*)>& load, Isa isa, ThreadPool& pool,
                        const std::function<void(const RefineProgress&)>& progress) {
   if (options.weights == WeightMethod::kNearest || images == 0) return {};
+  // Eigen splits products by cache sizes; fixed ones give the same bytes on every machine.
+  Eigen::setCpuCacheSizes(32 * 1024, 512 * 1024, 4 * 1024 * 1024);
   return Refiner(model, plan, options, images, isa, pool).run(load, progress);
 }
 
