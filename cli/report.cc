@@ -27,7 +27,8 @@ struct ReportFlags {
 /// The images of --data-dir, labelled when every one lies in a class folder that the model has a class for.
 void add_images(const ReportFlags& flags, const ModelConfig& config, report::ReportOptions& options) {
   ImageFolder folder = list_images(flags.data_dir);
-  options.labelled = !folder.classes.empty() && std::all_of(folder.samples.begin(), folder.samples.end(), [](const Sample& s) { return s.label >= 0; });
+  options.labelled = !folder.classes.empty() && std::all_of(folder.samples.begin(), folder.samples.end(),
+                                                            [](const Sample& s) { return s.label >= 0; });
   if (options.labelled) map_labels(folder, config.labels, config.num_classes);
   options.samples = flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
 }
@@ -37,7 +38,8 @@ void run_report(const ReportFlags& flags) {
   if (flags.output.empty() && !flags.run.json) fail("say where to write the report: -o report.html (or --json)");
   if (!flags.output.empty() && !flags.overwrite && fs::exists(flags.output))
     fail("{} exists already: write to another file, or add --overwrite", flags.output);
-  if (!is_igq_file(flags.model.path)) fail("{} is not an .igq file: quantize a model first with `igq quantize`", flags.model.path);
+  if (!is_igq_file(flags.model.path))
+    fail("{} is not an .igq file: quantize a model first with `igq quantize`", flags.model.path);
   const LoadedModel model = load_model(flags.model.path);
   flags.model.apply_preprocessing(*model.model);
   std::optional<LoadedModel> reference;
@@ -61,7 +63,8 @@ void run_report(const ReportFlags& flags) {
   if (!flags.output.empty()) {
     const std::string html = report::report_html(data);
     write_file(flags.output, html, flags.overwrite);
-    if (!flags.run.json) std::cout << fmt::format("{}: {:.0f} kB\n", flags.output, static_cast<double>(html.size()) / 1e3);
+    if (!flags.run.json)
+      std::cout << fmt::format("{}: {:.0f} kB\n", flags.output, static_cast<double>(html.size()) / 1e3);
   }
   if (flags.run.json) print_json(report::report_to_json(data));
 }
@@ -69,18 +72,23 @@ void run_report(const ReportFlags& flags) {
 }  // namespace
 
 void add_report(CLI::App& app, int&) {
-  auto* verb = app.add_subcommand("report", "one self-contained HTML page about an .igq file: errors, groups, ranges, predictions");
+  auto* verb = app.add_subcommand(
+      "report", "one self-contained HTML page about an .igq file: errors, groups, ranges, predictions");
   const auto flags = std::make_shared<ReportFlags>();
   flags->model.add_to(*verb);
-  auto* data_dir = verb->add_option("--data-dir", flags->data_dir,
-                                    "folder of images: predictions and channel ranges come from them, and accuracy with class folders");
-  verb->add_option("--float", flags->float_model, "the float model it was made from: agreement, and errors measured on --data-dir")->needs(data_dir);
+  auto* data_dir = verb->add_option(
+      "--data-dir", flags->data_dir,
+      "folder of images: predictions and channel ranges come from them, and accuracy with class folders");
+  verb->add_option("--float", flags->float_model,
+                   "the float model it was made from: agreement, and errors measured on --data-dir")
+      ->needs(data_dir);
   verb->add_option("-o,--output", flags->output, "the HTML file to write");
   verb->add_flag("--overwrite", flags->overwrite, "replace an existing output");
   verb->add_option("--limit", flags->limit, "only so many images of --data-dir, spread over the classes (0: all)")
       ->check(CLI::Range(0, 1000000000))
       ->capture_default_str();
-  verb->add_option("--noise-images", flags->noise_images, "images that measure the error of each site with --float (0: the errors stored in the file)")
+  verb->add_option("--noise-images", flags->noise_images,
+                   "images that measure the error of each site with --float (0: the errors stored in the file)")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   verb->add_flag("--no-speed", flags->no_speed, "do not time the model");

@@ -19,19 +19,25 @@ constexpr std::size_t kMaxImages = 16;
 /// Ranges of one image, of every quantized site: FC inputs, and each head of the first window of an attention.
 class RangeObserver final : public SiteObserver {
  public:
-  RangeObserver(const Model& model, const kernels::Kernels& kernels) : channels(model.sites().size()), rows(model.sites().size()), kernels_(kernels) {
+  RangeObserver(const Model& model, const kernels::Kernels& kernels)
+      : channels(model.sites().size()), rows(model.sites().size()), kernels_(kernels) {
     for (std::size_t s = 0; s < rows.size(); ++s)
-      if (model.sites()[s].attention != nullptr) rows[s].resize(static_cast<std::size_t>(model.sites()[s].attention->heads()));
+      if (model.sites()[s].attention != nullptr)
+        rows[s].resize(static_cast<std::size_t>(model.sites()[s].attention->heads()));
   }
-  void on_tensor(int site, Operand operand, int part, const float* x, std::int64_t ld, int row_count, int cols) override {
+  void on_tensor(int site, Operand operand, int part, const float* x, std::int64_t ld, int row_count,
+                 int cols) override {
     if (operand != Operand::kInput && operand != Operand::kSoftmax) return;
     const bool by_row = operand == Operand::kSoftmax;
-    auto& ranges = by_row ? rows[static_cast<std::size_t>(site)][static_cast<std::size_t>(part)] : channels[static_cast<std::size_t>(site)];
+    auto& ranges = by_row ? rows[static_cast<std::size_t>(site)][static_cast<std::size_t>(part)]
+                          : channels[static_cast<std::size_t>(site)];
     if (by_row && !ranges.empty()) return;  // a later window
     const auto n = static_cast<std::size_t>(by_row ? row_count : cols);
     std::vector<float> mn(n, kInfinity), mx(n, -kInfinity);
-    if (by_row) kernels_.row_range(x, ld, row_count, cols, mn.data(), mx.data());
-    else kernels_.channel_range(x, ld, row_count, cols, mn.data(), mx.data());
+    if (by_row)
+      kernels_.row_range(x, ld, row_count, cols, mn.data(), mx.data());
+    else
+      kernels_.channel_range(x, ld, row_count, cols, mn.data(), mx.data());
     ranges.clear();
     for (std::size_t i = 0; i < n; ++i) ranges.push_back({by_row ? 0.0f : mn[i], mx[i]});
   }
@@ -87,7 +93,8 @@ json range_to_json(const RangeExample& example) {
     if (example.head < 0) image["min"] = std::move(lower);
     images.push_back(std::move(image));
   }
-  json result = {{"site", example.site}, {"members", example.members}, {"stride", example.stride}, {"images", std::move(images)}};
+  json result = {
+      {"site", example.site}, {"members", example.members}, {"stride", example.stride}, {"images", std::move(images)}};
   if (example.head >= 0) result["head"] = example.head;
   return result;
 }
@@ -97,7 +104,8 @@ RangeExample range_from_json(const json& j, const Model& model, bool softmax) {
   example.site = json_string(json_at(j, "site"), "site");
   const int index = model.find_site(example.site);
   const Site* site = index < 0 ? nullptr : &model.sites()[static_cast<std::size_t>(index)];
-  if (site == nullptr || (site->attention != nullptr) != softmax) fail("the example site '{}' is not one of the model's", example.site);
+  if (site == nullptr || (site->attention != nullptr) != softmax)
+    fail("the example site '{}' is not one of the model's", example.site);
   const int members = softmax ? site->max_rows : site->linear->in_features();
   example.members = static_cast<int>(json_int(json_at(j, "members"), "members", members, members));
   example.stride = static_cast<int>(json_int(json_at(j, "stride"), "stride", 1, members));
@@ -105,7 +113,8 @@ RangeExample range_from_json(const json& j, const Model& model, bool softmax) {
   const auto kept = static_cast<std::size_t>((members + example.stride - 1) / example.stride);
   auto numbers = [&](const json& image, const char* key) {
     const json& array = json_array(json_at(image, key), key, kept);
-    if (array.size() != kept) fail("'{}' of the example site '{}' has {} numbers instead of {}", key, example.site, array.size(), kept);
+    if (array.size() != kept)
+      fail("'{}' of the example site '{}' has {} numbers instead of {}", key, example.site, array.size(), kept);
     std::vector<float> values;
     for (const json& value : array) values.push_back(json_float(value, key));
     return values;
@@ -126,7 +135,8 @@ RangeExample range_from_json(const json& j, const Model& model, bool softmax) {
 
 }  // namespace
 
-Examples measure_examples(Model& model, Isa isa, ThreadPool& pool, std::int64_t count, const std::function<void(std::int64_t, float*)>& load) {
+Examples measure_examples(Model& model, Isa isa, ThreadPool& pool, std::int64_t count,
+                          const std::function<void(std::int64_t, float*)>& load) {
   const kernels::Kernels& kernels = kernels::kernels_for(isa);
   model.prepare(Execution::kSimulate, kernels);
   ExecContext context;

@@ -15,10 +15,10 @@ namespace igq {
 
 /// Ranges of the channels of one FC input, or of the softmax rows of one head (lower bound 0), for each image.
 struct RangeExample {
-  std::string site;      ///< "blocks.3.mlp.fc1"; softmax: "blocks.3.attn"
-  int head = -1;         ///< softmax: which head, of the first window; -1: an FC input
-  int members = 0;       ///< channels or rows of the site
-  int stride = 1;        ///< every stride-th member is kept
+  std::string site;                         ///< "blocks.3.mlp.fc1"; softmax: "blocks.3.attn"
+  int head = -1;                            ///< softmax: which head, of the first window; -1: an FC input
+  int members = 0;                          ///< channels or rows of the site
+  int stride = 1;                           ///< every stride-th member is kept
   std::vector<std::vector<Bounds>> images;  ///< [images][ceil(members / stride)]
 };
 
@@ -27,9 +27,11 @@ struct Examples {
   RangeExample rows;      ///< without a site where no softmax is quantized
 };
 
-/// Runs `count` images through the model (which has a plan) in simulation and keeps the site whose channel widths, and the
-/// head whose row maxima, are the most uneven among those with more than one group. At most kMaxMembers of each are kept.
-Examples measure_examples(Model& model, Isa isa, ThreadPool& pool, std::int64_t count, const std::function<void(std::int64_t, float*)>& load);
+/// Runs `count` images through the model (which has a plan) in simulation and keeps the site whose channel widths, and
+/// the head whose row maxima, are the most uneven among those with more than one group. At most kMaxMembers of each are
+/// kept.
+Examples measure_examples(Model& model, Isa isa, ThreadPool& pool, std::int64_t count,
+                          const std::function<void(std::int64_t, float*)>& load);
 inline constexpr int kMaxMembers = 1024;
 
 /// Numbers keep four significant digits.

@@ -18,8 +18,8 @@ std::string allocation_chart(const ReportData& data, const std::string& kind);
 /// Signal-to-noise over the depth of the network, a curve per kind of site. low, high: the axis in dB.
 std::string noise_chart(const ReportData& data, bool accumulated, double low, double high);
 
-/// Every member of one image as a bar from its minimum to its maximum, in the order of `order`; behind them the levels of the
-/// one quantizer that would hold them all.
+/// Every member of one image as a bar from its minimum to its maximum, in the order of `order`; behind them the levels
+/// of the one quantizer that would hold them all.
 std::string ungrouped_chart(const GroupedExample& example, std::size_t image, const std::vector<std::size_t>& order);
 /// The same bars group by group, in front of what each group's codes can represent.
 std::string grouped_chart(const GroupedExample& example, std::size_t image);

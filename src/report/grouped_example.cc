@@ -22,7 +22,8 @@ double median(std::vector<double> values) {
 std::vector<int> ranks(const ActivationPlan& plan) {
   std::vector<std::size_t> order(plan.groups.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return width(plan.groups[a]) < width(plan.groups[b]); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return width(plan.groups[a]) < width(plan.groups[b]); });
   std::vector<int> rank(order.size());
   for (std::size_t r = 0; r < order.size(); ++r) rank[order[r]] = static_cast<int>(r);
   return rank;
@@ -93,7 +94,8 @@ GroupingGain grouping_gain(const GroupedExample& example, std::size_t image) {
     after.push_back(step > 0.0 ? std::max(width(inside), 0.0) / step : 0.0);
     clipped += width(m.range) - std::max(width(inside), 0.0) > step;
   }
-  const double percent = members.empty() ? 0.0 : 100.0 * static_cast<double>(clipped) / static_cast<double>(members.size());
+  const double percent =
+      members.empty() ? 0.0 : 100.0 * static_cast<double>(clipped) / static_cast<double>(members.size());
   return {median(std::move(before)), median(std::move(after)), percent};
 }
 

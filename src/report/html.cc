@@ -13,7 +13,8 @@ namespace igq::report {
 namespace {
 
 constexpr std::string_view kStyle = R"css(
-:root { color-scheme: light dark; --back: #f4f5f7; --card: #ffffff; --text: #1c2026; --soft: #59616c; --rule: #d9dde3; --grid: #e6e9ee;
+:root { color-scheme: light dark; --back: #f4f5f7; --card: #ffffff; --text: #1c2026; --soft: #59616c;
+  --rule: #d9dde3; --grid: #e6e9ee;
   --neutral: #6d7682; --warn: #a8330f; --link: #0b57a4;
   --k0: #0b62a8; --k1: #b34700; --k2: #007a58; --k3: #8f3d8f; --k4: #7a6100; --k5: #4a525c; }
 @media screen and (prefers-color-scheme: dark) {
@@ -23,7 +24,8 @@ constexpr std::string_view kStyle = R"css(
 }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
-body { margin: 0; background: var(--back); color: var(--text); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+body { margin: 0; background: var(--back); color: var(--text); font: 16px/1.5 system-ui, -apple-system, "Segoe UI",
+  Roboto, "DejaVu Sans", sans-serif; }
 main, header.top, footer { max-width: 1080px; margin: 0 auto; padding: 0 20px; }
 header.top { padding-top: 28px; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere; }
@@ -32,17 +34,21 @@ h3 { font-size: 1rem; margin: 18px 0 4px; }
 p { margin: 0 0 12px; max-width: 74ch; overflow-wrap: anywhere; }
 .soft, figcaption, .note { color: var(--soft); }
 .lead { font-size: 1.05rem; color: var(--soft); }
-section { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 18px 20px; margin: 16px 0; }
+section { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 18px 20px;
+  margin: 16px 0; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(158px, 1fr)); gap: 12px; margin: 16px 0; }
-.tile { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 12px 16px; overflow-wrap: anywhere; }
+.tile { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 12px 16px;
+  overflow-wrap: anywhere; }
 .tile .label { color: var(--soft); font-size: 0.85rem; }
 .tile .value { font-size: 1.75rem; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .tile .note { font-size: 0.85rem; line-height: 1.4; }
-dl { display: grid; grid-template-columns: minmax(7em, max-content) 1fr; gap: 2px 16px; margin: 0; font-size: 0.92rem; }
+dl { display: grid; grid-template-columns: minmax(7em, max-content) 1fr; gap: 2px 16px; margin: 0;
+  font-size: 0.92rem; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
 code { font: 0.88em ui-monospace, "SF Mono", Consolas, "DejaVu Sans Mono", monospace; }
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: 14px 28px; margin: 10px 0; align-items: end; }
+.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: 14px 28px;
+  margin: 10px 0; align-items: end; }
 .panels.small { grid-template-columns: repeat(auto-fit, minmax(min(100%, 290px), 1fr)); gap: 10px 24px; }
 figure { margin: 0; min-width: 0; break-inside: avoid; }
 figcaption { font-size: 0.88rem; line-height: 1.4; margin-bottom: 6px; }
@@ -57,26 +63,34 @@ svg text.tick, svg text.unit { fill: var(--soft); font-size: 10.5px; font-varian
 svg text.small { font-size: 9.5px; }
 .grid { stroke: var(--grid); } .axis { stroke: var(--neutral); } .level { stroke: var(--grid); stroke-width: 0.7; }
 .edge { stroke: var(--neutral); stroke-dasharray: 4 3; fill: none; }
-.bar { fill: var(--k0); } .neutral { stroke: var(--neutral); fill: none; } .stay { fill: var(--neutral); opacity: 0.22; }
-.band { fill: var(--c); opacity: 0.18; } .bars { stroke: var(--c); fill: none; } .block { fill: var(--c); } .move { fill: var(--c); opacity: 0.6; }
-.k0 { --c: var(--k0); } .k1 { --c: var(--k1); } .k2 { --c: var(--k2); } .k3 { --c: var(--k3); } .k4 { --c: var(--k4); } .k5 { --c: var(--k5); }
-.curve { stroke: var(--c); stroke-width: 1.8; fill: none; stroke-linejoin: round; } .dot { fill: var(--c); stroke: var(--card); stroke-width: 0.8; }
+.bar { fill: var(--k0); } .neutral { stroke: var(--neutral); fill: none; } .stay { fill: var(--neutral);
+  opacity: 0.22; }
+.band { fill: var(--c); opacity: 0.18; } .bars { stroke: var(--c); fill: none; } .block { fill: var(--c); }
+.move { fill: var(--c); opacity: 0.6; }
+.k0 { --c: var(--k0); } .k1 { --c: var(--k1); } .k2 { --c: var(--k2); } .k3 { --c: var(--k3); }
+.k4 { --c: var(--k4); } .k5 { --c: var(--k5); }
+.curve { stroke: var(--c); stroke-width: 1.8; fill: none; stroke-linejoin: round; } .dot { fill: var(--c);
+  stroke: var(--card); stroke-width: 0.8; }
 svg text.series { fill: var(--c); font-weight: 600; }
-.list { display: grid; grid-template-columns: minmax(0, max-content) minmax(60px, 1fr) max-content; gap: 4px 12px; align-items: center; font-size: 0.9rem; margin: 8px 0 14px; }
+.list { display: grid; grid-template-columns: minmax(0, max-content) minmax(60px, 1fr) max-content; gap: 4px 12px;
+  align-items: center; font-size: 0.9rem; margin: 8px 0 14px; }
 .list > * { min-width: 0; overflow-wrap: anywhere; }
 .list .track { display: block; height: 12px; }
-.list .track span { display: block; height: 100%; background: var(--k1); border-radius: 2px; min-width: 1px; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+.list .track span { display: block; height: 100%; background: var(--k1); border-radius: 2px; min-width: 1px;
+  print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 .list .amount { text-align: right; font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; width: 100%; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding: 4px 0; }
-th, td { text-align: right; padding: 3px 6px; border-bottom: 1px solid var(--rule); vertical-align: top; font-weight: 400; }
+th, td { text-align: right; padding: 3px 6px; border-bottom: 1px solid var(--rule); vertical-align: top;
+  font-weight: 400; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; overflow-wrap: anywhere; }
 th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--soft); }
 details { margin: 12px 0 0; }
 summary { cursor: pointer; color: var(--link); }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 225px), 1fr)); gap: 12px; }
-.card { display: flex; gap: 10px; font-size: 0.84rem; line-height: 1.4; border: 1px solid var(--rule); border-radius: 8px; padding: 8px; break-inside: avoid; min-width: 0; }
+.card { display: flex; gap: 10px; font-size: 0.84rem; line-height: 1.4; border: 1px solid var(--rule);
+  border-radius: 8px; padding: 8px; break-inside: avoid; min-width: 0; }
 .card img { width: 84px; height: 84px; object-fit: contain; flex: none; border-radius: 4px; }
 .card > div { min-width: 0; overflow-wrap: anywhere; }
 .card .file { color: var(--soft); font-size: 0.92em; }
@@ -87,14 +101,16 @@ footer { color: var(--soft); font-size: 0.85rem; padding-bottom: 32px; overflow-
   main, header.top, footer { padding-left: 10px; padding-right: 10px; }
   section { padding: 14px 12px; }
   dl { grid-template-columns: 1fr; } dt { margin-top: 6px; }
-  .tiles { grid-template-columns: 1fr 1fr; gap: 8px; } .tile { padding: 10px 12px; } .tile .value { font-size: 1.4rem; }
+  .tiles { grid-template-columns: 1fr 1fr; gap: 8px; } .tile { padding: 10px 12px; }
+  .tile .value { font-size: 1.4rem; }
   th, td { padding: 3px 4px; } table { font-size: 0.78rem; }
 }
 @media print {
   :root { --back: #ffffff; }
   body { font-size: 11px; } main, header.top, footer { max-width: none; padding: 0; }
   section, .tile { border-color: #bbbbbb; } h2, h3 { break-after: avoid; } tr { break-inside: avoid; }
-  .panels { grid-template-columns: 1fr 1fr; } .panels.small { grid-template-columns: 1fr 1fr 1fr; } .tiles { grid-template-columns: repeat(4, 1fr); }
+  .panels { grid-template-columns: 1fr 1fr; } .panels.small { grid-template-columns: 1fr 1fr 1fr; }
+  .tiles { grid-template-columns: repeat(4, 1fr); }
   details::details-content { content-visibility: visible; display: block; height: auto; }
   summary { color: inherit; list-style: none; }
 }
@@ -102,7 +118,8 @@ footer { color: var(--soft); font-size: 0.85rem; padding-bottom: 32px; overflow-
 
 using Rgb = std::array<int, 3>;
 constexpr std::array<Rgb, 5> kLightRamp{{{23, 32, 107}, {98, 44, 150}, {168, 49, 120}, {204, 74, 66}, {184, 112, 16}}};
-constexpr std::array<Rgb, 5> kDarkRamp{{{98, 116, 232}, {168, 112, 236}, {232, 118, 178}, {255, 160, 116}, {255, 222, 110}}};
+constexpr std::array<Rgb, 5> kDarkRamp{
+    {{98, 116, 232}, {168, 112, 236}, {232, 118, 178}, {255, 160, 116}, {255, 222, 110}}};
 
 }  // namespace
 
@@ -112,12 +129,15 @@ std::string ramp_color(int step, bool dark) {
   const auto i = std::min(static_cast<std::size_t>(at), ramp.size() - 2);
   const double mix = at - static_cast<double>(i);
   Rgb color{};
-  for (std::size_t c = 0; c < 3; ++c) color[c] = static_cast<int>(std::lround((1.0 - mix) * ramp[i][c] + mix * ramp[i + 1][c]));
+  for (std::size_t c = 0; c < 3; ++c)
+    color[c] = static_cast<int>(std::lround((1.0 - mix) * ramp[i][c] + mix * ramp[i + 1][c]));
   return fmt::format("#{:02x}{:02x}{:02x}", color[0], color[1], color[2]);
 }
 
 std::string ramp_class(int rank, int groups) {
-  return fmt::format("c{}", groups < 2 ? 0 : static_cast<int>(std::lround(static_cast<double>(rank) * (kRampSteps - 1) / (groups - 1))));
+  return fmt::format(
+      "c{}",
+      groups < 2 ? 0 : static_cast<int>(std::lround(static_cast<double>(rank) * (kRampSteps - 1) / (groups - 1))));
 }
 
 std::string page(std::string_view title, std::string_view body) {
@@ -128,9 +148,11 @@ std::string page(std::string_view title, std::string_view body) {
   }
   return fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src "
+      "data:\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n"
-      "<style>{}{}\n@media screen and (prefers-color-scheme: dark) {{ {} }}\n</style>\n</head>\n<body>\n{}</body>\n</html>\n",
+      "<style>{}{}\n@media screen and (prefers-color-scheme: dark) {{ {} "
+      "}}\n</style>\n</head>\n<body>\n{}</body>\n</html>\n",
       escape(title), kStyle, light, dark, body);
 }
 
@@ -157,11 +179,14 @@ std::string details(std::string_view summary, std::string_view html) {
 }
 
 std::string tile(std::string_view label, std::string_view value, std::string_view note) {
-  return fmt::format("<div class=\"tile\"><div class=\"label\">{}</div><div class=\"value\">{}</div><div class=\"note\">{}</div></div>\n",
-                     escape(label), escape(value), escape(note));
+  return fmt::format(
+      "<div class=\"tile\"><div class=\"label\">{}</div><div class=\"value\">{}</div><div "
+      "class=\"note\">{}</div></div>\n",
+      escape(label), escape(value), escape(note));
 }
 
-std::string table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows, std::string_view caption) {
+std::string table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
+                  std::string_view caption) {
   std::string html = fmt::format("<table>\n<caption>{}</caption>\n<thead><tr>", escape(caption));
   for (const std::string& cell : header) html += fmt::format("<th scope=\"col\">{}</th>", escape(cell));
   html += "</tr></thead>\n<tbody>\n";
@@ -183,6 +208,10 @@ std::string breakable(std::string_view text) {
     part.clear();
   }
   return html + escape(part);
+}
+
+std::string plural(std::int64_t count, std::string_view one, std::string_view many) {
+  return fmt::format("{} {}", count, count == 1 ? one : many);
 }
 
 std::string base64(std::string_view bytes) {

@@ -2,6 +2,7 @@
 // Nothing is loaded and no script runs; a content security policy in the page says so to the browser.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,9 +33,12 @@ std::string details(std::string_view summary, std::string_view html);
 /// A number in large type: all plain text.
 std::string tile(std::string_view label, std::string_view value, std::string_view note);
 /// Cells are HTML; the first column heads its row.
-std::string table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows, std::string_view caption);
+std::string table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
+                  std::string_view caption);
 /// Escaped text that may break after dots, slashes and underscores.
 std::string breakable(std::string_view text);
 std::string base64(std::string_view bytes);
+/// "1 image", "3 images".
+std::string plural(std::int64_t count, std::string_view one, std::string_view many);
 
 }  // namespace igq::report

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "report/charts.h"
+#include "report/example_section.h"
 #include "report/html.h"
 #include "report/svg.h"
 
@@ -21,7 +22,8 @@ std::string decibels(const std::optional<double>& value) {
 std::string bits_text(const SiteRow& s) {
   const auto text = [](int bits) { return bits > 8 ? std::string("32") : fmt::format("{}", bits); };
   if (s.grouping == Grouping::kFloat && s.weight_bits > 8) return "float";
-  return s.attention ? fmt::format("a{}", text(s.activation_bits)) : fmt::format("w{}a{}", text(s.weight_bits), text(s.activation_bits));
+  return s.attention ? fmt::format("a{}", text(s.activation_bits))
+                     : fmt::format("w{}a{}", text(s.weight_bits), text(s.activation_bits));
 }
 
 std::string groups_text(const SiteRow& s) {
@@ -29,18 +31,20 @@ std::string groups_text(const SiteRow& s) {
   return s.grouping == Grouping::kUpperBound ? "each" : fmt::format("{}", s.groups);
 }
 
-std::string plural(std::int64_t count, std::string_view one, std::string_view many) {
-  return fmt::format("{} {}", count, count == 1 ? one : many);
-}
-
 std::string grouping_words(Grouping grouping) {
   switch (grouping) {
-    case Grouping::kFloat: return "float";
-    case Grouping::kLayer: return "one quantizer per layer";
-    case Grouping::kStaticGroup: return "fixed groups of consecutive channels";
-    case Grouping::kIgq: return "instance-aware groups";
-    case Grouping::kScale: return "instance-aware groups by scale";
-    case Grouping::kUpperBound: return "one quantizer per channel and softmax row";
+    case Grouping::kFloat:
+      return "float";
+    case Grouping::kLayer:
+      return "one quantizer per layer";
+    case Grouping::kStaticGroup:
+      return "fixed groups of consecutive channels";
+    case Grouping::kIgq:
+      return "instance-aware groups";
+    case Grouping::kScale:
+      return "instance-aware groups by scale";
+    case Grouping::kUpperBound:
+      return "one quantizer per channel and softmax row";
   }
   return "";
 }
@@ -52,7 +56,8 @@ const SiteRow* typical_site(const ReportData& data) {
   for (const SiteRow& s : data.sites) {
     if (s.attention || s.block < 0) continue;
     const auto count = std::count_if(data.sites.begin(), data.sites.end(), [&](const SiteRow& t) {
-      return !t.attention && t.block >= 0 && t.grouping == s.grouping && t.weight_bits == s.weight_bits && t.activation_bits == s.activation_bits;
+      return !t.attention && t.block >= 0 && t.grouping == s.grouping && t.weight_bits == s.weight_bits &&
+             t.activation_bits == s.activation_bits;
     });
     if (count > most) {
       most = count;
@@ -64,23 +69,29 @@ const SiteRow* typical_site(const ReportData& data) {
 
 std::string header(const ReportData& data) {
   const ModelConfig& config = data.config;
-  std::string lead = fmt::format("{}, {} x {} pixels, {} classes", config.architecture.empty() ? "vision transformer" : config.architecture,
+  std::string lead = fmt::format("{}, {} x {} pixels, {} classes",
+                                 config.architecture.empty() ? "vision transformer" : config.architecture,
                                  config.image_width, config.image_height, config.num_classes);
-  if (const SiteRow* s = typical_site(data)) lead += fmt::format("; blocks in {}, {}", bits_text(*s), grouping_words(s->grouping));
-  return fmt::format("<header class=\"top\">\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n</header>\n", breakable(data.file), escape(lead));
+  if (const SiteRow* s = typical_site(data))
+    lead += fmt::format("; blocks in {}, {}", bits_text(*s), grouping_words(s->grouping));
+  return fmt::format("<header class=\"top\">\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n</header>\n", breakable(data.file),
+                     escape(lead));
 }
 
 std::string tiles(const ReportData& data) {
   std::string html;
   html += tile("File", fmt::format("{} MB", number(data.file_mb)),
-               fmt::format("{}\u00d7 smaller than {} MB in float", number(data.float_mb / std::max(data.file_mb, 1e-9)), number(data.float_mb)));
+               fmt::format("{}\u00d7 smaller than {} MB in float", number(data.float_mb / std::max(data.file_mb, 1e-9)),
+                           number(data.float_mb)));
   html += tile("Bit operations", fmt::format("{} G", number(data.gbops)),
-               fmt::format("{}\u00d7 fewer than {} G in float; groups add {} %", number(data.float_gbops / std::max(data.gbops, 1e-9)), number(data.float_gbops),
+               fmt::format("{}\u00d7 fewer than {} G in float; groups add {} %",
+                           number(data.float_gbops / std::max(data.gbops, 1e-9)), number(data.float_gbops),
                            number(100.0 * (data.gbops / std::max(data.one_group_gbops, 1e-9) - 1.0), 2)));
   if (data.speed)
-    html += tile("One image", fmt::format("{} ms", number(data.speed->integer_ms)),
-                 fmt::format("{}\u00d7 the speed of float ({} ms); {}", number(data.speed->float_ms / data.speed->integer_ms), number(data.speed->float_ms),
-                             plural(data.speed->threads, "thread", "threads")));
+    html += tile(
+        "One image", fmt::format("{} ms", number(data.speed->integer_ms)),
+        fmt::format("{}\u00d7 the speed of float ({} ms); {}", number(data.speed->float_ms / data.speed->integer_ms),
+                    number(data.speed->float_ms), plural(data.speed->threads, "thread", "threads")));
   if (data.accuracy && data.accuracy->labelled) {
     const Accuracy& a = *data.accuracy;
     std::string note = fmt::format("\u00b1{:.1f}, {}", a.interval, plural(a.images, "image", "images"));
@@ -92,8 +103,10 @@ std::string tiles(const ReportData& data) {
                  fmt::format("{} of {} images answered otherwise", data.accuracy->changed, data.accuracy->images));
   if (data.noise_images > 0)
     html += tile("Signal to noise", fmt::format("{} dB", decibels(data.logits_snr)),
-                 fmt::format("of the logits, {} {}", plural(data.noise_images, data.noise_on_data ? "image" : "calibration image",
-                                                            data.noise_on_data ? "images" : "calibration images"), "against float"));
+                 fmt::format("of the logits, {} {}",
+                             plural(data.noise_images, data.noise_on_data ? "image" : "calibration image",
+                                    data.noise_on_data ? "images" : "calibration images"),
+                             "against float"));
   return "<div class=\"tiles\">\n" + html + "</div>\n";
 }
 
@@ -104,24 +117,30 @@ std::string worst_sites(const ReportData& data) {
   std::vector<const SiteRow*> worst;
   for (const SiteRow& s : data.sites)
     if (s.alone && *s.alone < kNoNoise) worst.push_back(&s);
-  std::stable_sort(worst.begin(), worst.end(), [](const SiteRow* a, const SiteRow* b) { return *a->alone < *b->alone; });
+  std::stable_sort(worst.begin(), worst.end(),
+                   [](const SiteRow* a, const SiteRow* b) { return *a->alone < *b->alone; });
   worst.resize(std::min(worst.size(), kWorst));
   if (worst.empty()) return "";
   const auto share = [](const SiteRow& s) { return 100.0 * std::pow(10.0, -*s.alone / 10.0); };
   const double most = share(*worst.front());
   std::string list = "<div class=\"list\">\n";
   for (const SiteRow* s : worst)
-    list += fmt::format("<span>{}</span><span class=\"track\"><span style=\"width:{}%\"></span></span><span class=\"amount\">{} % ({} dB)</span>\n",
-                        breakable(s->name), coordinate(100.0 * share(*s) / most), number(share(*s), 2), decibels(s->alone));
+    list += fmt::format(
+        "<span>{}</span><span class=\"track\"><span style=\"width:{}%\"></span></span><span class=\"amount\">{} % ({} "
+        "dB)</span>\n",
+        breakable(s->name), coordinate(100.0 * share(*s) / most), number(share(*s), 2), decibels(s->alone));
   return "<h3>The sites that hurt most on their own</h3>\n" +
-         paragraph("Noise that a site puts into its own output, in percent of the output's energy.", "soft") + list + "</div>\n";
+         paragraph("Noise that a site puts into its own output, in percent of the output's energy.", "soft") + list +
+         "</div>\n";
 }
 
 std::string noise_section(const ReportData& data) {
   if (data.noise_images == 0)
     return section("errors", "Which layer hurts",
-                   paragraph("This file holds no errors: it was quantized with <code>--noise-images 0</code>. Add <code>--float MODEL --data-dir DIR</code> to "
-                             "measure them.", "message"));
+                   paragraph("This file holds no errors: it was quantized with <code>--noise-images 0</code>. Add "
+                             "<code>--float MODEL --data-dir DIR</code> to "
+                             "measure them.",
+                             "message"));
   double low = 0.0, high = 5.0;
   bool alone = false;
   for (const SiteRow& s : data.sites)
@@ -131,14 +150,23 @@ std::string noise_section(const ReportData& data) {
       low = std::min(low, *value - 1.0);
       high = std::max(high, *value + 1.0);
     }
-  std::string body = paragraph(
-      fmt::format("Signal-to-noise ratio of the output of every quantization site against the float model, on {}. Higher is better; 10 dB less "
-                  "is ten times the noise.", plural(data.noise_images, data.noise_on_data ? "image" : "calibration image", data.noise_on_data ? "images" : "calibration images")));
+  std::string body =
+      paragraph(fmt::format("Signal-to-noise ratio of the output of every quantization site against the float model, "
+                            "on {}. Higher is better; 10 dB less "
+                            "is ten times the noise.",
+                            plural(data.noise_images, data.noise_on_data ? "image" : "calibration image",
+                                   data.noise_on_data ? "images" : "calibration images")));
   std::vector<std::string> charts;
-  if (alone) charts.push_back(figure("<strong>Alone:</strong> only this site is quantized", noise_chart(data, false, low, high)));
-  charts.push_back(figure("<strong>Accumulated:</strong> everything is quantized, noise adds up", noise_chart(data, true, low, high)));
+  if (alone)
+    charts.push_back(
+        figure("<strong>Alone:</strong> only this site is quantized", noise_chart(data, false, low, high)));
+  charts.push_back(figure("<strong>Accumulated:</strong> everything is quantized, noise adds up",
+                          noise_chart(data, true, low, high)));
   if (data.qkv_left_out)
-    body += paragraph("The qkv layers of this model were balanced: their outputs differ from the float model's by design, so their errors are left out.", "soft");
+    body += paragraph(
+        "The qkv layers of this model were balanced: their outputs differ from the float model's by design, so their "
+        "errors are left out.",
+        "soft");
   body += panels(charts) + worst_sites(data);
   return section("errors", "Which layer hurts", body);
 }
@@ -146,178 +174,126 @@ std::string noise_section(const ReportData& data) {
 std::string site_table(const ReportData& data) {
   std::vector<std::vector<std::string>> rows;
   for (const SiteRow& s : data.sites)
-    rows.push_back({breakable(s.name), bits_text(s), groups_text(s), number(s.gbops, 2), decibels(s.alone), decibels(s.accumulated)});
-  return details(fmt::format("All {} sites as a table", data.sites.size()),
-                 table({"site", "bits", "groups", "GBOP", "alone dB", "accum. dB"}, rows,
-                       "Bits of weights and activations (attention: of the softmax), groups, 10^9 bit operations, errors."));
+    rows.push_back({breakable(s.name), bits_text(s), groups_text(s), number(s.gbops, 2), decibels(s.alone),
+                    decibels(s.accumulated)});
+  return details(
+      fmt::format("All {} sites as a table", data.sites.size()),
+      table({"site", "bits", "groups", "GBOP", "alone dB", "accum. dB"}, rows,
+            "Bits of weights and activations (attention: of the softmax), groups, 10^9 bit operations, errors."));
 }
 
 std::string allocation_section(const ReportData& data) {
   std::vector<std::string> charts;
   for (const std::string& kind : block_kinds(data)) {
-    const auto site = std::find_if(data.sites.begin(), data.sites.end(), [&](const SiteRow& s) { return s.block >= 0 && s.kind == kind; });
-    charts.push_back(figure(fmt::format("<strong>{}</strong>, {}", escape(kind_label(*site)), site->attention ? "softmax rows" : "input channels"),
+    const auto site = std::find_if(data.sites.begin(), data.sites.end(),
+                                   [&](const SiteRow& s) { return s.block >= 0 && s.kind == kind; });
+    charts.push_back(figure(fmt::format("<strong>{}</strong>, {}", escape(kind_label(*site)),
+                                        site->attention ? "softmax rows" : "input channels"),
                             allocation_chart(data, kind)));
   }
   int least = INT32_MAX, most = 0;
   for (const SiteRow& s : data.sites) {
-    if (s.block < 0 || s.groups == 0) continue;
+    if (s.block < 0 || s.groups == 0 || s.grouping == Grouping::kUpperBound) continue;
     least = std::min(least, s.groups);
     most = std::max(most, s.groups);
   }
   const SiteRow* typical = typical_site(data);
   std::string words;
-  if (typical != nullptr && typical->grouping == Grouping::kUpperBound) words = "Every channel and every softmax row has its own quantizer, taken from the image itself.";
-  else if (most == 0) words = "No site within the blocks is quantized.";
-  else if (least == most) words = fmt::format("Every quantized layer within the blocks has {}.", plural(most, "group", "groups"));
-  else words = fmt::format("Layers have between {} and {} groups.", least, most);
+  const bool each_row = std::any_of(data.sites.begin(), data.sites.end(), [](const SiteRow& s) {
+    return s.attention && s.grouping == Grouping::kUpperBound;
+  });
+  if (typical != nullptr && typical->grouping == Grouping::kUpperBound)
+    words = "Every channel has its own quantizer, taken from the image itself.";
+  else if (most == 0)
+    words = "No site within the blocks is quantized in groups.";
+  else if (least == most)
+    words = fmt::format("Every grouped layer within the blocks has {}.", plural(most, "group", "groups"));
+  else
+    words = fmt::format("Layers have between {} and {} groups.", least, most);
+  if (each_row) words += " Every softmax row has its own quantizer.";
   words += " Bars show the number of groups of each layer, block by block (block numbers below).";
   if (data.allocation) {
     const AllocationFacts& a = *data.allocation;
-    words += fmt::format(" They were allocated under a budget of {} G bit operations ({} G are used)", number(a.budget_gbops), number(a.gbops));
+    words += fmt::format(" The numbers were allocated under a budget of {} G bit operations ({} G are used)",
+                         number(a.budget_gbops), number(a.gbops));
     if (a.uniform_divergence)
-      words += fmt::format("; the divergence of the predictions, summed over layers quantized alone, is {} instead of {} with equal groups",
-                           number(a.divergence), number(*a.uniform_divergence));
+      words += fmt::format(
+          "; the divergence of the predictions, summed over layers quantized alone, is {} instead of {} with equal "
+          "groups",
+          number(a.divergence), number(*a.uniform_divergence));
     words += ".";
   }
   std::string outside;
   for (const SiteRow& s : data.sites)
-    if (s.block < 0) outside += fmt::format("{}<code>{}</code> {}{}", outside.empty() ? "" : ", ", breakable(s.name), bits_text(s),
-                                            s.groups > 0 && s.grouping != Grouping::kUpperBound ? fmt::format(" with {}", plural(s.groups, "group", "groups")) : "");
+    if (s.block < 0)
+      outside += fmt::format("{}<code>{}</code> {}{}", outside.empty() ? "" : ", ", breakable(s.name), bits_text(s),
+                             s.groups > 0 && s.grouping != Grouping::kUpperBound
+                                 ? fmt::format(" with {}", plural(s.groups, "group", "groups"))
+                                 : "");
   std::string body = paragraph(words) + panels(charts, "panels small");
   if (!outside.empty()) body += paragraph("Outside the blocks: " + outside + ".", "soft");
   return section("allocation", "Groups of every layer", body + site_table(data));
-}
-
-// --- Ranges of one layer ---
-
-std::string image_caption(const GroupedExample& example, std::size_t i, const std::string& words) {
-  std::string html = "<span class=\"pair\">";
-  if (i < example.thumbnails.size()) html += fmt::format("<img alt=\"\" src=\"data:image/png;base64,{}\">", base64(example.thumbnails[i]));
-  return html + fmt::format("<span><strong>{}</strong><br>{}</span></span>", breakable(example.image_names[i]), words);
-}
-
-std::string example_table(const GroupedExample& example) {
-  const std::size_t images = example.images.size();
-  std::vector<std::string> head{"group"};
-  for (std::size_t i = 0; i < images; ++i) {
-    head.push_back(fmt::format("image {}", i + 1));
-    head.push_back("min to max");
-  }
-  std::vector<std::vector<std::string>> rows;
-  for (int g = 0; g < std::max(example.groups, 1); ++g) {
-    std::vector<std::string> row{fmt::format("{}", g + 1)};
-    for (const auto& image : example.images) {
-      std::size_t count = 0;
-      Bounds range{INFINITY, -INFINITY};
-      for (const Member& m : image) {
-        if (m.group != g) continue;
-        ++count;
-        range.lower = std::min(range.lower, m.range.lower);
-        range.upper = std::max(range.upper, m.range.upper);
-      }
-      row.push_back(fmt::format("{}", count));
-      row.push_back(count == 0 ? "-" : fmt::format("{} to {}", number(static_cast<double>(range.lower), 2), number(static_cast<double>(range.upper), 2)));
-    }
-    rows.push_back(std::move(row));
-  }
-  return details("Groups as a table", table(head, rows, "Members of each group on each image, and their smallest minimum and largest maximum."));
-}
-
-std::string example_section(const ReportData& data, const std::optional<GroupedExample>& optional, bool softmax) {
-  const std::string id = softmax ? "softmax" : "channels";
-  const std::string heading = softmax ? "Softmax rows, image by image" : "Channel ranges, image by image";
-  if (!optional)
-    return section(id, heading,
-                   paragraph(softmax ? "No softmax of this model is quantized, or the file keeps no example. <code>--data-dir DIR</code> measures one."
-                                     : "No FC input of this model is quantized, or the file keeps no example. <code>--data-dir DIR</code> measures one.", "message"));
-  const GroupedExample& e = *optional;
-  const std::string noun = softmax ? "rows" : "channels", one = softmax ? "row" : "channel";
-  std::string body;
-  if (softmax)
-    body += paragraph(fmt::format("The largest probability of every row of head {} of <code>{}</code>: rows that look at one token reach near 1, rows that look "
-                                  "everywhere stay small, and which is which depends on the image.", e.head, breakable(e.site)));
-  else
-    body += paragraph(fmt::format("Every bar is one input channel of <code>{}</code>, from the smallest to the largest value its tokens take in one image. "
-                                  "Channels differ, and the same channel differs between images.", breakable(e.site)));
-  if (e.stride > 1) body += paragraph(fmt::format("Of {} {} one in {} is shown.", e.members, noun, e.stride), "soft");
-
-  const std::vector<std::size_t> order = by_width(e, 0);
-  std::vector<std::string> before, after;
-  for (std::size_t i = 0; i < e.images.size(); ++i) {
-    const GroupingGain gain = grouping_gain(e, i);
-    before.push_back(figure(image_caption(e, i, fmt::format("median {}: {} of {} steps", one, number(gain.steps_single, 2), code_max(e.bits))),
-                            ungrouped_chart(e, i, order)));
-    after.push_back(figure(image_caption(e, i, fmt::format("median {}: {} of {} steps; {} % of the {} lose more than a step to clipping", one,
-                                                      number(gain.steps_grouped, 2), code_max(e.bits), number(gain.clipped, 2), noun)),
-                           grouped_chart(e, i)));
-  }
-  body += fmt::format("<h3>Before: one quantizer for the whole layer</h3>\n");
-  body += paragraph(fmt::format("Dashed lines are the range it needs{}.", e.bits <= 5 ? fmt::format(", thin lines its {} levels", code_max(e.bits) + 1) : ""), "soft") + panels(before);
-  if (e.groups == 1) {
-    body += paragraph("This layer has a single quantizer: there is nothing to group.", "message");
-    return section(id, heading, body);
-  }
-  body += fmt::format("<h3>After: {}</h3>\n", e.groups == 0 ? fmt::format("each {} has its own quantizer", one) : fmt::format("{} groups", e.groups));
-  body += paragraph(softmax ? "Bands show what the codes of a group can represent; what sticks out of its band is clipped."
-                            : "Bands show what the codes of a group can represent; what sticks out of its band is clipped. Each image sorts its channels anew.", "soft") + panels(after);
-  if (e.groups > 1 && e.images.size() > 1) {
-    body += fmt::format("<h3>{} % of the {} change group between the two images</h3>\n", number(moved_percent(e, 0, 1)), noun);
-    std::vector<std::string> moves{figure("Coloured: in another group on the second image. Gray: in the same.", moves_chart(e, 0, 1))};
-    std::string words = e.grouping == Grouping::kStaticGroup
-                            ? "The groups of this model are fixed, so none of them moves."
-                            : "A map from " + noun + " to groups that is fixed at calibration would be wrong for all of these on one of the two images. Here the map is made anew for each "
-                              "image; only the groups' bounds are fixed.";
-    moves.push_back("<div>" + paragraph(words) + "</div>\n");
-    body += panels(moves, "panels beside");
-  }
-  if (!data.examples_on_data)
-    body += paragraph("Ranges of two calibration images, kept in the file. With <code>--data-dir DIR</code> they are measured on images of yours.", "soft");
-  if (e.groups > 0) body += example_table(e);
-  return section(id, heading, body);
 }
 
 // --- Predictions, provenance ---
 
 std::string predictions_section(const ReportData& data) {
   if (data.predictions.empty())
-    return section("predictions", "Example predictions", paragraph("Add <code>--data-dir DIR</code> to see images here.", "message"));
+    return section("predictions", "Example predictions",
+                   paragraph("Add <code>--data-dir DIR</code> to see images here.", "message"));
   std::string cards = "<div class=\"cards\">\n";
   std::size_t changed = 0;
   for (const PredictionExample& p : data.predictions) {
     changed += p.changed();
     const bool wrong = p.label >= 0 && p.quantized_class != p.label;
-    cards += fmt::format("<div class=\"card\"><img alt=\"\" src=\"data:image/png;base64,{}\"><div>\n", base64(p.thumbnail));
-    if (p.float_class >= 0) cards += fmt::format("float: {} {:.0f}&nbsp;%<br>", escape(class_name(data, p.float_class)), 100.0 * p.float_score);
-    cards += fmt::format("<span{}>quantized: {} {:.0f}&nbsp;%{}</span><br>", p.changed() || (p.float_class < 0 && wrong) ? " class=\"changed\"" : "",
-                         escape(class_name(data, p.quantized_class)), 100.0 * p.score, p.changed() ? " (changed)" : wrong && p.float_class < 0 ? " (wrong)" : "");
+    cards +=
+        fmt::format("<div class=\"card\"><img alt=\"\" src=\"data:image/png;base64,{}\"><div>\n", base64(p.thumbnail));
+    if (p.float_class >= 0)
+      cards +=
+          fmt::format("float: {} {:.0f}&nbsp;%<br>", escape(class_name(data, p.float_class)), 100.0 * p.float_score);
+    cards += fmt::format("<span{}>quantized: {} {:.0f}&nbsp;%{}</span><br>",
+                         p.changed() || (p.float_class < 0 && wrong) ? " class=\"changed\"" : "",
+                         escape(class_name(data, p.quantized_class)), 100.0 * p.score,
+                         p.changed()                  ? " (changed)"
+                         : wrong && p.float_class < 0 ? " (wrong)"
+                                                      : "");
     if (p.label >= 0) cards += fmt::format("label: {}<br>", escape(class_name(data, p.label)));
     cards += fmt::format("<span class=\"file\">{}</span></div></div>\n", breakable(p.file));
   }
   const Accuracy& a = *data.accuracy;
   std::string words;
   if (a.agreement)
-    words = a.changed == 0 ? fmt::format("All {} images get the float model's answer.", a.images)
-                           : fmt::format("{} of {} images get another answer than from float; {} of them are shown first.", a.changed, a.images, changed);
+    words = a.changed == 0
+                ? fmt::format("All {} images get the float model's answer.", a.images)
+                : fmt::format("{} of {} images get another answer than from float; {} of them are shown first.",
+                              a.changed, a.images, changed);
   else
     words = "Without the float model (<code>--float MODEL</code>) changed answers are not known.";
-  if (a.bad_images > 0) words += fmt::format(" {} could not be read and are left out.", plural(a.bad_images, "image", "images"));
+  if (a.bad_images > 0)
+    words += fmt::format(" {} could not be read and are left out.", plural(a.bad_images, "image", "images"));
   return section("predictions", "Example predictions", paragraph(words) + cards + "</div>\n");
 }
 
 std::string provenance_section(const ReportData& data) {
   const Provenance& p = data.provenance;
   std::string list = "<dl>\n";
-  const auto item = [&](std::string_view name, const std::string& html) { list += fmt::format("<dt>{}</dt><dd>{}</dd>\n", name, html); };
+  const auto item = [&](std::string_view name, const std::string& html) {
+    list += fmt::format("<dt>{}</dt><dd>{}</dd>\n", name, html);
+  };
   item("Float model", fmt::format("{} <code>{}</code>", breakable(p.source), escape(p.source_checksum)));
-  item("Calibration", fmt::format("{} <code>{}</code>, seed {}", plural(p.calibration_images, "image", "images"), escape(p.calibration_checksum), p.seed));
+  item("Calibration", fmt::format("{} <code>{}</code>, seed {}", plural(p.calibration_images, "image", "images"),
+                                  escape(p.calibration_checksum), p.seed));
   item("Settings", fmt::format("<code>{}</code>", escape(p.settings)));
   item("Made by", "igq " + escape(p.tool_version));
   if (data.speed)
-    item("Timed on", fmt::format("{}, {}, {}, one image at a time, the fastest of {} alternating rounds; float is the same network in fp32 on the same machine",
-                                 escape(data.speed->cpu), escape(data.speed->isa), plural(data.speed->threads, "thread", "threads"), data.speed->rounds));
-  item("Words", "A <em>site</em> is a tensor quantized at run time. A <em>group</em> is a set of channels or rows that share a quantizer; the paper calls their "
-                "number group size. Bit operations count products of w-bit and a-bit numbers as w times a.");
+    item("Timed on", fmt::format("{}, {}, {}, one image at a time, the fastest of {} alternating rounds; float is the "
+                                 "same network in fp32 on the same machine",
+                                 escape(data.speed->cpu), escape(data.speed->isa),
+                                 plural(data.speed->threads, "thread", "threads"), data.speed->rounds));
+  item("Words",
+       "A <em>site</em> is a tensor quantized at run time. A <em>group</em> is a set of channels or rows that share a "
+       "quantizer; the paper calls their "
+       "number group size. Bit operations count products of w-bit and a-bit numbers as w times a.");
   return section("provenance", "Where it comes from", list + "</dl>\n");
 }
 

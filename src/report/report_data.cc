@@ -15,7 +15,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kThumbnail = 84;              // pixels of the longer side
+constexpr int kThumbnail = 84;  // pixels of the longer side
 constexpr std::size_t kPredictions = 12, kChangedPredictions = 8;
 constexpr std::int64_t kExampleImages = 2;
 
@@ -66,10 +66,12 @@ void read_stored_noise(const json& report, ReportData& data) {
   data.logits_snr = static_cast<double>(json_float(json_at(*noise, "logits_snr_db"), "logits_snr_db"));
   for (const json& entry : json_array(json_at(*noise, "sites"), "sites", data.sites.size())) {
     const std::string& name = json_string(json_at(entry, "site"), "site");
-    const auto row = std::find_if(data.sites.begin(), data.sites.end(), [&](const SiteRow& r) { return r.name == name; });
+    const auto row =
+        std::find_if(data.sites.begin(), data.sites.end(), [&](const SiteRow& r) { return r.name == name; });
     if (row == data.sites.end()) fail("the stored errors name a site '{}' that the model does not have", name);
     row->accumulated = static_cast<double>(json_float(json_at(entry, "snr_accumulated_db"), "snr_accumulated_db"));
-    if (const json* alone = json_find(entry, "snr_alone_db")) row->alone = static_cast<double>(json_float(*alone, "snr_alone_db"));
+    if (const json* alone = json_find(entry, "snr_alone_db"))
+      row->alone = static_cast<double>(json_float(*alone, "snr_alone_db"));
   }
 }
 
@@ -86,17 +88,20 @@ std::string thumbnail(const Sample& sample, const ModelConfig& config) {
   Image image = resize_and_crop(load_image(sample.path), config.preprocess, config.image_height, config.image_width);
   const int longer = std::max(image.width, image.height);
   if (longer > kThumbnail)
-    image = resize(image, std::max(1, image.width * kThumbnail / longer), std::max(1, image.height * kThumbnail / longer), Interpolation::kBicubic);
+    image = resize(image, std::max(1, image.width * kThumbnail / longer),
+                   std::max(1, image.height * kThumbnail / longer), Interpolation::kBicubic);
   return encode_png(image);
 }
 
 std::function<void(std::int64_t, float*)> load_samples(const ModelConfig& config, const std::vector<Sample>& samples) {
   return [&config, &samples](std::int64_t i, float* image) {
-    preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height, config.image_width, image);
+    preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height,
+                    config.image_width, image);
   };
 }
 
-/// Changed predictions first (those that became wrong before the others), without a float model wrong ones first; then others.
+/// Changed predictions first (those that became wrong before the others), without a float model wrong ones first; then
+/// others.
 std::vector<std::size_t> choose_predictions(const std::vector<PredictionExample>& all) {
   const auto interest = [](const PredictionExample& p) {
     const bool wrong = p.label >= 0 && p.quantized_class != p.label;
@@ -105,7 +110,8 @@ std::vector<std::size_t> choose_predictions(const std::vector<PredictionExample>
   };
   std::vector<std::size_t> order(all.size()), chosen;
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return interest(all[a]) > interest(all[b]); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return interest(all[a]) > interest(all[b]); });
   std::size_t interesting = 0;
   for (const std::size_t i : order) {
     if (chosen.size() == kPredictions) break;
@@ -116,15 +122,17 @@ std::vector<std::size_t> choose_predictions(const std::vector<PredictionExample>
 }
 
 /// Accuracy, agreement and example predictions. Samples that can be read are left in `readable`.
-void measure_predictions(const LoadedModel& model, const LoadedModel* reference, const ReportOptions& options, const StageProgress& progress,
-                         ReportData& data, std::vector<Sample>& readable) {
+void measure_predictions(const LoadedModel& model, const LoadedModel* reference, const ReportOptions& options,
+                         const StageProgress& progress, ReportData& data, std::vector<Sample>& readable) {
   std::vector<Sample> samples = options.samples;
   for (Sample& s : samples) s.label = options.labelled ? s.label : 0;  // evaluate() insists on labels
   EvalOptions eval;
   eval.skip_bad_images = options.skip_bad_images;
   const auto run = [&](Model& m, Execution execution, const char* stage) {
     Runner runner(m, execution, options.isa, options.threads);
-    return evaluate(runner, samples, eval, progress ? progress(stage, static_cast<std::int64_t>(samples.size())) : std::function<void(std::int64_t)>{});
+    return evaluate(
+        runner, samples, eval,
+        progress ? progress(stage, static_cast<std::int64_t>(samples.size())) : std::function<void(std::int64_t)>{});
   };
   const EvalResult quantized = run(*model.model, Execution::kInteger, "predicting");
   std::optional<EvalResult> exact;
@@ -157,7 +165,8 @@ void measure_predictions(const LoadedModel& model, const LoadedModel* reference,
     readable.push_back(options.samples[i]);
   }
   if (exact && accuracy.images > 0)
-    accuracy.agreement = 100.0 * static_cast<double>(accuracy.images - accuracy.changed) / static_cast<double>(accuracy.images);
+    accuracy.agreement =
+        100.0 * static_cast<double>(accuracy.images - accuracy.changed) / static_cast<double>(accuracy.images);
   for (const std::size_t i : choose_predictions(all)) {
     data.predictions.push_back(std::move(all[i]));
     data.predictions.back().thumbnail = thumbnail(readable[i], data.config);
@@ -165,11 +174,10 @@ void measure_predictions(const LoadedModel& model, const LoadedModel* reference,
   data.accuracy = accuracy;
 }
 
-void measure_noise(const LoadedModel& model, const LoadedModel& reference, const ReportOptions& options, const std::vector<Sample>& samples,
-                   const StageProgress& progress, ThreadPool& pool, ReportData& data) {
-  const std::unique_ptr<Model> hybrid = with_float_weights(model, reference.tensors);
-  if (hybrid == nullptr)
-    fail("{} is not the float model that {} was made from: its weights have other shapes or names", reference.name, model.name);
+/// `hybrid`: with_float_weights of the two models.
+void measure_noise(const LoadedModel& model, const LoadedModel& reference, Model& hybrid, const ReportOptions& options,
+                   const std::vector<Sample>& samples, const StageProgress& progress, ThreadPool& pool,
+                   ReportData& data) {
   CompareOptions compare;
   compare.test = Execution::kSimulate;
   compare.alone_images = options.noise_images;
@@ -177,13 +185,14 @@ void measure_noise(const LoadedModel& model, const LoadedModel& reference, const
   const std::int64_t count = std::min<std::int64_t>(options.noise_images, static_cast<std::int64_t>(samples.size()));
   if (count < 1) return;
   const auto tick = progress ? progress("measuring errors", count) : std::function<void(std::int64_t)>{};
-  const Comparison noise =
-      compare_models(*reference.model, *hybrid, compare, options.isa, pool, count, load_samples(data.config, samples), tick);
+  const Comparison noise = compare_models(*reference.model, hybrid, compare, options.isa, pool, count,
+                                          load_samples(data.config, samples), tick);
   data.noise_images = noise.images;
   data.noise_on_data = true;
   data.logits_snr = noise.logits_snr;
   for (SiteRow& row : data.sites) {
-    const auto measured = std::find_if(noise.sites.begin(), noise.sites.end(), [&](const SiteNoise& n) { return n.site == row.name; });
+    const auto measured =
+        std::find_if(noise.sites.begin(), noise.sites.end(), [&](const SiteNoise& n) { return n.site == row.name; });
     row.alone = measured == noise.sites.end() ? std::nullopt : measured->alone;
     row.accumulated = measured == noise.sites.end() ? std::nullopt : std::optional(measured->accumulated);
   }
@@ -230,9 +239,11 @@ std::string class_name(const ReportData& data, int c) {
   return at < data.config.labels.size() ? data.config.labels[at] : fmt::format("class {}", c);
 }
 
-ReportData collect_report(const LoadedModel& model, const LoadedModel* reference, const ReportOptions& options, const StageProgress& progress) {
+ReportData collect_report(const LoadedModel& model, const LoadedModel* reference, const ReportOptions& options,
+                          const StageProgress& progress) {
   if (!model.quantized) fail("{} is not an .igq file: quantize it first with `igq quantize`", model.name);
-  if (reference != nullptr && reference->quantized) fail("{} is quantized already: --float takes the float model", reference->name);
+  if (reference != nullptr && reference->quantized)
+    fail("{} is quantized already: --float takes the float model", reference->name);
   const QuantizationPlan& plan = *model.model->plan();
   ReportData data;
   data.file = model.name;
@@ -255,13 +266,21 @@ ReportData collect_report(const LoadedModel& model, const LoadedModel* reference
 
   ThreadPool pool(options.threads);
   std::vector<Sample> readable;
+  std::unique_ptr<Model> hybrid;
+  if (reference != nullptr) {
+    hybrid = with_float_weights(model, reference->tensors);
+    if (hybrid == nullptr)
+      fail("{} is not the float model that {} was made from: its weights have other shapes or names", reference->name,
+           model.name);
+    data.float_name = reference->name;
+  }
   if (!options.samples.empty()) {
-    if (reference != nullptr) data.float_name = reference->name;
     measure_predictions(model, reference, options, progress, data, readable);
   }
   if (!readable.empty()) {
-    if (reference != nullptr) measure_noise(model, *reference, options, readable, progress, pool, data);
-    examples = measure_examples(*model.model, options.isa, pool, std::min<std::int64_t>(kExampleImages, static_cast<std::int64_t>(readable.size())),
+    if (reference != nullptr) measure_noise(model, *reference, *hybrid, options, readable, progress, pool, data);
+    examples = measure_examples(*model.model, options.isa, pool,
+                                std::min<std::int64_t>(kExampleImages, static_cast<std::int64_t>(readable.size())),
                                 load_samples(data.config, readable));
     data.examples_on_data = true;
   }
@@ -270,7 +289,8 @@ ReportData collect_report(const LoadedModel& model, const LoadedModel* reference
   for (auto* example : {&data.channels, &data.rows}) {
     if (!*example) continue;
     for (std::size_t i = 0; i < (*example)->images.size(); ++i) {
-      (*example)->image_names.push_back(data.examples_on_data ? readable[i].relative : fmt::format("calibration image {}", i + 1));
+      (*example)->image_names.push_back(data.examples_on_data ? readable[i].relative
+                                                              : fmt::format("calibration image {}", i + 1));
       if (data.examples_on_data) (*example)->thumbnails.push_back(thumbnail(readable[i], data.config));
     }
   }

@@ -1,5 +1,5 @@
-// Everything a report shows, as plain data: collected from a quantized model, and where they are given from images and from the
-// float model it came from.
+// Everything a report shows, as plain data: collected from a quantized model, and where they are given from images and
+// from the float model it came from.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +18,13 @@ namespace igq::report {
 /// One quantization site.
 struct SiteRow {
   std::string name;
-  int block = -1;            ///< ordinal of its block in the network; -1: outside the blocks
-  std::string kind;          ///< the name within its block: "attn.qkv", "attn", "mlp.fc1"
+  int block = -1;    ///< ordinal of its block in the network; -1: outside the blocks
+  std::string kind;  ///< the name within its block: "attn.qkv", "attn", "mlp.fc1"
   bool attention = false;
   int weight_bits = 32;      ///< of an attention: of q, k and v. 32: float
   int activation_bits = 32;  ///< of an attention: of the softmax
   Grouping grouping = Grouping::kFloat;
-  int groups = 0;            ///< quantizers of its channels or rows; 0: float
+  int groups = 0;  ///< quantizers of its channels or rows; 0: float
   double gbops = 0.0;
   std::optional<double> alone, accumulated;  ///< signal-to-noise in dB
 };
@@ -45,27 +45,27 @@ struct Speed {
 struct Accuracy {
   std::int64_t images = 0, bad_images = 0;
   bool labelled = false;
-  double top1 = 0.0, interval = 0.0;      ///< percent; half the 95 % interval. Only when labelled
-  std::optional<double> float_top1;       ///< with a float model and labels
-  std::optional<double> agreement;        ///< percent of images predicted as float predicts them
-  std::int64_t changed = 0;               ///< images predicted otherwise
+  double top1 = 0.0, interval = 0.0;  ///< percent; half the 95 % interval. Only when labelled
+  std::optional<double> float_top1;   ///< with a float model and labels
+  std::optional<double> agreement;    ///< percent of images predicted as float predicts them
+  std::int64_t changed = 0;           ///< images predicted otherwise
 };
 
 /// One channel or softmax row of one image.
 struct Member {
-  Bounds range;       ///< of its values
-  Bounds codes;       ///< what the codes of its quantizer can represent
-  int group = 0;      ///< rank of its group, the narrowest first
+  Bounds range;   ///< of its values
+  Bounds codes;   ///< what the codes of its quantizer can represent
+  int group = 0;  ///< rank of its group, the narrowest first
 };
 
 /// How one site's channels or rows are grouped on a few images.
 struct GroupedExample {
   std::string site;
-  int head = -1;                            ///< softmax rows of this head; -1: channels
-  int members = 0, stride = 1;              ///< as in RangeExample
+  int head = -1;                ///< softmax rows of this head; -1: channels
+  int members = 0, stride = 1;  ///< as in RangeExample
   int bits = 8;
   Grouping grouping = Grouping::kFloat;
-  int groups = 0;                           ///< 0: each member has its own quantizer
+  int groups = 0;  ///< 0: each member has its own quantizer
   std::vector<std::string> image_names;
   std::vector<std::string> thumbnails;      ///< PNG files; empty without images
   std::vector<std::vector<Member>> images;  ///< [images][kept members]
@@ -99,29 +99,30 @@ struct ReportData {
   std::optional<Accuracy> accuracy;
   std::vector<SiteRow> sites;
   std::optional<AllocationFacts> allocation;  ///< when groups were allocated
-  std::int64_t noise_images = 0;     ///< 0: no errors are known
-  bool noise_on_data = false;        ///< measured on the given images, otherwise on calibration images
-  bool qkv_left_out = false;         ///< balanced qkv layers have other outputs by design
-  double logits_snr = 0.0;           ///< dB
+  std::int64_t noise_images = 0;              ///< 0: no errors are known
+  bool noise_on_data = false;                 ///< measured on the given images, otherwise on calibration images
+  bool qkv_left_out = false;                  ///< balanced qkv layers have other outputs by design
+  double logits_snr = 0.0;                    ///< dB
   bool examples_on_data = false;
   std::optional<GroupedExample> channels, rows;
   std::vector<PredictionExample> predictions;
 };
 
 struct ReportOptions {
-  std::uint64_t file_bytes = 0;       ///< of the .igq file
-  std::vector<Sample> samples;        ///< images; may be empty
-  bool labelled = false;              ///< their labels are the model's classes
+  std::uint64_t file_bytes = 0;  ///< of the .igq file
+  std::vector<Sample> samples;   ///< images; may be empty
+  bool labelled = false;         ///< their labels are the model's classes
   bool skip_bad_images = false;
   bool speed = true;
-  std::int64_t noise_images = 16;     ///< of the samples, for the errors of sites
+  std::int64_t noise_images = 16;  ///< of the samples, for the errors of sites
   int threads = 0;
   Isa isa = best_isa();
 };
 
-/// `model` is an .igq file. `reference` (may be null) is the float model it was made from: with samples, errors of the sites and
-/// agreement are measured against it. Error when the two do not fit, or when an image cannot be read.
-ReportData collect_report(const LoadedModel& model, const LoadedModel* reference, const ReportOptions& options, const StageProgress& progress = {});
+/// `model` is an .igq file. `reference` (may be null) is the float model it was made from: with samples, errors of the
+/// sites and agreement are measured against it. Error when the two do not fit, or when an image cannot be read.
+ReportData collect_report(const LoadedModel& model, const LoadedModel* reference, const ReportOptions& options,
+                          const StageProgress& progress = {});
 
 /// The ranges of an example and the groups that `plan` gives them.
 GroupedExample group_example(const RangeExample& ranges, const ActivationPlan& plan);

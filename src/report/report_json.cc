@@ -85,7 +85,9 @@ json report_to_json(const ReportData& data) {
                          {"logits_snr_db", data.logits_snr}};
   if (data.allocation) {
     const AllocationFacts& a = *data.allocation;
-    document["allocation"] = {{"gbops", a.gbops}, {"budget_gbops", a.budget_gbops}, {"divergence", a.divergence},
+    document["allocation"] = {{"gbops", a.gbops},
+                              {"budget_gbops", a.budget_gbops},
+                              {"divergence", a.divergence},
                               {"uniform_divergence", optional_number(a.uniform_divergence)}};
   }
   if (data.speed)

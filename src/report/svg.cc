@@ -19,8 +19,8 @@ std::size_t utf8_length(std::string_view text, std::size_t at) {
   for (std::size_t i = 1; i < length; ++i)
     if ((byte(at + i) & 0xC0) != 0x80) return 0;
   const std::uint8_t second = byte(at + 1);
-  const bool outside = (first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) || (first == 0xF0 && second < 0x90) ||
-                       (first == 0xF4 && second > 0x8F);
+  const bool outside = (first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) ||
+                       (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F);
   return outside ? 0 : length;
 }
 
@@ -31,14 +31,22 @@ std::string escape(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     const std::size_t length = utf8_length(text, i);
     const char c = text[i];
-    if (length == 0) out += "\xEF\xBF\xBD";
-    else if (length > 1) out += text.substr(i, length);
-    else if (c == '&') out += "&amp;";
-    else if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '"') out += "&quot;";
-    else if (c == '\'') out += "&#39;";
-    else out += static_cast<std::uint8_t>(c) < 0x20 || c == 0x7F ? ' ' : c;
+    if (length == 0)
+      out += "\xEF\xBF\xBD";
+    else if (length > 1)
+      out += text.substr(i, length);
+    else if (c == '&')
+      out += "&amp;";
+    else if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else if (c == '"')
+      out += "&quot;";
+    else if (c == '\'')
+      out += "&#39;";
+    else
+      out += static_cast<std::uint8_t>(c) < 0x20 || c == 0x7F ? ' ' : c;
     i += std::max<std::size_t>(length, 1);
   }
   return out;
@@ -80,7 +88,8 @@ std::vector<double> nice_ticks(double low, double high, int count) {
     }
   for (; ticks.empty(); step /= 2.0) {
     const double slack = 1e-9 * step;
-    for (double k = std::ceil((low - slack) / step); k * step <= high + slack; k += 1.0) ticks.push_back(k == 0.0 ? 0.0 : k * step);
+    for (double k = std::ceil((low - slack) / step); k * step <= high + slack; k += 1.0)
+      ticks.push_back(k == 0.0 ? 0.0 : k * step);
   }
   return ticks;
 }
@@ -102,12 +111,15 @@ std::string coordinate(double value) {
 }
 
 Svg::Svg(double width, double height, std::string_view label) : width_(width), height_(height) {
-  body_ = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", coordinate(width), coordinate(height), escape(label));
+  body_ = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n", coordinate(width),
+                      coordinate(height), escape(label));
 }
 
 void Svg::finish(std::string_view tag, std::string_view tooltip) {
-  if (tooltip.empty()) body_ += "/>\n";
-  else body_ += fmt::format("><title>{}</title></{}>\n", escape(tooltip), tag);
+  if (tooltip.empty())
+    body_ += "/>\n";
+  else
+    body_ += fmt::format("><title>{}</title></{}>\n", escape(tooltip), tag);
 }
 
 void Svg::rect(double x, double y, double width, double height, std::string_view classes, std::string_view tooltip) {
@@ -117,8 +129,8 @@ void Svg::rect(double x, double y, double width, double height, std::string_view
 }
 
 void Svg::line(double x1, double y1, double x2, double y2, std::string_view classes) {
-  body_ += fmt::format("<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" class=\"{}\"/>\n", coordinate(x1), coordinate(y1), coordinate(x2),
-                       coordinate(y2), classes);
+  body_ += fmt::format("<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" class=\"{}\"/>\n", coordinate(x1), coordinate(y1),
+                       coordinate(x2), coordinate(y2), classes);
 }
 
 void Svg::polyline(const std::vector<std::pair<double, double>>& points, std::string_view classes) {
@@ -152,13 +164,34 @@ void Svg::marker(double x, double y, int shape, std::string_view classes, std::s
     d += 'Z';
   };
   switch (shape % 6) {
-    case 0: shape_of({{1, 0}, {0.7, 0.7}, {0, 1}, {-0.7, 0.7}, {-1, 0}, {-0.7, -0.7}, {0, -1}, {0.7, -0.7}}); break;
-    case 1: shape_of({{-0.9, -0.9}, {0.9, -0.9}, {0.9, 0.9}, {-0.9, 0.9}}); break;
-    case 2: shape_of({{0, -1.1}, {1.1, 0.9}, {-1.1, 0.9}}); break;
-    case 3: shape_of({{0, -1.3}, {1.3, 0}, {0, 1.3}, {-1.3, 0}}); break;
-    case 4: shape_of({{-1.1, -0.9}, {1.1, -0.9}, {0, 1.1}}); break;
+    case 0:
+      shape_of({{1, 0}, {0.7, 0.7}, {0, 1}, {-0.7, 0.7}, {-1, 0}, {-0.7, -0.7}, {0, -1}, {0.7, -0.7}});
+      break;
+    case 1:
+      shape_of({{-0.9, -0.9}, {0.9, -0.9}, {0.9, 0.9}, {-0.9, 0.9}});
+      break;
+    case 2:
+      shape_of({{0, -1.1}, {1.1, 0.9}, {-1.1, 0.9}});
+      break;
+    case 3:
+      shape_of({{0, -1.3}, {1.3, 0}, {0, 1.3}, {-1.3, 0}});
+      break;
+    case 4:
+      shape_of({{-1.1, -0.9}, {1.1, -0.9}, {0, 1.1}});
+      break;
     default:
-      shape_of({{-0.4, -1.1}, {0.4, -1.1}, {0.4, -0.4}, {1.1, -0.4}, {1.1, 0.4}, {0.4, 0.4}, {0.4, 1.1}, {-0.4, 1.1}, {-0.4, 0.4}, {-1.1, 0.4}, {-1.1, -0.4}, {-0.4, -0.4}});
+      shape_of({{-0.4, -1.1},
+                {0.4, -1.1},
+                {0.4, -0.4},
+                {1.1, -0.4},
+                {1.1, 0.4},
+                {0.4, 0.4},
+                {0.4, 1.1},
+                {-0.4, 1.1},
+                {-0.4, 0.4},
+                {-1.1, 0.4},
+                {-1.1, -0.4},
+                {-0.4, -0.4}});
   }
   path(d, classes, 0.0, tooltip);
 }

@@ -9,8 +9,8 @@
 
 namespace igq::report {
 
-/// Text that is safe in HTML and XML, between tags and within quoted attributes: & < > " ' are escaped, bytes that are not
-/// UTF-8 become U+FFFD, control characters (which XML forbids) blanks.
+/// Text that is safe in HTML and XML, between tags and within quoted attributes: & < > " ' are escaped, bytes that are
+/// not UTF-8 become U+FFFD, control characters (which XML forbids) blanks.
 std::string escape(std::string_view text);
 
 /// A number for people: `digits` significant digits, no exponent between 1e-4 and 1e7, "-0" is "0".
@@ -19,7 +19,8 @@ std::string number(double value, int digits = 3);
 /// The number at a tick, at most six characters: 10000 is "10k", 0.0002 is "2e-4".
 std::string tick_label(double value);
 
-/// About `count` ascending multiples of 1, 2 or 5 times a power of ten within [low, high]; at least one when they differ.
+/// About `count` ascending multiples of 1, 2 or 5 times a power of ten within [low, high]; at least one when they
+/// differ.
 std::vector<double> nice_ticks(double low, double high, int count);
 
 /// A linear map of values to pixels.
@@ -29,8 +30,8 @@ struct Scale {
   double operator()(double value) const { return from + (value - low) / (high - low) * (to - from); }
 };
 
-/// Vertical positions of labels `gap` apart at least, in the order given and as near to the wanted ones as a pass down and a
-/// pass up bring them, all within [top, bottom] when they fit.
+/// Vertical positions of labels `gap` apart at least, in the order given and as near to the wanted ones as a pass down
+/// and a pass up bring them, all within [top, bottom] when they fit.
 std::vector<double> spread_labels(std::vector<double> wanted, double gap, double top, double bottom);
 
 enum class Anchor { kStart, kMiddle, kEnd };

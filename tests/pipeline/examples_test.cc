@@ -35,7 +35,8 @@ TEST(Examples, RoundTripThroughTheReportOfEveryArchitecture) {
     EXPECT_EQ(examples_to_json(examples), stored) << fixture;
     ASSERT_EQ(examples.channels.images.size(), 2u) << fixture;
     ASSERT_EQ(examples.rows.images.size(), 2u) << fixture;
-    EXPECT_EQ(q.model.model->plan()->linears.at(examples.channels.site).input.groups.size(), 4u) << "a site with groups";
+    EXPECT_EQ(q.model.model->plan()->linears.at(examples.channels.site).input.groups.size(), 4u)
+        << "a site with groups";
     for (const auto& image : examples.rows.images)
       for (const Bounds& b : image) {
         EXPECT_EQ(b.lower, 0.0f);
@@ -50,7 +51,8 @@ TEST(Examples, RangesAreThoseOfTheSiteAndDoNotDependOnThreads) {
   const Quantized one = quantized("vit_token", Grouping::kIgq, 1), three = quantized("vit_token", Grouping::kIgq, 3);
   EXPECT_EQ(one.report.model.report.dump(), three.report.model.report.dump());
   const Examples examples = examples_from_json(one.report.model.report.at("examples"), *one.model.model);
-  const auto& site = one.model.model->sites()[static_cast<std::size_t>(one.model.model->find_site(examples.channels.site))];
+  const auto& site =
+      one.model.model->sites()[static_cast<std::size_t>(one.model.model->find_site(examples.channels.site))];
   EXPECT_EQ(examples.channels.members, site.linear->in_features());
   for (const Bounds& b : examples.channels.images[0]) EXPECT_LT(b.lower, b.upper);
 }
@@ -59,7 +61,8 @@ TEST(Examples, NothingToShowWithoutQuantizedSites) {
   Quantized q = quantized("vit_token");
   q.model.model->set_plan(std::make_shared<QuantizationPlan>());
   ThreadPool pool(1);
-  const Examples examples = measure_examples(*q.model.model, best_isa(), pool, 1, [](std::int64_t, float* image) { *image = 0.0f; });
+  const Examples examples =
+      measure_examples(*q.model.model, best_isa(), pool, 1, [](std::int64_t, float* image) { *image = 0.0f; });
   EXPECT_TRUE(examples.channels.site.empty() && examples.rows.site.empty());
   EXPECT_EQ(examples_to_json(examples), json::object());
 }

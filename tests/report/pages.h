@@ -1,4 +1,5 @@
-// Reports for tests: of small models quantized in the test, and one whose every text is hostile and every number extreme.
+// Reports for tests: of small models quantized in the test, and one whose every text is hostile and every number
+// extreme.
 #pragma once
 
 #include <filesystem>
@@ -17,12 +18,14 @@ struct SavedModel {
   std::uint64_t bytes = 0;
 };
 
-inline SavedModel save_model(const std::filesystem::path& folder, const std::string& fixture, const QuantizeOptions& options = {}) {
+inline SavedModel save_model(const std::filesystem::path& folder, const std::string& fixture,
+                             const QuantizeOptions& options = {}) {
   SavedModel saved;
   saved.reference = load_model(fixtures() / "models" / fixture);
   QuantizeJob job;
   job.options = options;
-  const QuantizeReport report = quantize_model(saved.reference, synthetic_calibration(*saved.reference.model, 4, 3), job, best_isa(), 1, 2);
+  const QuantizeReport report =
+      quantize_model(saved.reference, synthetic_calibration(*saved.reference.model, 4, 3), job, best_isa(), 1, 2);
   const std::filesystem::path path = folder / (fixture + ".igq");
   save_igq(path, report.model, true);
   saved.reference.model->set_plan(nullptr);
@@ -48,7 +51,8 @@ inline report::ReportData extreme_report(const report::ReportData& like) {
   report::ReportData data = like;
   data.file = std::string(kHostile) + std::string(120, 'W') + ".igq";
   data.config.architecture = std::string("arch_") + kHostile;
-  data.config.labels.assign(static_cast<std::size_t>(data.config.num_classes), std::string("label ") + kHostile + std::string(60, 'm') + "\xff\x01");
+  data.config.labels.assign(static_cast<std::size_t>(data.config.num_classes),
+                            std::string("label ") + kHostile + std::string(60, 'm') + "\xff\x01");
   data.provenance.source = std::string(90, 'x') + kHostile;
   data.provenance.settings = std::string("--keep '") + kHostile + std::string(200, 'k') + "'";
   data.file_mb = 123456.789;

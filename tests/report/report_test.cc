@@ -15,13 +15,14 @@
 namespace igq::report {
 namespace {
 
-/// Empty when every tag is closed in order and every attribute quoted; otherwise where it fails. Strict as XML, but for the
-/// elements that HTML never closes.
+/// Empty when every tag is closed in order and every attribute quoted; otherwise where it fails. Strict as XML, but for
+/// the elements that HTML never closes.
 std::string malformed(std::string_view html) {
   const std::set<std::string, std::less<>> never_closed{"meta", "img", "br", "wbr", "!DOCTYPE"};
   std::vector<std::string> open;
   for (std::size_t i = 0; i < html.size();) {
-    if (html[i] == '&' && html.substr(i, 12).find(';') == std::string_view::npos) return "bare & at " + std::string(html.substr(i, 40));
+    if (html[i] == '&' && html.substr(i, 12).find(';') == std::string_view::npos)
+      return "bare & at " + std::string(html.substr(i, 40));
     if (html[i] == '>') return "bare > at " + std::string(html.substr(i, 40));
     if (html[i] != '<') {
       ++i;
@@ -41,7 +42,8 @@ std::string malformed(std::string_view html) {
     const bool empty = html[i - 1] == '/';
     ++i;
     if (closing) {
-      if (open.empty() || open.back() != name) return "</" + name + "> closes " + (open.empty() ? "nothing" : open.back());
+      if (open.empty() || open.back() != name)
+        return "</" + name + "> closes " + (open.empty() ? "nothing" : open.back());
       open.pop_back();
     } else if (!empty && !never_closed.contains(name)) {
       open.push_back(name);
@@ -54,7 +56,8 @@ std::string malformed(std::string_view html) {
 void expect_safe(const std::string& html) {
   EXPECT_EQ(malformed(html), "");
   EXPECT_EQ(html.find("<script"), std::string::npos);
-  for (const char* network : {"http://", "https://", "src=\"/", "@import", "url("}) EXPECT_EQ(html.find(network), std::string::npos) << network;
+  for (const char* network : {"http://", "https://", "src=\"/", "@import", "url("})
+    EXPECT_EQ(html.find(network), std::string::npos) << network;
   EXPECT_NE(html.find("default-src 'none'"), std::string::npos);
   EXPECT_EQ(html.find("onerror=alert(1)>"), std::string::npos);
   EXPECT_EQ(html.find(">nan<"), std::string::npos);
@@ -98,7 +101,9 @@ TEST_F(Report, WithoutImagesShowsWhatTheFileKeeps) {
   EXPECT_LT(data.gbops, data.float_gbops);
   const std::string html = report_html(data);
   expect_safe(html);
-  for (const char* part : {"Which layer hurts", "Groups of every layer", "Before: one quantizer", "change group between", "Softmax rows", "Where it comes from"})
+  for (const char* part :
+       {"Which layer hurts", "Groups of every layer", "Before: one quantizer for the whole layer",
+        "Before: one quantizer for all rows", "change group between", "Softmax rows", "Where it comes from"})
     EXPECT_NE(html.find(part), std::string::npos) << part;
 }
 
@@ -126,11 +131,13 @@ TEST_F(Report, ImagesAndFloatModelGiveAccuracyErrorsAndPredictions) {
   const nlohmann::json json = report_to_json(data);
   EXPECT_EQ(json.at("predictions").size(), 12u);
   EXPECT_EQ(json.at("noise").at("measured_on"), "data-dir");
-  EXPECT_EQ(json.at("channels").at("images")[0].at("max").size(), json.at("channels").at("images")[0].at("group").size());
+  EXPECT_EQ(json.at("channels").at("images")[0].at("max").size(),
+            json.at("channels").at("images")[0].at("group").size());
 }
 
 TEST_F(Report, TheFloatModelMustBeTheOneItWasMadeFrom) {
-  const test::SavedModel saved = test::save_model(folder(), "vit_token"), other = test::save_model(folder(), "vit_mlpratio");
+  const test::SavedModel saved = test::save_model(folder(), "vit_token"),
+                         other = test::save_model(folder(), "vit_mlpratio");
   ReportOptions options;
   options.speed = false;
   options.samples = test::embedded_images(1, 2);
@@ -140,7 +147,8 @@ TEST_F(Report, TheFloatModelMustBeTheOneItWasMadeFrom) {
 }
 
 TEST_F(Report, EveryArchitectureAndGrouping) {
-  for (const Grouping grouping : {Grouping::kLayer, Grouping::kStaticGroup, Grouping::kIgq, Grouping::kScale, Grouping::kUpperBound})
+  for (const Grouping grouping :
+       {Grouping::kLayer, Grouping::kStaticGroup, Grouping::kIgq, Grouping::kScale, Grouping::kUpperBound})
     for (const std::string fixture : {"vit_swiglu", "swin_stages"}) {
       QuantizeOptions options;
       options.grouping = grouping;

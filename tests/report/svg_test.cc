@@ -98,8 +98,10 @@ TEST(Ramp, EveryGroupContrastsWithItsBackgroundAndGetsLighter) {
     for (int step = 0; step < kRampSteps; ++step) {
       const double here = luminance(ramp_color(step, dark));
       const double contrast = (std::max(here, back) + 0.05) / (std::min(here, back) + 0.05);
-      EXPECT_GE(contrast, 3.0) << "WCAG 1.4.11, step " << step << (dark ? " dark " : " light ") << ramp_color(step, dark);
-      EXPECT_GT(here, last) << "ordered by lightness too, for readers who do not tell the hues apart: " << step << (dark ? " dark" : " light");
+      EXPECT_GE(contrast, 3.0) << "WCAG 1.4.11, step " << step << (dark ? " dark " : " light ")
+                               << ramp_color(step, dark);
+      EXPECT_GT(here, last) << "ordered by lightness too, for readers who do not tell the hues apart: " << step
+                            << (dark ? " dark" : " light");
       last = here;
     }
   }
