@@ -1,0 +1,101 @@
+// The public class on top of models and eval; see include/igq/igq.h.
+#include <algorithm>
+
+#include "base/fail.h"
+#include "eval/evaluate.h"
+#include "igq/igq.h"
+#include "io/preprocess.h"
+#include "models/load_model.h"
+#include "models/runner.h"
+
+namespace igq {
+namespace {
+
+Execution choose_execution(const LoadedModel& model, const std::string& wanted) {
+  const bool has_plan = model.model->plan() != nullptr;
+  if (wanted.empty()) return has_plan ? Execution::kInteger : Execution::kFloat;
+  const Execution execution = parse_execution(wanted);
+  if (execution != Execution::kFloat && !has_plan) {
+    fail("{} is a float model, which cannot run as '{}': quantize it first with `igq quantize`", model.name, wanted);
+  }
+  return execution;
+}
+
+LoadedModel load(const std::filesystem::path& path, const ClassifierOptions& options) {
+  CheckpointOptions checkpoint;
+  checkpoint.architecture = options.architecture;
+  checkpoint.image_height = options.image_height;
+  checkpoint.image_width = options.image_width;
+  return load_model(path, checkpoint);
+}
+
+}  // namespace
+
+struct Classifier::Impl {
+  std::shared_ptr<LoadedModel> loaded;
+  Execution execution;
+  Runner runner;
+
+  /// Preparing a model again for the same execution changes nothing, so runners may be added while others run.
+  Impl(std::shared_ptr<LoadedModel> model, Execution how, Isa isa, int threads)
+      : loaded(std::move(model)), execution(how), runner(*loaded->model, execution, isa, threads) {}
+  const ModelConfig& config() const { return loaded->model->config(); }
+};
+
+Classifier::Classifier(const std::filesystem::path& model, const ClassifierOptions& options) {
+  if (options.threads < 0 || options.threads > 1024) fail("{} threads: give 1 to 1024, or 0 for one per processor", options.threads);
+  const Isa isa = parse_isa(options.isa);
+  auto loaded = std::make_shared<LoadedModel>(load(model, options));
+  const Execution execution = choose_execution(*loaded, options.execution);
+  impl_ = std::make_unique<Impl>(std::move(loaded), execution, isa, options.threads);
+}
+
+Classifier::Classifier(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Classifier::~Classifier() = default;
+Classifier::Classifier(Classifier&& other) noexcept = default;
+Classifier& Classifier::operator=(Classifier&& other) noexcept = default;
+
+Classifier Classifier::share(int threads) const {
+  if (threads < 0 || threads > 1024) fail("{} threads: give 1 to 1024, or 0 for one per processor", threads);
+  return Classifier(std::make_unique<Impl>(impl_->loaded, impl_->execution, impl_->runner.isa(), threads));
+}
+
+std::vector<Prediction> Classifier::predict(const std::filesystem::path& image, int topk) { return predict(load_image(image), topk); }
+
+std::vector<Prediction> Classifier::predict(std::span<const float> image, int topk) {
+  const std::span<const float> values = logits(image);
+  const std::vector<double> scores = softmax(values);
+  const std::vector<std::string>& names = labels();
+  std::vector<Prediction> predictions;
+  for (const int c : rank_classes(values, topk)) {
+    const auto at = static_cast<std::size_t>(c);
+    predictions.push_back({c, at < names.size() ? names[at] : std::string(), scores[at], values[at]});
+  }
+  return predictions;
+}
+
+std::span<const float> Classifier::logits(std::span<const float> image) {
+  if (image.size() != image_floats()) {
+    fail("an image of {} values was given, the model takes 3 x {} x {} = {}", image.size(), image_height(), image_width(), image_floats());
+  }
+  return impl_->runner.run(image.data());
+}
+
+std::vector<float> Classifier::load_image(const std::filesystem::path& image) const {
+  std::vector<float> values(image_floats());
+  preprocess_file(image, impl_->config().preprocess, image_height(), image_width(), values.data());
+  return values;
+}
+
+int Classifier::num_classes() const { return impl_->config().num_classes; }
+int Classifier::image_height() const { return impl_->config().image_height; }
+int Classifier::image_width() const { return impl_->config().image_width; }
+std::size_t Classifier::image_floats() const { return static_cast<std::size_t>(impl_->loaded->model->image_floats()); }
+const std::string& Classifier::architecture() const { return impl_->config().architecture; }
+const std::vector<std::string>& Classifier::labels() const { return impl_->config().labels; }
+std::string Classifier::execution() const { return std::string(execution_name(impl_->execution)); }
+std::string Classifier::isa() const { return std::string(isa_name(impl_->runner.isa())); }
+
+std::string version() { return IGQ_VERSION; }
+
+}  // namespace igq
