@@ -1,6 +1,7 @@
 // Run-time detection of instruction sets (CPUID through the compiler's builtins, which also check the OS support).
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <fstream>
 
 #include "base/fail.h"
@@ -52,11 +53,6 @@ std::vector<Isa> supported_isas() {
   return result;
 }
 
-Isa best_isa() {
-  static const Isa best = supported_isas().back();
-  return best;
-}
-
 Isa parse_isa(std::string_view name) {
   if (name.empty() || name == "auto") return best_isa();
   const auto* entry = std::find_if(kEntries.begin(), kEntries.end(), [&](const Entry& e) { return e.name == name; });
@@ -65,6 +61,20 @@ Isa parse_isa(std::string_view name) {
   if (entry == kEntries.end()) fail("unknown instruction set '{}': this machine runs {}", name, here);
   if (!supported(entry->isa)) fail("instruction set '{}' is not supported by this machine: it runs {}", name, here);
   return entry->isa;
+}
+
+/// IGQ_ISA in the environment forces the choice, so that whole test suites run on each instruction set.
+Isa best_isa() {
+  static const Isa best = [] {
+    const char* forced = std::getenv("IGQ_ISA");
+    if (forced == nullptr || *forced == '\0' || std::string_view(forced) == "auto") return supported_isas().back();
+    try {
+      return parse_isa(forced);
+    } catch (const Error& e) {
+      fail("IGQ_ISA in the environment: {}", e.what());
+    }
+  }();
+  return best;
 }
 
 std::string cpu_name() {
