@@ -138,7 +138,7 @@ void gemm_block(const GemmBlock& block, int rows, const float* x, const float* p
 template <class V>
 void gemm_f32(const float* x, std::int64_t ldx, int rows, int k, const float* packed, int panel_begin, int panel_end, int n,
               const float* bias, bool accumulate, float* y, std::int64_t ldy) noexcept {
-  const int k_blocks = (k + kBlockK - 1) / kBlockK, row_blocks = (rows + kBlockRows - 1) / kBlockRows;
+  const int k_blocks = k > 0 ? (k + kBlockK - 1) / kBlockK : 1, row_blocks = (rows + kBlockRows - 1) / kBlockRows;
   const int depth = (k + k_blocks - 1) / k_blocks;
   for (int i = 0, row = 0; i < row_blocks; ++i) {
     const int height = rows / row_blocks + (i < rows % row_blocks ? 1 : 0);

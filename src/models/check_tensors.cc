@@ -44,7 +44,7 @@ std::string join_faults(const std::vector<std::pair<std::string, std::string>>& 
     }
     const auto same = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
       return !group.numbers.empty() && !g.numbers.empty() && g.head == group.head && g.tail == group.tail &&
-             g.fault == fault;
+             g.fault == group.fault;
     });
     if (same != groups.end()) same->numbers.push_back(group.numbers.front());
     else groups.push_back(std::move(group));
