@@ -62,10 +62,10 @@ std::vector<std::string> files_in(const fs::path& folder) {
 
 std::string killed_after(int milliseconds) { return "timeout -s KILL 0." + std::to_string(1000 + milliseconds).substr(1) + " "; }
 
-/// Runs `arguments`, killing it after 4, 8, ... ms, until it ends by itself; `file` must be `old` or `whole` each time.
+/// Runs `arguments`, killing it after 1, 2, ... ms, until it ends by itself; `file` must be `old` or `whole` each time.
 void kill_all_along(const std::string& arguments, const fs::path& folder, const std::string& file, const std::string& old, const std::string& whole) {
   int killed = 0;
-  for (int ms = 4; ms < 990; ms += 4 + ms / 16) {
+  for (int ms = 1; ms < 990; ms += 1 + ms / 16) {
     const Output result = igq_with(killed_after(ms), arguments, folder);
     const std::string now = fs::exists(folder / file) ? read_text(folder / file) : "";
     ASSERT_TRUE(now == old || now == whole) << "a part of " << file << ", killed after " << ms << " ms: " << now.size() << " bytes";
