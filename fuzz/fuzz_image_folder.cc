@@ -10,8 +10,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path root() {
-  static const fs::path folder = [] {
+const fs::path& root() {
+  static const fs::path& folder = *[] {
     const char* memory = ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     std::string pattern = std::string(memory) + "/igq_fuzz_XXXXXX";
     if (::mkdtemp(pattern.data()) == nullptr) std::abort();
@@ -19,7 +19,7 @@ fs::path root() {
       std::error_code ignored;
       fs::remove_all(root(), ignored);
     });
-    return fs::path(pattern);
+    return new fs::path(pattern);  // never destroyed: the handler above runs after destructors of statics
   }();
   return folder;
 }
