@@ -4,6 +4,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,7 @@ constexpr Shape kShapes[] = {{197, 384, 1152}, {197, 384, 384}, {197, 384, 1536}
 /// One layer: codes in slot order, weights, `groups` groups of equal size whose channels are strewn over the layer.
 struct Layer {
   Shape shape;
-  int groups;
+  int groups, slots = 0;
   igq::AlignedBuffer<std::uint8_t> codes;
   igq::AlignedBuffer<std::int8_t> weights;
   std::vector<std::int32_t> order, group_end;
@@ -39,35 +40,40 @@ struct Layer {
   Layer(Shape s, int g, const igq::kernels::Kernels& kernels) : shape(s), groups(g) {
     igq::Random random(1);
     const auto rows = static_cast<std::size_t>(s.rows), k = static_cast<std::size_t>(s.k), n = static_cast<std::size_t>(s.n);
-    codes.resize(rows * k);
-    for (auto& c : codes) c = static_cast<std::uint8_t>(random.below(256));
     weights.resize(k * n);
     for (auto& w : weights) w = static_cast<std::int8_t>(static_cast<int>(random.below(256)) - 128);
-    for (int i = 0; i < s.k; ++i) order.push_back(i);
+    std::vector<std::int32_t> channels(k);
+    std::iota(channels.begin(), channels.end(), 0);
     if (g > 1)
-      for (std::size_t i = k - 1; i > 0; --i) std::swap(order[i], order[random.below(i + 1)]);
-    zero.assign(k, 128);
-    for (int i = 0; i < g; ++i) {
-      group_end.push_back(static_cast<std::int32_t>(static_cast<std::int64_t>(s.k) * (i + 1) / g / 4 * 4));
+      for (std::size_t i = k - 1; i > 0; --i) std::swap(channels[i], channels[random.below(i + 1)]);
+    const std::size_t align = g == 1 ? igq::kernels::kGroupAlign : static_cast<std::size_t>(kernels.group_align);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(g); ++i) {
+      for (std::size_t c = k * i / static_cast<std::size_t>(g); c < k * (i + 1) / static_cast<std::size_t>(g); ++c) order.push_back(channels[c]);
+      while (order.size() % align != 0) order.push_back(-1);
+      group_end.push_back(static_cast<std::int32_t>(order.size()));
       group_scale.push_back(0.01F);
     }
+    slots = static_cast<int>(order.size());
+    zero.assign(order.size(), 128);
+    codes.resize(rows * order.size());
+    for (auto& c : codes) c = static_cast<std::uint8_t>(random.below(256));
     row_sum.resize_zero(rows);
     col.resize_zero(n);
     y.resize_zero(rows * n);
     for (int n0 = 0; n0 < s.n; n0 += kBytePanel) {
-      panels.emplace_back(kernels.panel_bytes(s.k, {255, 128}));
+      panels.emplace_back(kernels.panel_bytes(slots, g, {255, 128}));
       corrections.emplace_back(static_cast<std::size_t>(g) * kBytePanel);
       pack(kernels, n0, panels.back().data(), corrections.back().data());
     }
   }
   void pack(const igq::kernels::Kernels& kernels, int n0, void* panel, std::int32_t* correction) const {
-    kernels.pack_bytes(weights.data() + n0, shape.n, order.data(), shape.k, zero.data(), group_end.data(), groups, kBytePanel,
+    kernels.pack_bytes(weights.data() + n0, shape.n, order.data(), slots, zero.data(), group_end.data(), groups, kBytePanel,
                        {255, 128}, panel, correction);
   }
   void run(const igq::kernels::Kernels& kernels, bool gather) {
     igq::kernels::ByteGemm g{};
     g.a = codes.data();
-    g.lda = shape.k;
+    g.lda = slots;
     g.rows = shape.rows;
     g.groups = groups;
     g.group_end = group_end.data();

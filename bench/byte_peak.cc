@@ -23,6 +23,20 @@ constexpr int kChains = 12;  // 2 pipes * 4 to 5 cycles of latency, rounded up; 
 [[gnu::target("avx512f,avx512bw"), gnu::noinline]] void burn_words512(std::int64_t rounds) { IGQ_LOOP(IGQ_WORDS512); }
 [[gnu::target("avx2"), gnu::noinline]] void burn_words256(std::int64_t rounds) { IGQ_LOOP(IGQ_WORDS256); }
 
+/// Four tiles of sums in turn, as the product kernel has them; twelve instructions a round like the others.
+[[gnu::noinline]] void burn_tiles(std::int64_t rounds) {
+  struct alignas(64) {
+    std::uint8_t palette = 1, start = 0, reserved[14] = {};
+    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } shapes;
+  __asm__ volatile("ldtilecfg %0" ::"m"(shapes));
+  for (std::int64_t r = 0; r < 3 * rounds; ++r)
+    __asm__ volatile(
+        "tdpbusd %tmm6, %tmm4, %tmm0\n\ttdpbusd %tmm7, %tmm4, %tmm1\n\ttdpbusd %tmm6, %tmm5, %tmm2\n\ttdpbusd %tmm7, %tmm5, %tmm3");
+  __asm__ volatile("tilerelease");
+}
+
 struct Burner {
   void (*run)(std::int64_t);
   int products_per_instruction;
@@ -30,6 +44,7 @@ struct Burner {
 
 Burner burner_of(Isa isa) {
   switch (isa) {
+    case Isa::kAmx: return {burn_tiles, 16384};
     case Isa::kAvx512Vnni: return {burn_dot512, 64};
     case Isa::kAvxVnni: return {burn_dot256, 32};
     case Isa::kAvx512: return {burn_words512, 32};

@@ -41,7 +41,7 @@ double thread_seconds() {
 }
 
 double fma_seconds_per_flop(Isa isa, std::int64_t flops) {
-  const bool wide = isa == Isa::kAvx512 || isa == Isa::kAvx512Vnni;
+  const bool wide = isa == Isa::kAvx512 || isa == Isa::kAvx512Vnni || isa == Isa::kAmx;
   const std::int64_t per_round = kChains * (wide ? 32 : 16);
   const std::int64_t rounds = flops / per_round + 1;
   const double begin = thread_seconds();

@@ -58,7 +58,7 @@ void gemm(benchmark::State& state, Shape s, igq::Isa isa) {
 
 int main(int argc, char** argv) {
   for (igq::Isa isa : igq::supported_isas()) {
-    if (isa == igq::Isa::kReference || isa == igq::Isa::kAvxVnni || isa == igq::Isa::kAvx512Vnni) continue;
+    if (isa == igq::Isa::kReference || isa == igq::Isa::kAvxVnni || isa == igq::Isa::kAvx512Vnni || isa == igq::Isa::kAmx) continue;
     for (const Shape& s : kShapes) {
       const std::string name = std::string(igq::isa_name(isa)) + "/" + std::to_string(s.rows) + "x" +
                                std::to_string(s.k) + "x" + std::to_string(s.n);

@@ -79,7 +79,7 @@ LoadedModel ModelFlags::load(const std::string& other) const {
 
 void RunFlags::add_to(CLI::App& app, bool with_execution) {
   app.add_option("-j,--threads", threads, "threads (default: one per processor)")->check(CLI::Range(1, 1024));
-  app.add_option("--isa", isa, "instruction set: auto, reference, avx2, avx-vnni, avx512, avx512-vnni; results are the same")
+  app.add_option("--isa", isa, "instruction set: auto, reference, avx2, avx-vnni, avx512, avx512-vnni, amx; results are the same")
       ->check(parsed_by([](const std::string& t) { parse_isa(t); }, "NAME"))
       ->capture_default_str();
   if (with_execution)

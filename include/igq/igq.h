@@ -25,7 +25,7 @@ struct ClassifierOptions {
   int image_height = 0;      ///< 0: the model's own; otherwise position embeddings are resized (float models only)
   int image_width = 0;
   int threads = 0;           ///< that one image is split over; 0: one per processor
-  std::string isa = "auto";  ///< "reference", "avx2", "avx-vnni", "avx512", "avx512-vnni"; results are the same
+  std::string isa = "auto";  ///< "reference", "avx2", "avx-vnni", "avx512", "avx512-vnni", "amx"; results are the same
   std::string execution;     ///< "float", "simulate" or "integer"; empty: integer for .igq files, float for others
 };
 

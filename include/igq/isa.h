@@ -8,9 +8,9 @@
 namespace igq {
 
 /// In ascending order of preference. Every one of them gives bit-identical results.
-enum class Isa { kReference, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni };
+enum class Isa { kReference, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAmx };
 
-/// "reference", "avx2", "avx-vnni", "avx512", "avx512-vnni".
+/// "reference", "avx2", "avx-vnni", "avx512", "avx512-vnni", "amx".
 std::string_view isa_name(Isa isa);
 /// The inverse of isa_name; "auto" and "" give best_isa(). Throws Error for an unknown name and for an instruction
 /// set this machine does not run (the text lists those it runs).

@@ -1,4 +1,8 @@
 // Run-time detection of instruction sets (CPUID through the compiler's builtins, which also check the OS support).
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -14,17 +18,31 @@ struct Entry {
   Isa isa;
   std::string_view name;
 };
-constexpr std::array<Entry, 5> kEntries{{{Isa::kReference, "reference"},
+constexpr std::array<Entry, 6> kEntries{{{Isa::kReference, "reference"},
                                          {Isa::kAvx2, "avx2"},
                                          {Isa::kAvxVnni, "avx-vnni"},
                                          {Isa::kAvx512, "avx512"},
-                                         {Isa::kAvx512Vnni, "avx512-vnni"}}};
+                                         {Isa::kAvx512Vnni, "avx512-vnni"},
+                                         {Isa::kAmx, "amx"}}};
 
 /// CPUID leaf 7, sub-leaf 1, EAX bit 4: g++ 12's __builtin_cpu_supports does not know avxvnni.
 bool has_avx_vnni() {
   unsigned eax = 7, ebx = 0, ecx = 1, edx = 0;
   __asm__("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
   return (eax & (1U << 4)) != 0;
+}
+
+/// CPUID leaf 7, EDX bits 24 (tiles) and 25 (products of bytes). Linux gives a process the tile registers when it asks for
+/// them; it refuses where the kernel, or the machine below it, does not keep them.
+bool has_amx() {
+  static const bool granted = [] {
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    constexpr unsigned kTiles = 1U << 24, kBytes = 1U << 25;
+    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kTiles) == 0 || (edx & kBytes) == 0) return false;
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  }();
+  return granted;
 }
 
 bool supported(Isa isa) {
@@ -38,6 +56,7 @@ bool supported(Isa isa) {
     case Isa::kAvxVnni: return avx2 && has_avx_vnni();
     case Isa::kAvx512: return avx512;
     case Isa::kAvx512Vnni: return avx512 && __builtin_cpu_supports("avx512vnni");
+    case Isa::kAmx: return avx512 && __builtin_cpu_supports("avx512vnni") && has_amx();
   }
   return false;
 }

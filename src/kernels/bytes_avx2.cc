@@ -15,7 +15,7 @@ using PackWords = Pack256<Shape::kPartColumns, true>;
 
 bool narrow(CodeRange range) { return narrow_chunk(range) >= 1; }
 
-std::size_t panel_bytes(int slots, CodeRange range) noexcept {
+std::size_t panel_bytes(int slots, int, CodeRange range) noexcept {
   return static_cast<std::size_t>(slots) * kBytePanel * (narrow(range) ? 1 : 2);
 }
 

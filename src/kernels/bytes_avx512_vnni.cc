@@ -26,7 +26,7 @@ using Policy = Dot<TileShape<Simd, 7>>;
 
 using Pack = Pack512<Simd>;
 
-std::size_t panel_bytes(int slots, CodeRange) noexcept {
+std::size_t panel_bytes(int slots, int, CodeRange) noexcept {
   return static_cast<std::size_t>(slots) * kBytePanel;
 }
 

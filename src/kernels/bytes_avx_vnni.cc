@@ -22,7 +22,7 @@ struct Simd : Simd256 {
 using Policy = Dot<TileShape<Simd, 6>>;
 using Pack = Pack256<Policy::kPartColumns, false>;
 
-std::size_t panel_bytes(int slots, CodeRange) noexcept {
+std::size_t panel_bytes(int slots, int, CodeRange) noexcept {
   return static_cast<std::size_t>(slots) * kBytePanel;
 }
 

@@ -11,7 +11,7 @@ std::int32_t add_product(std::int32_t sum, std::int32_t a, std::int32_t b) {
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(sum) + static_cast<std::uint32_t>(a * b));
 }
 
-std::size_t panel_bytes(int slots, CodeRange) noexcept {
+std::size_t panel_bytes(int slots, int, CodeRange) noexcept {
   return static_cast<std::size_t>(slots) * kBytePanel;
 }
 

@@ -32,6 +32,8 @@ struct Simd512 {
     return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
 
+  static Float loadf(const float* p) { return _mm512_loadu_ps(p); }
+  static void storef(float* p, Float x) { _mm512_storeu_ps(p, x); }
   static Float zerof() { return _mm512_setzero_ps(); }
   static Float set1(float x) { return _mm512_set1_ps(x); }
   static Float to_float(Int x) { return _mm512_cvtepi32_ps(x); }

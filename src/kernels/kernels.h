@@ -20,7 +20,7 @@ namespace igq::kernels {
 inline constexpr int kFloatPanel = 16;
 /// Columns of one byte panel handed to `byte_gemm` at a time.
 inline constexpr int kBytePanel = 64;
-/// Channels a group is padded to, in the order handed to `pack_bytes` and `permute_codes`.
+/// Channels a group is padded to at least, in the order handed to `pack_bytes` and `permute_codes`.
 inline constexpr int kGroupAlign = 4;
 
 enum class Activation { kGelu, kGeluTanh, kQuickGelu, kSilu, kRelu };
@@ -74,8 +74,10 @@ struct Kernels {
                    int panel_end, int n, const float* bias, bool accumulate, float* y, std::int64_t ldy) noexcept;
 
   // ---- byte matrix product -------------------------------------------------------------------------------------
-  /// Bytes of a panel with `slots` contraction slots for this code range.
-  std::size_t (*panel_bytes)(int slots, CodeRange range) noexcept;
+  /// Channels a group is best padded to, a multiple of kGroupAlign: any such multiple gives the same bits, this one is fast.
+  int group_align = kGroupAlign;
+  /// Bytes of a panel with `slots` contraction slots in `groups` groups for this code range.
+  std::size_t (*panel_bytes)(int slots, int groups, CodeRange range) noexcept;
   /// Gathers a panel: column c of slot k is w[order[k]][n0 + c] (w row major [channels][ldw], signed codes), zero where
   /// order[k] < 0 (padding) or c >= cols. Also writes corrections[g][c] = -sum over slots of g of zero[k] * w.
   /// `zero` [slots] (code that stands for real zero, in slot order, -768..1023, 0 at padding) may be null: all zero.

@@ -17,5 +17,6 @@ void fill_byte_kernels_avx2(Kernels& table);
 void fill_byte_kernels_avx_vnni(Kernels& table);
 void fill_byte_kernels_avx512(Kernels& table);
 void fill_byte_kernels_avx512_vnni(Kernels& table);
+void fill_byte_kernels_amx(Kernels& table);
 
 }  // namespace igq::kernels

@@ -77,7 +77,7 @@ struct BytePanels {
 
   void take(ExecContext& context, int slots, int cols) {
     const auto panels = static_cast<std::size_t>(round_up(cols, kBytePanel) / kBytePanel);
-    stride = (context.kernels->panel_bytes(slots, CodeRange{255, 128}) + 63) / 64 * 64;
+    stride = (context.kernels->panel_bytes(slots, 1, CodeRange{255, 128}) + 63) / 64 * 64;
     data = context.arena.take<std::uint8_t>(panels * stride);
     corrections = context.arena.take<std::int32_t>(panels * kBytePanel);
     col_scale = context.arena.take<float>(panels * kBytePanel);

@@ -20,7 +20,7 @@ Linear::CodedInput Linear::take_input(ExecContext& context, int rows) const {
 void Linear::order_codes(ExecContext& context, CodedInput& input, int rows) const {
   const WorkTimer timer(context, Work::kPermute);
   ChannelQuantizers& q = input.q;
-  order_slots(q, context.arena);
+  order_slots(q, context.kernels->group_align, context.arena);
   input.codes = context.arena.take<std::uint8_t>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(q.slots));
   if (col_zero_needed_) input.row_sum = context.arena.take<float>(static_cast<std::size_t>(rows));
   context.parallel_for(rows, 16, [&](std::int64_t b, std::int64_t e, int) {
@@ -46,7 +46,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, c
   const WeightPlan& w = plan_->weight;
   const ChannelQuantizers& q = input.q;
   const kernels::CodeRange range{code_max(plan_->input.bits), 1 << (w.bits - 1)};
-  const std::size_t panel_bytes = (kernels.panel_bytes(q.slots, range) + 63) / 64 * 64;
+  const std::size_t panel_bytes = (kernels.panel_bytes(q.slots, q.groups, range) + 63) / 64 * 64;
   const std::size_t correction_count = static_cast<std::size_t>(q.groups) * kBytePanel;
   const auto threads = static_cast<std::size_t>(context.threads());
   auto* panels = context.arena.take<std::uint8_t>(panel_bytes * threads);

@@ -115,8 +115,8 @@ ChannelQuantizers assign_channels(const ActivationPlan& plan, int channels, cons
   return q;
 }
 
-void order_slots(ChannelQuantizers& q, Arena& arena) {
-  constexpr int kAlign = kernels::kGroupAlign;
+void order_slots(ChannelQuantizers& q, int align, Arena& arena) {
+  if (q.groups == 1) align = kernels::kGroupAlign;
   const auto g = static_cast<std::size_t>(q.groups);
   q.group_end = arena.take<std::int32_t>(g);
   auto* next = arena.take<std::int32_t>(g);
@@ -124,7 +124,7 @@ void order_slots(ChannelQuantizers& q, Arena& arena) {
   for (int c = 0; c < q.channels; ++c) ++next[q.group[c]];
   int slot = 0;
   for (std::size_t i = 0; i < g; ++i) {
-    const int padded = (next[i] + kAlign - 1) / kAlign * kAlign;
+    const int padded = (next[i] + align - 1) / align * align;
     next[i] = slot;
     slot += padded;
     q.group_end[i] = slot;

@@ -22,7 +22,7 @@ struct ChannelQuantizers {
   float* group_scale = nullptr;   ///< [groups]
   UniformQuantizer* fixed = nullptr;  ///< [groups] of the plan; null when every channel has its own
 
-  // The order of contraction slots for the byte product: group by group, each padded to a multiple of kGroupAlign.
+  // The order of contraction slots for the byte product: group by group, each padded (see order_slots).
   int slots = 0;
   std::int32_t* order = nullptr;      ///< [slots] channel, -1 for padding
   std::int16_t* slot_zero = nullptr;  ///< [slots]
@@ -46,8 +46,9 @@ void assign_channels(const ActivationPlan& plan, ChannelQuantizers& q, int begin
 /// Both, for all channels.
 ChannelQuantizers assign_channels(const ActivationPlan& plan, int channels, const float* mn, const float* mx, Arena& arena);
 
-/// Fills order, slot_zero and group_end: channels ascending within a group.
-void order_slots(ChannelQuantizers& q, Arena& arena);
+/// Fills order, slot_zero and group_end: channels ascending within a group, each group padded to a multiple of `align`
+/// (kernels.group_align; one group alone to kGroupAlign, it needs no more).
+void order_slots(ChannelQuantizers& q, int align, Arena& arena);
 
 /// Quantizers of softmax rows: scale and inv_scale [rows], zero-point 0. `row` counts within one attention map of
 /// `rows` rows; row_max [rows]. kIgq: argmin_i (row_max - u_i)^2.

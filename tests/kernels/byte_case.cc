@@ -83,7 +83,7 @@ Result run(const Kernels& kernels, const Case& c) {
   r.y.assign(rows * static_cast<std::size_t>(c.ldy), -7.0F);
   kernels.permute_codes(c.codes.data(), c.ldc, c.shape.rows, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
                         c.group_scale.data(), c.groups, r.a.data(), c.lda, c.shape.row_sum ? r.row_sum.data() : nullptr);
-  AlignedBuffer<std::byte> panel(kernels.panel_bytes(c.slots, c.range));
+  AlignedBuffer<std::byte> panel(kernels.panel_bytes(c.slots, c.groups, c.range));
   kernels.pack_bytes(c.w.data() + Case::kFirstColumn, c.ldw, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
                      c.groups, c.shape.cols, c.range, panel.data(), r.corrections.data());
   ByteGemm g{};

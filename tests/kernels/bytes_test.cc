@@ -182,13 +182,13 @@ TEST_P(Bytes, Transposed) {
           // Undo the shuffle: channels in natural order.
           for (int k = 0; k < slots; ++k) c.order[static_cast<std::size_t>(k)] = k;
           const auto corrections = [&](const Kernels& table, AlignedBuffer<std::byte>& panel) {
-            panel.resize(table.panel_bytes(c.slots, c.range));
+            panel.resize(table.panel_bytes(c.slots, 1, c.range));
             std::vector<std::int32_t> result(kBytePanel);
             table.pack_bytes_transposed(c.wt.data(), c.channels, slots, c.slots, c.zeros(), cols, c.range, panel.data(),
                                         result.data());
             return result;
           };
-          AlignedBuffer<std::byte> transposed, straight(kernels().panel_bytes(c.slots, c.range));
+          AlignedBuffer<std::byte> transposed, straight(kernels().panel_bytes(c.slots, 1, c.range));
           std::vector<std::int32_t> want(kBytePanel);
           kernels().pack_bytes(c.w.data() + Case::kFirstColumn, c.ldw, c.order.data(), c.slots, c.zeros(),
                                c.group_end.data(), 1, cols, c.range, straight.data(), want.data());

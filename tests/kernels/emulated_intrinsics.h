@@ -72,6 +72,47 @@ inline simde__m512i cvtepu8_epi16(__m256i v) {
   return r;
 }
 
+// ---- AMX: eight tile registers of this thread, 16 rows of 64 bytes -----------------------------------------------------
+struct Tiles {
+  std::uint8_t row_bytes[8] = {}, rows[8] = {};
+  std::uint8_t data[8][16][64] = {};
+};
+inline Tiles& tiles() {
+  static thread_local Tiles state;
+  return state;
+}
+/// The layout of the processor: row bytes as 16-bit numbers from byte 16 on, rows from byte 48 on.
+inline void tile_loadconfig(const void* config) {
+  const auto* bytes = static_cast<const std::uint8_t*>(config);
+  tiles() = Tiles{};
+  for (int i = 0; i < 8; ++i) {
+    tiles().row_bytes[i] = bytes[16 + 2 * i];
+    tiles().rows[i] = bytes[48 + i];
+  }
+}
+inline void tile_release() { tiles() = Tiles{}; }
+inline void tile_zero(int tile) { std::memset(tiles().data[tile], 0, sizeof tiles().data[tile]); }
+inline void tile_loadd(int tile, const void* p, std::int64_t stride) {
+  tile_zero(tile);
+  for (int r = 0; r < tiles().rows[tile]; ++r)
+    std::memcpy(tiles().data[tile][r], static_cast<const char*>(p) + r * stride, tiles().row_bytes[tile]);
+}
+inline void tile_stored(int tile, void* p, std::int64_t stride) {
+  for (int r = 0; r < tiles().rows[tile]; ++r)
+    std::memcpy(static_cast<char*>(p) + r * stride, tiles().data[tile][r], tiles().row_bytes[tile]);
+}
+inline void tile_dpbusd(int sums, int codes, int weights) {
+  Tiles& t = tiles();
+  for (int r = 0; r < t.rows[sums]; ++r)
+    for (int c = 0; c < t.row_bytes[sums] / 4; ++c) {
+      std::int32_t s;
+      std::memcpy(&s, &t.data[sums][r][4 * c], 4);
+      for (int k = 0; k < t.row_bytes[codes]; ++k)
+        s += t.data[codes][r][k] * static_cast<std::int8_t>(t.data[weights][k / 4][4 * c + k % 4]);
+      std::memcpy(&t.data[sums][r][4 * c], &s, 4);
+    }
+}
+
 }  // namespace igq::emulated
 
 #undef _mm512_abs_ps

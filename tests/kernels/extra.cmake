@@ -3,7 +3,7 @@ find_path(SIMDE_INCLUDE_DIR simde/x86/avx512.h)
 if(SIMDE_INCLUDE_DIR)
   file(GLOB emulated_sources CONFIGURE_DEPENDS
     ${PROJECT_SOURCE_DIR}/src/kernels/*_avx512.cc ${PROJECT_SOURCE_DIR}/src/kernels/*_avx512_vnni.cc
-    ${PROJECT_SOURCE_DIR}/src/kernels/*_avx_vnni.cc)
+    ${PROJECT_SOURCE_DIR}/src/kernels/*_avx_vnni.cc ${PROJECT_SOURCE_DIR}/src/kernels/*_amx.cc)
   add_library(kernels_emulated_avx512 OBJECT ${emulated_sources})
   igq_compile_options(kernels_emulated_avx512)
   target_compile_options(kernels_emulated_avx512 PRIVATE -mavx2 -mfma -mf16c -Wno-psabi -Wno-pedantic)
@@ -14,7 +14,8 @@ if(SIMDE_INCLUDE_DIR)
     fill_float_kernels_avx512=fill_float_kernels_avx512_emulated
     fill_byte_kernels_avx_vnni=fill_byte_kernels_avx_vnni_emulated
     fill_byte_kernels_avx512=fill_byte_kernels_avx512_emulated
-    fill_byte_kernels_avx512_vnni=fill_byte_kernels_avx512_vnni_emulated)
+    fill_byte_kernels_avx512_vnni=fill_byte_kernels_avx512_vnni_emulated
+    fill_byte_kernels_amx=fill_byte_kernels_amx_emulated)
   target_sources(test_kernels PRIVATE $<TARGET_OBJECTS:kernels_emulated_avx512>)
   target_compile_definitions(test_kernels PRIVATE IGQ_TEST_EMULATED_AVX512)
 endif()

@@ -81,7 +81,7 @@ TEST(ChannelGroups, SlotsHoldEveryChannelOnceGroupByGroup) {
     Arena arena;
     const ArenaScope scope(arena);
     ChannelQuantizers q = assign_channels(plan, channels, r.mn.data(), r.mx.data(), arena);
-    order_slots(q, arena);
+    order_slots(q, kernels::kGroupAlign, arena);
     std::multiset<int> seen;
     int begin = 0;
     for (int g = 0; g < q.groups; ++g) {

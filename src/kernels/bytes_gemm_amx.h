@@ -1,0 +1,201 @@
+// The byte product on AMX, a block of up to 2 x 2 tiles at a time.
+//
+// The tile unit sums a group's products while the vector unit turns the sums of the group before, stored to the nearest
+// cache, into floats: one addition of the corrections, one conversion and one fma per 16 sums, the chain of roundings
+// that kernels.h prescribes. Each tile of weights and of codes serves two products.
+#pragma once
+
+#include "kernels/bytes_pack_amx.h"
+#include "kernels/kernels.h"
+
+namespace igq::kernels {
+namespace {
+
+/// The contraction of one block: registers 0 to 3 hold sums [row tile][column tile], 4 and 5 codes, 6 and 7 weights.
+template <int kRowTiles, int kColumnTiles>
+struct AmxBlock {
+  static constexpr int kColumns = kColumnTiles;
+  static constexpr int kTiles = kRowTiles * kColumnTiles;
+  using Sums = std::int32_t[kTiles][kTileRows][kTileRows];
+
+  [[gnu::always_inline]] static void zero() {
+    zero_tile<0>();
+    if constexpr (kColumnTiles > 1) zero_tile<1>();
+    if constexpr (kRowTiles > 1) zero_tile<2>();
+    if constexpr (kTiles == 4) zero_tile<3>();
+  }
+  [[gnu::always_inline]] static void step(const std::uint8_t* a, std::int64_t lda, const char* w, std::int64_t column_bytes) {
+    load_tile<6>(w, kTileBytes);
+    load_tile<4>(a, lda);
+    multiply_tiles<0, 4, 6>();
+    if constexpr (kRowTiles > 1) {
+      load_tile<5>(a + kTileRows * lda, lda);
+      multiply_tiles<2, 5, 6>();
+    }
+    if constexpr (kColumnTiles > 1) {
+      load_tile<7>(w + column_bytes, kTileBytes);
+      multiply_tiles<1, 4, 7>();
+      if constexpr (kRowTiles > 1) multiply_tiles<3, 5, 7>();
+    }
+  }
+  [[gnu::always_inline]] static void store(Sums& s) {
+    store_tile<0>(s[0], kTileBytes);
+    if constexpr (kColumnTiles > 1) store_tile<1>(s[1], kTileBytes);
+    if constexpr (kRowTiles > 1) store_tile<2>(s[kColumnTiles], kTileBytes);
+    if constexpr (kTiles == 4) store_tile<3>(s[3], kTileBytes);
+  }
+};
+
+template <class Simd>
+struct GemmAmx {
+  using Int = typename Simd::Int;
+  using Float = typename Simd::Float;
+
+  /// Rows [t, t + rows) by columns [n, n + 16) of the panel: what one tile of sums becomes.
+  struct Tile {
+    const ByteGemm& g;
+    int t, rows, n;
+
+    /// v = fma(float(sums + corrections), group_scale, v), v starting at 0; after the last group to the outputs.
+    template <bool kFirst, bool kLast>
+    [[gnu::always_inline]] void add(int group, const std::int32_t (&sums)[kTileRows][kTileRows], float (&v)[kTileRows][kTileRows]) const {
+      const Float scale = Simd::set1(g.group_scale[group]);
+      const Int correction = Simd::load(g.corrections + static_cast<std::int64_t>(group) * kBytePanel + n);
+      const Outputs outputs(*this);
+      const auto add_row = [&](int r) {
+        const Int s = Simd::add32(Simd::load(sums[r]), correction);
+        const Float x = Simd::fma(Simd::to_float(s), scale, kFirst ? Simd::zerof() : Simd::loadf(v[r]));
+        if constexpr (kLast) outputs.store(r, x);
+        else Simd::storef(v[r], x);
+      };
+      if (rows == kTileRows) {
+#pragma GCC unroll 16
+        for (int r = 0; r < kTileRows; ++r) add_row(r);
+      } else {
+        for (int r = 0; r < rows; ++r) add_row(r);
+      }
+      if (g.sums == nullptr) return;
+      std::int32_t* kept = g.sums + (static_cast<std::int64_t>(group) * g.rows + t) * kBytePanel + n;
+      for (int r = 0; r < rows; ++r) Simd::store(kept + std::int64_t{r} * kBytePanel, Simd::add32(Simd::load(sums[r]), correction));
+    }
+  };
+
+  /// Row sums, scales and bias; stores the columns that exist.
+  struct Outputs {
+    const Tile& tile;
+    int count;
+    Float zero, scale, bias;
+
+    explicit Outputs(const Tile& of) : tile(of), count(of.g.cols > of.n ? of.g.cols - of.n : 0) {
+      const ByteGemm& g = tile.g;
+      zero = g.row_sum != nullptr ? Simd::load_first(g.col_zero + tile.n, count) : Simd::zerof();
+      scale = Simd::load_first(g.col_scale + tile.n, count);
+      bias = g.bias != nullptr ? Simd::load_first(g.bias + tile.n, count) : Simd::zerof();
+    }
+    [[gnu::always_inline]] void store(int r, Float x) const {
+      const ByteGemm& g = tile.g;
+      const int row = tile.t + r;
+      if (g.row_sum != nullptr) x = Simd::fnma(zero, Simd::set1(g.row_sum[row]), x);
+      if (g.row_scale != nullptr) x = Simd::mul(x, Simd::set1(g.row_scale[row]));
+      Simd::store_first(g.y + row * g.ldy + tile.n, count, Simd::fma(x, scale, bias));
+    }
+  };
+
+  /// Rows [t, t + height) by columns [n, n + 16 * kColumnTiles) of the panel.
+  template <int kRowTiles, int kColumnTiles>
+  static void block(const ByteGemm& g, const AmxSteps& steps, std::int64_t column_bytes, int t, int height, int n) {
+    using Block = AmxBlock<kRowTiles, kColumnTiles>;
+    alignas(64) typename Block::Sums sums;
+    alignas(64) float v[Block::kTiles][kTileRows][kTileRows];
+    const auto tile = [&](int i) {
+      const int row = i / kColumnTiles * kTileRows;
+      return Tile{g, t + row, height - row < kTileRows ? height - row : kTileRows, n + i % kColumnTiles * kTileRows};
+    };
+    const auto add = [&]<bool kFirst, bool kLast>(int group) {
+      for (int i = 0; i < Block::kTiles; ++i) tile(i).template add<kFirst, kLast>(group, sums[i], v[i]);
+    };
+    const char* w = static_cast<const char*>(g.panel) + n / kTileRows * column_bytes;
+    const std::uint8_t* a = g.a + t * g.lda;
+    int k = 0;
+    for (int group = 0; group < g.groups; ++group) {
+      Block::zero();
+      for (const int end = g.group_end[group]; k < end; k += kTileBytes, w += steps.tile_bytes())
+        Block::step(a + steps.start(k), g.lda, w, column_bytes);
+      k = g.group_end[group];
+      if (group == 1) add.template operator()<true, false>(0);
+      else if (group > 1) add.template operator()<false, false>(group - 1);
+      Block::store(sums);
+    }
+    if (g.groups == 1) add.template operator()<true, true>(0);
+    else add.template operator()<false, true>(g.groups - 1);
+  }
+
+  /// All rows: blocks of 32, then one block of what is left.
+  static void run(const ByteGemm& g) {
+    if (g.rows <= 0) return;
+    const int slots = g.groups > 0 ? g.group_end[g.groups - 1] : 0;
+    if (slots == 0) return run_empty(g);
+    const AmxSteps steps(slots);
+    const int column_tiles = g.sums != nullptr ? kBytePanel / kTileRows : (g.cols + kTileRows - 1) / kTileRows;
+    const std::int64_t column_bytes = steps.tile_bytes() * AmxSteps::count(g.group_end, g.groups);
+    const int full = g.rows / (2 * kTileRows) * (2 * kTileRows);
+    if (full > 0) {
+      set_shapes(kTileRows, kTileRows, steps.depth);
+      for (int n = 0; n < column_tiles; n += 2)
+        for (int t = 0; t < full; t += 2 * kTileRows) {
+          if (n == 0) fetch_next(g, std::int64_t{g.next_rows} * t / full, std::int64_t{g.next_rows} * (t + 2 * kTileRows) / full);
+          columns<2>(g, steps, column_bytes, t, 2 * kTileRows, n, column_tiles - n);
+        }
+    }
+    const int rest = g.rows - full;
+    if (rest > 0) {
+      if (full == 0) fetch_next(g, 0, g.next_rows);
+      set_shapes(rest < kTileRows ? rest : kTileRows, rest - kTileRows, steps.depth);
+      for (int n = 0; n < column_tiles; n += 2) {
+        if (rest > kTileRows) columns<2>(g, steps, column_bytes, full, rest, n, column_tiles - n);
+        else columns<1>(g, steps, column_bytes, full, rest, n, column_tiles - n);
+      }
+    }
+    release_tiles();
+  }
+
+ private:
+  template <int kRowTiles>
+  static void columns(const ByteGemm& g, const AmxSteps& steps, std::int64_t column_bytes, int t, int height, int n, int left) {
+    if (left > 1) block<kRowTiles, 2>(g, steps, column_bytes, t, height, n * kTileRows);
+    else block<kRowTiles, 1>(g, steps, column_bytes, t, height, n * kTileRows);
+  }
+
+  static void set_shapes(int rows, int second_rows, int depth) {
+    TileShapes shapes;
+    for (int tile = 0; tile < 4; ++tile)
+      if (tile < 2 || second_rows > 0) shapes.set(tile, tile < 2 ? rows : second_rows, kTileBytes);
+    shapes.set(4, rows, depth);
+    if (second_rows > 0) shapes.set(5, second_rows, depth);
+    shapes.set(6, depth / 4, kTileBytes);
+    shapes.set(7, depth / 4, kTileBytes);
+    set_tile_shapes(shapes);
+  }
+
+  static void fetch_next(const ByteGemm& g, std::int64_t begin, std::int64_t end) {
+    if (g.next == nullptr) return;
+    for (std::int64_t k = begin; k < end; ++k)
+      _mm_prefetch(reinterpret_cast<const char*>(g.next + k * g.next_stride), _MM_HINT_T1);
+  }
+
+  /// No channel at all: every sum is its corrections.
+  static void run_empty(const ByteGemm& g) {
+    alignas(64) static constexpr std::int32_t kZeros[kTileRows][kTileRows] = {};
+    alignas(64) float v[kTileRows][kTileRows] = {};
+    for (int n = 0; n < (g.sums != nullptr ? kBytePanel : g.cols); n += kTileRows)
+      for (int t = 0; t < g.rows; t += kTileRows) {
+        const Tile tile{g, t, g.rows - t < kTileRows ? g.rows - t : kTileRows, n};
+        for (int group = 0; group < g.groups; ++group) tile.template add<false, false>(group, kZeros, v);
+        const Outputs outputs(tile);
+        for (int r = 0; r < tile.rows; ++r) outputs.store(r, Simd::loadf(v[r]));
+      }
+  }
+};
+
+}  // namespace
+}  // namespace igq::kernels

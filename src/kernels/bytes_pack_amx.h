@@ -1,0 +1,165 @@
+// Packing of byte panels for AMX: the tiles of weights that a product loads, one after the other.
+//
+// The contraction goes group by group in steps of up to 64 slots; no step spans two groups, so a group's sums are those
+// of its own steps. A step reads 64 codes of a row wherever its slots lie in them: what else these 64 codes hold meets
+// zero weights. So codes need no padding between groups (rows whose groups start at multiples of 64 are read faster).
+// Panels lie as [16 columns][step][quad of slots][column][4].
+#pragma once
+
+#include "kernels/bytes_pack512.h"
+#include "kernels/tiles_amx.h"
+
+namespace igq::kernels {
+namespace {
+
+/// Where the steps of a product lie.
+struct AmxSteps {
+  int slots, depth;  ///< depth: slots that every step reads
+
+  explicit AmxSteps(int slot_count) : slots(slot_count), depth(slot_count < kTileBytes ? slot_count : kTileBytes) {}
+  /// First slot read by the step whose first own slot is k.
+  int start(int k) const { return k < slots - depth ? k : slots - depth; }
+  std::int64_t tile_bytes() const { return std::int64_t{depth} * 16; }
+
+  static int count(const std::int32_t* group_end, int groups) {
+    int steps = 0, begin = 0;
+    for (int g = 0; g < groups; ++g) {
+      steps += (group_end[g] - begin + kTileBytes - 1) / kTileBytes;
+      begin = group_end[g];
+    }
+    return steps;
+  }
+};
+
+template <class Simd>
+struct PackAmx {
+  using Pack = Pack512<Simd>;
+  static constexpr int kVectors = kBytePanel / 16;
+
+  static std::size_t panel_bytes(int slots, int groups) {
+    const int most_steps = groups == 1 ? (slots + kTileBytes - 1) / kTileBytes : slots / kTileBytes + groups;
+    return static_cast<std::size_t>(most_steps) * static_cast<std::size_t>(AmxSteps(slots).tile_bytes()) * kVectors;
+  }
+
+  template <bool kVarying>
+  static void group(RowReader& reader, const std::int32_t* order, const AmxSteps& steps, const std::int16_t* zero, int begin,
+                    int end, char* panel, std::int64_t column_bytes, std::int32_t* corrections) {
+    __m512i low[kVectors], high[kVectors], sum[kVectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) low[j] = high[j] = sum[j] = _mm512_setzero_si512();
+    const __m512i ones = _mm512_set1_epi8(1);
+    for (int k = begin; k < end; k += kTileBytes) {
+      const int first = steps.start(k), stop = k + kTileBytes < end ? k + kTileBytes : end;
+      for (int slot = first; slot < first + steps.depth; slot += 4, panel += 64) {
+        if (slot < k || slot >= stop) {
+#pragma GCC unroll 4
+          for (int j = 0; j < kVectors; ++j) Simd::store(panel + j * column_bytes, _mm512_setzero_si512());
+          continue;
+        }
+        const std::int8_t* const rows[4] = {reader.row(order[slot], 0), reader.row(order[slot + 1], 1),
+                                            reader.row(order[slot + 2], 2), reader.row(order[slot + 3], 3)};
+        __m512i x[kVectors];
+        Pack::interleave(rows, x);
+        __m512i z_low{}, z_high{};
+        if constexpr (kVarying) Pack::split_zeros(zero + slot, z_low, z_high);
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) {
+          Simd::store(panel + j * column_bytes, x[j]);
+          sum[j] = Simd::dot(sum[j], ones, x[j]);
+          if constexpr (kVarying) {
+            low[j] = Simd::dot(low[j], z_low, x[j]);
+            high[j] = Simd::dot(high[j], z_high, x[j]);
+          }
+        }
+      }
+    }
+    Pack::template store_corrections<kVarying>(low, high, sum, zero != nullptr && begin < end ? zero[begin] : 0, corrections);
+  }
+
+  static void straight(const std::int8_t* w, std::int64_t ldw, const std::int32_t* order, int slots, const std::int16_t* zero,
+                       const std::int32_t* group_end, int groups, int cols, char* panel, std::int32_t* corrections) {
+    RowReader reader{w, ldw, cols};
+    const AmxSteps steps(slots);
+    const std::int64_t column_bytes = steps.tile_bytes() * AmxSteps::count(group_end, groups);
+    int begin = 0;
+    for (int g = 0; g < groups; ++g, corrections += kBytePanel) {
+      const int end = group_end[g];
+      if (zero != nullptr && Pack::varies(order, zero, begin, end))
+        group<true>(reader, order, steps, zero, begin, end, panel, column_bytes, corrections);
+      else
+        group<false>(reader, order, steps, zero, begin, end, panel, column_bytes, corrections);
+      panel += (end - begin + kTileBytes - 1) / kTileBytes * steps.tile_bytes();
+      begin = end;
+    }
+  }
+
+  /// One group, w[c][k]: sixteen columns by sixteen quads of slots at a time, a transposition of 32-bit lanes.
+  static void transposed(const std::int8_t* w, std::int64_t ldw, int slots_valid, int slots, const std::int16_t* zero, int cols,
+                         char* panel, std::int32_t* corrections) {
+    const AmxSteps steps(slots);
+    const __m512i ones = _mm512_set1_epi8(1);
+    for (int j = 0; j < kVectors; ++j) {
+      __m512i low[kVectors], high[kVectors], sum[kVectors];
+#pragma GCC unroll 4
+      for (int i = 0; i < kVectors; ++i) low[i] = high[i] = sum[i] = _mm512_setzero_si512();
+      for (int k = 0; k < slots; k += kTileBytes) {
+        const int first = steps.start(k), stop = k + kTileBytes < slots ? k + kTileBytes : slots;
+        __m512i x[16];
+        read_columns(w, ldw, k, stop < slots_valid ? stop : slots_valid, 16 * j, cols, x);
+        transpose16(x);
+        const int skipped = (k - first) / 4, quads = (stop - k) / 4;
+        for (int q = 0; q < skipped; ++q, panel += 64) Simd::store(panel, _mm512_setzero_si512());
+        for (int q = 0; q < quads; ++q, panel += 64) {
+          Simd::store(panel, x[q]);
+          if (zero == nullptr) continue;
+          __m512i z_low{}, z_high{};
+          Pack::split_zeros(zero + k + 4 * q, z_low, z_high);
+          low[0] = Simd::dot(low[0], z_low, x[q]);
+          high[0] = Simd::dot(high[0], z_high, x[q]);
+          sum[0] = Simd::dot(sum[0], ones, x[q]);
+        }
+      }
+      alignas(64) std::int32_t block[kBytePanel];
+      Pack::template store_corrections<true>(low, high, sum, 0, block);
+      Simd::store(corrections + 16 * j, Simd::load(block));
+    }
+  }
+
+ private:
+  /// x[c] = slots [k, stop) of column first + c, zero past them.
+  static void read_columns(const std::int8_t* w, std::int64_t ldw, int k, int stop, int first, int cols, __m512i (&x)[16]) {
+    for (int c = 0; c < 16; ++c) {
+      if (first + c >= cols || stop <= k) {
+        x[c] = _mm512_setzero_si512();
+        continue;
+      }
+      const std::int8_t* column = w + (first + c) * ldw + k;
+      if (stop - k == kTileBytes) {
+        x[c] = Simd::load(column);
+        continue;
+      }
+      alignas(64) std::int8_t part[kTileBytes] = {};
+      for (int i = 0; i < stop - k; ++i) part[i] = column[i];
+      x[c] = Simd::load(part);
+    }
+  }
+
+  /// x[i] lane j <-> x[j] lane i: interleaving row i with row i + 8 rotates the address by one bit; four times transposes.
+  [[gnu::always_inline]] static void transpose16(__m512i (&x)[16]) {
+    const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    for (int round = 0; round < 4; ++round) {
+      __m512i y[16];
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; ++i) {
+        y[2 * i] = _mm512_permutex2var_epi32(x[i], low, x[i + 8]);
+        y[2 * i + 1] = _mm512_permutex2var_epi32(x[i], high, x[i + 8]);
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i) x[i] = y[i];
+    }
+  }
+};
+
+}  // namespace
+}  // namespace igq::kernels
