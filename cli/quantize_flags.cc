@@ -101,9 +101,14 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
   app.add_option("--first-last-bits", first_last_bits, "bits of patch embedding and head, weights and activations; 32 keeps them float")
       ->check(CLI::IsMember({2, 3, 4, 5, 6, 7, 8, 32}))
       ->capture_default_str();
-  app.add_option("--weight-quantile", weight_quantile, "share of a channel's weights clipped at either end (rtn)")
-      ->check(number_in(0.0, 0.2))
-      ->capture_default_str();
+  app.add_option("--weight-quantile", weight_quantile,
+                 "share of an output channel's weights clipped at either end where they are rounded to nearest\n"
+                 "(default: the preset's, 0.0001 for paper, 0 for best)")
+      ->check(number_in(0.0, 0.2));
+  app.add_option("--weight-groups", weight_groups,
+                 "weights of 2 to 4 bits: so many inputs of an output channel share a multiplier and a zero-point, e.g. 32, 64 or 128;\n"
+                 "costs file size but no time; 0: one scale per output channel")
+      ->check(CLI::Range(0, 4096));
   app.add_option("--keep", keep, "regular expression: sites that stay float")->check(parsed_by(check_regex, "REGEX"));
   app.add_option("--site-bits", site_bits, "REGEX=w6a6: other bits for the sites that match; may be repeated, the last match wins")
       ->check(parsed_by([](const std::string& t) { parse_site_bits(t); }, "REGEX=wXaY"));
@@ -134,7 +139,8 @@ QuantizeJob QuantizeFlags::job() const {
   if (!weights.empty()) o.weights = parse_weight_method(weights);
   if (!softmax.empty()) o.softmax_grouping = parse_softmax(softmax);
   if (!qkv.empty()) o.qkv_grouping = parse_qkv_grouping(qkv);
-  o.weight_quantile = weight_quantile;
+  if (weight_quantile) o.weight_quantile = *weight_quantile;
+  if (weight_groups) o.weight_groups = *weight_groups;
   o.seed = seed;
   o.keep = keep;
   for (const std::string& text : site_bits) o.site_bits.push_back(parse_site_bits(text));

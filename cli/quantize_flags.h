@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,8 @@ struct QuantizeFlags {
   std::string weights;
   std::string softmax, qkv;
   int first_last_bits = 8;
-  double weight_quantile = 1e-3;
+  std::optional<double> weight_quantile;
+  std::optional<int> weight_groups;
   std::string keep;
   std::vector<std::string> site_bits;
   bool balance = false, integer_ratios = false;

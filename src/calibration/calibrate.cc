@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <regex>
 
 #include "base/fail.h"
 #include "calibration/error_bounds.h"
 #include "quant/clustering.h"
+#include "quant/weight_groups.h"
 #include "quant/weights.h"
 
 namespace igq {
@@ -65,6 +67,32 @@ std::vector<Bounds> scale_bounds(const std::vector<Bounds>& points, int groups, 
   return result;
 }
 
+/// Bounds of one colour of which 8 bits hold every pixel exactly: with them (p / 255 - mean) / std is (p - 255 mean) steps, whose
+/// rounding is the same shift for every pixel, which a bias takes up. Where 255 mean ends in a half, roundings to either side would
+/// alternate with the pixel: then a step wider by a 255th spreads them evenly.
+Bounds pixel_bounds(float mean, float std) {
+  const float shift = 255.0f * mean, part = shift - std::floor(shift);
+  const float widened = std::abs(part - 0.5f) < 0.02f ? 256.0f / 255.0f : 1.0f;
+  return {-mean / std * widened, (1.0f - mean) / std * widened};
+}
+
+/// The patch embedding's input as pixels, a group per colour; false where it holds other values.
+bool plan_pixels(const ModelConfig& config, const LinearStatistics& statistics, ActivationPlan& plan) {
+  constexpr std::size_t kColours = 3;
+  const std::size_t per_colour = statistics.channels.size() / kColours;
+  if (config.in_channels != static_cast<int>(kColours) || statistics.channels.size() % kColours != 0) return false;
+  std::vector<Bounds> groups;
+  for (std::size_t c = 0; c < kColours; ++c) {
+    groups.push_back(pixel_bounds(config.preprocess.mean[c], config.preprocess.std[c]));
+    const Bounds seen = merged(statistics.channels, c * per_colour, (c + 1) * per_colour);
+    const float step = (groups[c].upper - groups[c].lower) / 255.0f;
+    if (seen.lower < groups[c].lower - 0.5f * step || seen.upper > groups[c].upper + 0.5f * step) return false;
+  }
+  plan.grouping = Grouping::kStaticGroup;  // channels run over colour, row, column
+  plan.groups = std::move(groups);
+  return true;
+}
+
 }  // namespace
 
 std::string_view group_bounds_name(GroupBounds bounds) {
@@ -105,6 +133,7 @@ QuantizeOptions preset_options(Preset preset) {
   options.qkv_grouping = QkvGrouping::kRow;
   options.balance = true;
   options.weights = WeightMethod::kGptq;
+  options.weight_quantile = 0.0;  // patch embedding and head: 8 bits lose more to clipping than they gain
   return options;
 }
 
@@ -230,8 +259,14 @@ QuantizationPlan make_plan(const Model& model, const Statistics& statistics, con
         continue;
       }
       const Linear& linear = *site.linear;
+      const AlignedBuffer<float> weight = linear.weight();
+      const int in = linear.in_features(), out = linear.out_features(), group_size = effective_group_size(options.weight_groups, bits.weight, in);
       plan.linears.at(site.name) = {plan_input(site, statistics.linear(id), options, groups),
-                                    quantize_weights(linear.weight(), linear.in_features(), linear.out_features(), bits.weight, options.weight_quantile)};
+                                    group_size == 0 ? quantize_weights(weight, in, out, bits.weight, options.weight_quantile)
+                                                    : quantize_grouped_weights(weight, in, out, bits.weight, group_size, options.clipping)};
+      // The bias takes up the shift of all pixels when weights are refined.
+      if (site.step == 0 && site.first_or_last && bits.activation == 8 && options.weights != WeightMethod::kNearest && !linear.bias().empty())
+        plan_pixels(model.config(), statistics.linear(id), plan.linears.at(site.name).input);
     }
   });
   return plan;

@@ -42,8 +42,9 @@ struct QuantizeOptions {
   GroupBounds bounds = GroupBounds::kMean;
   std::optional<Grouping> softmax_grouping;  ///< default: `grouping`
   std::optional<QkvGrouping> qkv_grouping;   ///< default: default_qkv_grouping(grouping)
-  double weight_quantile = 1e-3;             ///< kNearest only
+  double weight_quantile = 1e-4;             ///< of weights rounded to nearest: share clipped at either end of an output channel
   WeightMethod weights = WeightMethod::kNearest;
+  int weight_groups = 0;                     ///< inputs per weight group, for weights of 2 to 4 bits (quant/weight_groups.h); 0: none
   bool balance = false;                      ///< balance_queries_and_keys() before everything else (balance.h)
   // Of kGptq and kErq:
   int views = 4;                             ///< of each calibration image, 1 to kMaxViews (views.h)

@@ -56,6 +56,7 @@ class Refiner {
   }
 
   BiasMap run(const std::function<void(std::int64_t, float*)>& load, const std::function<void(const RefineProgress&)>& progress) {
+    load_ = load;
     model_.set_plan(plan_);
     model_.prepare(Execution::kSimulate, kernels_);
     const auto sites = model_.sites();
@@ -69,7 +70,7 @@ class Refiner {
         ++state.done;
         if (progress) progress(state);
       }
-      if (step == 0) embed(load);
+      if (step == 0) each_view(0, images_, [&](std::int64_t i) { embed(states_[static_cast<std::size_t>(i)]); });
       else each_image(0, images_, [&](std::int64_t i, Worker& w) { run_step(w, step, states_[static_cast<std::size_t>(i)]); });
     }
     return std::move(biases_);
@@ -82,7 +83,7 @@ class Refiner {
   };
 
   bool refinable(const Site& site) const {
-    if (site.linear == nullptr || site.first_or_last) return false;
+    if (site.linear == nullptr) return false;
     const auto it = plan_->linears.find(site.name);
     return it != plan_->linears.end() && it->second.weight.bits != 0;
   }
@@ -100,24 +101,40 @@ class Refiner {
     model_.run_step(w.context, step, state);
   }
 
-  void embed(const std::function<void(std::int64_t, float*)>& load) {
+  /// body(i) with view i of the images in view_, one after the other: images are loaded again rather than kept.
+  template <typename Body>
+  void each_view(std::int64_t begin, std::int64_t end, const Body& body) {
     const ModelConfig& config = model_.config();
-    AlignedBuffer<float> image(static_cast<std::size_t>(model_.image_floats())), view(image.size());
-    for (std::int64_t i = 0; i < images_; ++i) {
+    image_.resize(static_cast<std::size_t>(model_.image_floats()));
+    view_.resize(image_.size());
+    for (std::int64_t i = begin; i < end; ++i) {
       const int which = static_cast<int>(i % options_.views);
-      if (which == 0) load(i / options_.views, image.data());
-      make_view({image.data(), image.size()}, config.in_channels, config.image_height, config.image_width, which, view.data());
-      StepState& state = states_[static_cast<std::size_t>(i)];
-      state.image = view.data();
-      run_step(workers_[0], 0, state);
-      state.image = nullptr;
+      if (which == 0 || i == begin) load_(i / options_.views, image_.data());
+      make_view({image_.data(), image_.size()}, config.in_channels, config.image_height, config.image_width, which, view_.data());
+      body(i);
     }
+  }
+
+  /// Step 0 for the view at hand.
+  void embed(StepState& state) {
+    state.image = view_.data();
+    run_step(workers_[0], 0, state);
+    state.image = nullptr;
   }
 
   /// The site's inputs of images [begin, end), one after the other in `to`.
   void capture(int id, std::int64_t begin, std::int64_t end, float* to) {
     const Site& site = model_.sites()[static_cast<std::size_t>(id)];
     const std::int64_t floats = static_cast<std::int64_t>(site.max_rows) * site.linear->in_features();
+    if (site.step == 0) {
+      each_view(begin, end, [&](std::int64_t i) {
+        InputTap tap(id, to + (i - begin) * floats);
+        workers_[0].context.observer = &tap;
+        embed(workers_[0].state);
+        workers_[0].context.observer = nullptr;
+      });
+      return;
+    }
     each_image(begin, end, [&](std::int64_t i, Worker& w) {
       InputTap tap(id, to + (i - begin) * floats);
       w.context.observer = &tap;
@@ -180,6 +197,7 @@ class Refiner {
     RoundingOptions rounding;
     rounding.bits = plan.weight.bits;
     rounding.clipping = options_.clipping;
+    rounding.group_size = plan.weight.group_size;
     Rounded rounded = round_weights(h, {wanted.data(), wanted.size()}, in, out, rounding, kernels_, pool_);
     plan.weight = std::move(rounded.plan);
     linear.set_plan(std::shared_ptr<const LinearPlan>(plan_, &plan));
@@ -198,7 +216,7 @@ class Refiner {
     const int in = linear.in_features(), out = linear.out_features();
     Eigen::VectorXd shift = moments.mean_y();
     const Eigen::VectorXd mean = moments.mean_x();
-    const int offset = 1 << (plan.bits - 1);
+    const int offset = 1 << (plan.code_bits() - 1);
     for (int i = 0; i < in; ++i)
       for (int o = 0; o < out; ++o) {
         const auto n = static_cast<std::size_t>(o), k = static_cast<std::size_t>(i);
@@ -219,6 +237,8 @@ class Refiner {
   ThreadPool& pool_;
   std::vector<Worker> workers_;
   std::vector<StepState> states_;
+  std::function<void(std::int64_t, float*)> load_;
+  AlignedBuffer<float> image_, view_;
   BiasMap biases_;
 };
 

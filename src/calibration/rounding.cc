@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/fail.h"
+#include "quant/weight_groups.h"
 #include "quant/weights.h"
 
 namespace igq {
@@ -45,21 +46,27 @@ Factors factorize(const Eigen::MatrixXd& h) {
   return f;
 }
 
-/// The quantizers of kLanes output channels.
+/// The quantizers of kLanes output channels for one group of inputs (all of them without weight groups).
 struct Lanes {
   float scale[kLanes], inv_scale[kLanes], zero[kLanes];
-  void set(int lane, const UniformQuantizer& q) {
-    scale[lane] = q.scale;
-    inv_scale[lane] = q.inv_scale;
-    zero[lane] = static_cast<float>(q.zero_point);
+  void set(int lane, float s, float inverse, int z) {
+    scale[lane] = s;
+    inv_scale[lane] = inverse;
+    zero[lane] = static_cast<float>(z);
+  }
+  void copy(int lane, const Lanes& from) {
+    scale[lane] = from.scale[lane];
+    inv_scale[lane] = from.inv_scale[lane];
+    zero[lane] = from.zero[lane];
   }
 };
 
 /// One panel of output channels: w, codes and errors, [in][kLanes] in permuted order.
 class Panel {
  public:
-  Panel(const Factors& factors, const kernels::Kernels& kernels, int bits)
+  Panel(const Factors& factors, const kernels::Kernels& kernels, int bits, int group_size)
       : f_(factors), kernels_(kernels), q_max_(static_cast<float>(code_max(bits))) {
+    for (const int input : f_.order) group_.push_back(group_size == 0 ? 0 : static_cast<std::size_t>(input / group_size));
     const auto size = static_cast<std::size_t>(f_.in) * kLanes;
     for (auto* buffer : {&w_, &code_, &e_, &best_}) buffer->resize_zero(size);
   }
@@ -72,8 +79,9 @@ class Panel {
             w[static_cast<std::size_t>(first + lane) * static_cast<std::size_t>(in) + static_cast<std::size_t>(f_.order[static_cast<std::size_t>(k)])];
   }
 
-  /// Babai's nearest plane; error [kLanes]: E, the sum over inputs of R_kk^2 times the squared gap of its rounding.
-  void nearest_plane(const Lanes& q, double* error) {
+  /// Babai's nearest plane with the quantizers of each group; error [kLanes]: E, the sum over inputs of R_kk^2 times the squared
+  /// gap of its rounding.
+  void nearest_plane(const std::vector<Lanes>& groups, double* error) {
     std::fill_n(error, kLanes, 0.0);
     float sum[kBlock][kLanes];
     for (int end = f_.in; end > 0; end -= kBlock) {
@@ -90,6 +98,7 @@ class Panel {
           for (int lane = 0; lane < kLanes; ++lane) acc[lane] += row[j] * e[lane];
         }
         const double pivot = f_.pivot[static_cast<std::size_t>(k)];
+        const Lanes& q = groups[group_[static_cast<std::size_t>(k)]];
         for (int lane = 0; lane < kLanes; ++lane) {
           const std::size_t i = at(k) + static_cast<std::size_t>(lane);
           const float u = w_[i] + acc[lane];
@@ -106,13 +115,17 @@ class Panel {
   void keep(int lane) {
     for (int k = 0; k < f_.in; ++k) best_[at(k) + static_cast<std::size_t>(lane)] = code_[at(k) + static_cast<std::size_t>(lane)];
   }
-  /// The kept codes.
-  void store(int in, int out, int first, int lanes, int bits, AlignedBuffer<std::int8_t>& codes) const {
-    const int offset = 1 << (bits - 1);
-    for (int k = 0; k < in; ++k)
-      for (int lane = 0; lane < lanes; ++lane)
-        codes[static_cast<std::size_t>(f_.order[static_cast<std::size_t>(k)]) * static_cast<std::size_t>(out) + static_cast<std::size_t>(first + lane)] =
-            static_cast<std::int8_t>(static_cast<int>(best_[at(k) + static_cast<std::size_t>(lane)]) - offset);
+  /// The kept codes, as plan.codes holds them.
+  void store(int out, int first, int lanes, WeightPlan& plan) const {
+    const int offset = 1 << (plan.bits - 1);
+    for (int k = 0; k < f_.in; ++k)
+      for (int lane = 0; lane < lanes; ++lane) {
+        const auto n = static_cast<std::size_t>(first + lane), width = static_cast<std::size_t>(out);
+        const std::size_t at_group = group_[static_cast<std::size_t>(k)] * width + n;
+        const int code = static_cast<int>(best_[at(k) + static_cast<std::size_t>(lane)]);
+        plan.codes[static_cast<std::size_t>(f_.order[static_cast<std::size_t>(k)]) * width + n] =
+            static_cast<std::int8_t>(plan.group_size == 0 ? code - offset : plan.multiplier[at_group] * (code - plan.group_zero[at_group]));
+      }
   }
 
  private:
@@ -121,8 +134,39 @@ class Panel {
   const Factors& f_;
   const kernels::Kernels& kernels_;
   float q_max_;
+  std::vector<std::size_t> group_;  // [in], permuted
   AlignedBuffer<float> w_, code_, e_, best_;
 };
+
+/// What round_weights() is given, for the functions that find quantizers.
+struct Search {
+  std::span<const float> w;
+  int in, out;
+  const RoundingOptions& options;
+  std::vector<Bounds> bounds;       // [out], without weight groups
+  std::vector<float> importance;    // [in], the diagonal of H, with them
+};
+
+/// Quantizers of output channel o for one factor of clipping.
+ChannelGroups channel_quantizers(const Search& s, int o, float factor, std::vector<Lanes>& lanes, int lane) {
+  if (s.options.group_size == 0) {
+    const Bounds b = o < s.out ? s.bounds[static_cast<std::size_t>(o)] : Bounds{};
+    const UniformQuantizer q = make_quantizer({b.lower * factor, b.upper * factor}, s.options.bits);
+    lanes.front().set(lane, q.scale, q.inv_scale, q.zero_point);
+    return {};
+  }
+  if (o >= s.out) {
+    for (Lanes& group : lanes) group.set(lane, 1.0f, 1.0f, 0);
+    return {};
+  }
+  const std::span<const float> w = s.w.subspan(static_cast<std::size_t>(o) * static_cast<std::size_t>(s.in), static_cast<std::size_t>(s.in));
+  ChannelGroups found = search_weight_groups(w, s.importance, s.options.bits, s.options.group_size, factor);
+  for (std::size_t g = 0; g < lanes.size(); ++g) {
+    const float step = found.scale * static_cast<float>(found.multiplier[g]);
+    lanes[g].set(lane, step, 1.0f / step, found.zero[g]);
+  }
+  return found;
+}
 
 }  // namespace
 
@@ -131,41 +175,47 @@ Rounded round_weights(const Eigen::MatrixXd& h, std::span<const float> w, int in
   assert(h.rows() == in && h.cols() == in && w.size() == static_cast<std::size_t>(in) * static_cast<std::size_t>(out));
   assert(!options.clipping.empty());
   const Factors factors = factorize(h);
-  const std::vector<Bounds> bounds = weight_bounds(w, in, out, options.quantile);
+  Search search{w, in, out, options, {}, {}};
+  if (options.group_size == 0) search.bounds = weight_bounds(w, in, out, options.quantile);
+  else
+    for (int k = 0; k < in; ++k) search.importance.push_back(static_cast<float>(h(k, k)));
   Rounded result;
   result.error.resize(static_cast<std::size_t>(out));
-  result.plan = make_weight_plan(std::vector<UniformQuantizer>(static_cast<std::size_t>(out)), in, options.bits);
+  WeightPlan& plan = result.plan;
+  plan = options.group_size == 0 ? make_weight_plan(std::vector<UniformQuantizer>(static_cast<std::size_t>(out)), in, options.bits)
+                                 : make_grouped_plan(in, out, options.bits, options.group_size);
   pool.parallel_for((out + kLanes - 1) / kLanes, 1, [&](std::int64_t begin, std::int64_t end, int) {
-    Panel panel(factors, kernels, options.bits);
+    Panel panel(factors, kernels, options.bits, options.group_size);
+    const auto groups = static_cast<std::size_t>(options.group_size == 0 ? 1 : weight_group_count(in, options.group_size));
+    std::vector<Lanes> q(groups), best(groups);
     for (std::int64_t p = begin; p < end; ++p) {
       const int first = static_cast<int>(p) * kLanes, lanes = std::min(kLanes, out - first);
       panel.load(w, in, first, lanes);
-      Lanes best{};
+      ChannelGroups found[kLanes], kept[kLanes];
       double best_error[kLanes], error[kLanes];
       std::fill_n(best_error, kLanes, std::numeric_limits<double>::infinity());
       for (const float factor : options.clipping) {
-        Lanes q{};
-        for (int lane = 0; lane < kLanes; ++lane) {
-          const Bounds b = lane < lanes ? bounds[static_cast<std::size_t>(first + lane)] : Bounds{};
-          q.set(lane, make_quantizer({b.lower * factor, b.upper * factor}, options.bits));
-        }
+        for (int lane = 0; lane < kLanes; ++lane) found[lane] = channel_quantizers(search, first + lane, factor, q, lane);
         panel.nearest_plane(q, error);
         for (int lane = 0; lane < kLanes; ++lane)
           if (error[lane] < best_error[lane]) {
             best_error[lane] = error[lane];
-            best.scale[lane] = q.scale[lane];
-            best.inv_scale[lane] = q.inv_scale[lane];
-            best.zero[lane] = q.zero[lane];
+            for (std::size_t g = 0; g < groups; ++g) best[g].copy(lane, q[g]);
+            kept[lane] = found[lane];
             panel.keep(lane);
           }
       }
       for (int lane = 0; lane < lanes; ++lane) {
         const auto n = static_cast<std::size_t>(first + lane);
-        result.plan.scale[n] = best.scale[lane];
-        result.plan.zero_point[n] = static_cast<std::int32_t>(best.zero[lane]);
         result.error[n] = best_error[lane];
+        if (options.group_size != 0) {
+          set_channel_groups(plan, first + lane, kept[lane]);
+          continue;
+        }
+        plan.scale[n] = best.front().scale[lane];
+        plan.zero_point[n] = static_cast<std::int32_t>(best.front().zero[lane]);
       }
-      panel.store(in, out, first, lanes, options.bits, result.plan.codes);
+      panel.store(out, first, lanes, plan);
     }
   });
   return result;

@@ -1,5 +1,5 @@
 // Second-order rounding of one layer's weights. The codes minimise, per output channel,
-//   E(w_hat) = (w_hat - w)^T H (w_hat - w),   w_hat = scale * (code - zero_point),
+//   E(w_hat) = (w_hat - w)^T H (w_hat - w),   w_hat = scale * (code - zero_point) or scale * m * (code - z) with weight groups,
 // where H is the (regularised) second moment of the layer's quantized inputs.
 //
 // With H = R^T R, R upper triangular, E = |R (w_hat - w)|^2 and Babai's nearest-plane rounding goes through the inputs
@@ -20,6 +20,7 @@ struct RoundingOptions {
   int bits = 4;
   double quantile = 0.0;          ///< bounds before clipping: the eps and 1 - eps quantiles of the channel's weights
   std::vector<float> clipping = {1.0f};  ///< factors of the bounds to try; the best is kept per output channel
+  int group_size = 0;             ///< inputs per weight group (quant/weight_groups.h), its bounds those of least error; 0: no groups
 };
 
 struct Rounded {

@@ -35,7 +35,7 @@ constexpr std::uint64_t kChunkBytes = std::uint64_t{1} << 18;
 /// The first 64 bytes of the file.
 struct Preamble {
   std::array<unsigned char, 8> magic = kMagic;
-  std::uint32_t version = kIgqVersion;
+  std::uint32_t version = 0;
   std::uint32_t reserved = 0;
   std::uint64_t header_size = 0;
   std::uint64_t payload_offset = 0;
@@ -94,7 +94,8 @@ std::uint64_t StoredTensor::count() const {
 }
 
 void write_container(const std::filesystem::path& path, json header, std::span<const TensorToStore> tensors,
-                     bool overwrite) {
+                     std::uint32_t version, bool overwrite) {
+  assert(version >= 1 && version <= kIgqVersion);
   assert(header.is_object() && !header.contains("tensors"));
   std::uint64_t offset = 0;
   json table = json::array();
@@ -114,6 +115,7 @@ void write_container(const std::filesystem::path& path, json header, std::span<c
   std::string text = header.dump(-1, ' ', false, json::error_handler_t::replace);
 
   Preamble preamble;
+  preamble.version = version;
   preamble.header_size = text.size();
   preamble.payload_offset = aligned(sizeof(Preamble) + text.size());
   preamble.payload_size = offset;

@@ -19,8 +19,8 @@
 
 namespace igq {
 
-/// The newest format version this library reads, and the one it writes.
-inline constexpr std::uint32_t kIgqVersion = 1;
+/// The newest format version this library reads. It writes the oldest one that can hold a model, which the caller knows.
+inline constexpr std::uint32_t kIgqVersion = 2;
 
 enum class StoredType {
   kF32,
@@ -52,7 +52,7 @@ struct TensorToStore {
 /// Writes `header` (an object without the key "tensors") and the tensors in the given order. The file appears under
 /// `path` whole or not at all, and the same arguments give the same bytes.
 void write_container(const std::filesystem::path& path, nlohmann::json header, std::span<const TensorToStore> tensors,
-                     bool overwrite);
+                     std::uint32_t version, bool overwrite);
 
 class ContainerReader {
  public:

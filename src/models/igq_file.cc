@@ -15,15 +15,36 @@
 #include "io/json_fields.h"
 #include "io/memory_tensors.h"
 #include "models/config_json.h"
+#include "quant/weight_groups.h"
 
 namespace igq {
 namespace {
 
 using nlohmann::json;
 
-// Tensors of a quantized weight: "<linear>:codes" [in, out], ":scale" [out], ":zero_point" [out]. No module path has a
-// colon, so they never meet a float tensor's name.
-constexpr std::string_view kCodes = ":codes", kScale = ":scale", kZeroPoint = ":zero_point";
+// Tensors of a quantized weight: "<linear>:codes" [in, out], ":scale" [out], ":zero_point" [out]; with weight groups
+// ":multiplier" and ":group_zero" [groups, out] instead of the last. No module path has a colon, so they never meet a
+// float tensor's name.
+constexpr std::string_view kCodes = ":codes", kScale = ":scale", kZeroPoint = ":zero_point", kMultiplier = ":multiplier",
+                           kGroupZero = ":group_zero";
+
+/// The oldest format version that can hold the plan.
+std::uint32_t version_for(const QuantizationPlan& plan) {
+  const auto grouped = [](const auto& entry) { return entry.second.weight.group_size != 0; };
+  return std::any_of(plan.linears.begin(), plan.linears.end(), grouped) ? 2 : 1;
+}
+
+/// Unsigned values as the signed codes of a stream of `bits` bits, and back.
+AlignedBuffer<std::int8_t> to_signed(std::span<const std::uint8_t> values, int bits) {
+  AlignedBuffer<std::int8_t> codes(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) codes[i] = static_cast<std::int8_t>(values[i] - (1 << (bits - 1)));
+  return codes;
+}
+std::vector<std::uint8_t> to_unsigned(std::span<const std::int8_t> codes, int bits) {
+  std::vector<std::uint8_t> values(codes.size());
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<std::uint8_t>(codes[i] + (1 << (bits - 1)));
+  return values;
+}
 
 Provenance provenance_from_json(const json& in) {
   const auto text = [&in](const char* key) { return json_string(json_at(in, key), key); };
@@ -45,6 +66,7 @@ class TensorList {
     entries_.push_back({std::move(name), type, std::move(shape), bits, bytes});
   }
   void add_codes(const std::string& name, const WeightPlan& weight) {
+    if (weight.group_size != 0) return add_grouped(name, weight);
     const int half = 1 << (weight.bits - 1);
     const auto fits = [half](std::int8_t code) { return code >= -half && code < half; };
     if (!std::all_of(weight.codes.begin(), weight.codes.end(), fits)) {
@@ -52,9 +74,7 @@ class TensorList {
     }
     const auto out = static_cast<std::int64_t>(weight.scale.size());
     const auto in = static_cast<std::int64_t>(weight.codes.size()) / out;
-    packed_.push_back(pack_codes(weight.codes, weight.bits));
-    const auto& packed = packed_.back();
-    add_bytes(name + std::string(kCodes), StoredType::kCodes, {in, out}, weight.bits, packed);
+    add_packed(name + std::string(kCodes), {in, out}, weight.codes, weight.bits);
     add_bytes(name + std::string(kScale), StoredType::kF32, {out}, 0, std::as_bytes(std::span(weight.scale)));
     add_bytes(name + std::string(kZeroPoint), StoredType::kI32, {out}, 0, std::as_bytes(std::span(weight.zero_point)));
   }
@@ -66,6 +86,22 @@ class TensorList {
   const std::vector<TensorToStore>& entries() const { return entries_; }
 
  private:
+  void add_packed(std::string name, Shape shape, std::span<const std::int8_t> codes, int bits) {
+    packed_.push_back(pack_codes(codes, bits));
+    const auto& packed = packed_.back();
+    add_bytes(std::move(name), StoredType::kCodes, std::move(shape), bits, packed);
+  }
+  void add_grouped(const std::string& name, const WeightPlan& weight) {
+    const AlignedBuffer<std::int8_t> codes = group_codes(weight);
+    const auto out = static_cast<std::int64_t>(weight.scale.size());
+    const auto in = static_cast<std::int64_t>(weight.codes.size()) / out, groups = static_cast<std::int64_t>(weight.multiplier.size()) / out;
+    add_packed(name + std::string(kCodes), {in, out}, codes, weight.bits);
+    add_bytes(name + std::string(kScale), StoredType::kF32, {out}, 0, std::as_bytes(std::span(weight.scale)));
+    const int width = multiplier_bits(weight.bits);
+    add_packed(name + std::string(kMultiplier), {groups, out}, to_signed(weight.multiplier, width), width);
+    add_packed(name + std::string(kGroupZero), {groups, out}, to_signed(weight.group_zero, weight.bits), weight.bits);
+  }
+
   std::vector<TensorToStore> entries_;
   std::vector<AlignedBuffer<std::byte>> packed_;  // moving a buffer keeps its address
   std::vector<AlignedBuffer<float>> floats_;
@@ -84,7 +120,7 @@ void reading(const std::filesystem::path& path, Body&& body) {
   fail("{} cannot be used: {}: make it anew with igq quantize", path.string(), fault);
 }
 
-/// One tensor, or the three of one weight, to be read.
+/// One tensor, or those of one weight, to be read.
 struct Job {
   std::uint64_t size;
   std::function<void()> read;
@@ -94,8 +130,9 @@ struct Job {
 class Loader {
  public:
   /// Error (without a path) when plan and tensors do not belong together. `plan` must outlive the loader.
-  Loader(const ContainerReader& container, const std::map<std::string, WeightShape>& shapes, QuantizationPlan& plan)
-      : container_(container) {
+  Loader(const ContainerReader& container, const std::filesystem::path& path, const std::map<std::string, WeightShape>& shapes,
+         QuantizationPlan& plan)
+      : container_(container), path_(path) {
     for (const auto& [site, shape] : shapes) add_weight(site, shape, plan.linears.at(site).weight);
     for (const StoredTensor& tensor : container.tensors()) {
       if (used_.contains(tensor.name)) continue;
@@ -137,6 +174,7 @@ class Loader {
   void add_weight(const std::string& site, const WeightShape& shape, WeightPlan& weight) {
     const auto* codes = take(site + std::string(kCodes), StoredType::kCodes, {shape.in, shape.out}, weight.bits);
     const auto* scale = take(site + std::string(kScale), StoredType::kF32, {shape.out}, 0);
+    if (weight.group_size != 0) return add_grouped(site, shape, weight, codes, scale);
     const auto* zero = take(site + std::string(kZeroPoint), StoredType::kI32, {shape.out}, 0);
     jobs_.push_back({codes->size, [&container = container_, &weight, codes, scale, zero] {
                        weight.codes = container.read_codes(*codes);
@@ -146,8 +184,22 @@ class Loader {
                        weight.zero_point.assign(z.begin(), z.end());
                      }});
   }
+  void add_grouped(const std::string& site, const WeightShape& shape, WeightPlan& weight, const StoredTensor* codes, const StoredTensor* scale) {
+    const int groups = weight_group_count(shape.in, weight.group_size), width = multiplier_bits(weight.bits);
+    const auto* multiplier = take(site + std::string(kMultiplier), StoredType::kCodes, {groups, shape.out}, width);
+    const auto* zero = take(site + std::string(kGroupZero), StoredType::kCodes, {groups, shape.out}, weight.bits);
+    jobs_.push_back({codes->size, [this, site, &weight, codes, scale, multiplier, zero, width] {
+                       const auto s = container_.read_f32(*scale);
+                       weight.scale.assign(s.begin(), s.end());
+                       weight.zero_point.assign(s.size(), 1 << (weight.code_bits() - 1));
+                       weight.multiplier = to_unsigned(container_.read_codes(*multiplier), width);
+                       weight.group_zero = to_unsigned(container_.read_codes(*zero), weight.bits);
+                       reading(path_, [&] { at_site(site, [&] { expand_group_codes(weight, container_.read_codes(*codes)); }); });
+                     }});
+  }
 
   const ContainerReader& container_;
+  const std::filesystem::path path_;  // for messages
   std::set<std::string> used_;
   std::vector<std::pair<const StoredTensor*, AlignedBuffer<float>>> floats_;
   std::vector<Job> jobs_;
@@ -193,7 +245,7 @@ void save_igq(const std::filesystem::path& path, const QuantizedModel& model, bo
               {"plan", plan_to_json(model.plan)},
               {"provenance", provenance_to_json(model.provenance)},
               {"report", model.report}};
-  write_container(path, std::move(header), tensors.entries(), overwrite);
+  write_container(path, std::move(header), tensors.entries(), version_for(model.plan), overwrite);
 }
 
 QuantizedModel load_igq(const std::filesystem::path& path) {
@@ -208,7 +260,7 @@ QuantizedModel load_igq(const std::filesystem::path& path) {
     model.report = json_at(header, "report");
   });
   std::unique_ptr<Loader> loader;
-  reading(path, [&] { loader = std::make_unique<Loader>(container, shapes, model.plan); });
+  reading(path, [&] { loader = std::make_unique<Loader>(container, path, shapes, model.plan); });
   model.tensors = loader->read(path.string());
   reading(path, [&] { check_plan(model.plan); });
   return model;

@@ -5,6 +5,7 @@
 #include "base/fail.h"
 #include "io/bit_pack.h"
 #include "io/json_fields.h"
+#include "quant/weight_groups.h"
 
 namespace igq {
 namespace {
@@ -44,19 +45,6 @@ ActivationPlan activation_from_json(const json& in) {
   plan.bits = bits_from_json(in, kMinCodeBits);
   plan.groups = bounds_from_json(json_at(in, "groups"), "groups");
   return plan;
-}
-
-/// Calls `body` and puts the site in front of what it complains about.
-template <typename Body>
-void at_site(const std::string& site, Body&& body) {
-  std::string fault;
-  try {
-    body();
-    return;
-  } catch (const Error& e) {
-    fault = e.what();
-  }
-  fail("site {}: {}", site, fault);
 }
 
 void check_bits(int bits) {
@@ -117,11 +105,24 @@ void check_weight(const WeightPlan& plan) {
     if (!std::isfinite(s) || s <= 0.0f) fail("weight scale {} is not a positive number", s);
   }
   for (const std::int32_t z : plan.zero_point) {
-    if (z < 0 || z > code_max(plan.bits)) fail("zero-point {} is not a code of {} bits", z, plan.bits);
+    if (z < 0 || z > code_max(plan.code_bits())) fail("zero-point {} is not a code of {} bits", z, plan.code_bits());
+    if (plan.group_size != 0 && z != 128) fail("zero-point {} beside those of weight groups", z);
   }
+  check_weight_groups(plan);
 }
 
 }  // namespace
+
+void at_site(const std::string& site, const std::function<void()>& body) {
+  std::string fault;
+  try {
+    body();
+    return;
+  } catch (const Error& e) {
+    fault = e.what();
+  }
+  fail("site {}: {}", site, fault);
+}
 
 json plan_to_json(const QuantizationPlan& plan) {
   json linears = json::object(), attentions = json::object();
@@ -131,6 +132,7 @@ json plan_to_json(const QuantizationPlan& plan) {
       const std::size_t out = linear.weight.scale.size();
       weight["in"] = out == 0 ? 0 : linear.weight.codes.size() / out;
       weight["out"] = out;
+      if (linear.weight.group_size != 0) weight["group_size"] = linear.weight.group_size;
     }
     linears[site] = {{"input", activation_to_json(linear.input)}, {"weight", std::move(weight)}};
   }
@@ -165,6 +167,10 @@ QuantizationPlan plan_from_json(const json& in, std::map<std::string, WeightShap
       check_bits(linear.weight.bits);
       weight_shapes[name] = {static_cast<int>(json_int(json_at(weight, "in"), "in", 1, kMaxWidth)),
                              static_cast<int>(json_int(json_at(weight, "out"), "out", 1, kMaxWidth))};
+      const auto grouped = weight.find("group_size");
+      if (grouped == weight.end()) return;
+      linear.weight.group_size = static_cast<int>(json_int(*grouped, "group_size", 1, kMaxWidth));
+      if (linear.weight.bits > kMaxGroupedBits) fail("weight groups of {} bits, 2 to {} are possible", linear.weight.bits, kMaxGroupedBits);
     });
   }
   for (const auto& [site, entry] : sites("attentions").items()) {

@@ -24,7 +24,7 @@ AlignedBuffer<float> padded_bias(std::span<const float> values) {
 /// scale * (code - zero_point) as [in][out].
 AlignedBuffer<float> dequantized(const WeightPlan& w, int in, int out) {
   AlignedBuffer<float> result(static_cast<std::size_t>(in) * static_cast<std::size_t>(out));
-  const int offset = 1 << (w.bits - 1);
+  const int offset = 1 << (w.code_bits() - 1);
   for (int k = 0; k < in; ++k) {
     const std::int8_t* codes = w.codes.data() + static_cast<std::int64_t>(k) * out;
     float* row = result.data() + static_cast<std::int64_t>(k) * out;
@@ -76,7 +76,7 @@ void Linear::prepare(Execution execution, const kernels::Kernels& kernels) {
     col_zero_.resize_zero(padded);
     col_zero_needed_ = false;
     for (std::size_t n = 0; n < w.scale.size(); ++n) {
-      const int zero = w.zero_point[n] - (1 << (w.bits - 1));
+      const int zero = w.zero_point[n] - (1 << (w.code_bits() - 1));
       col_scale_[n] = w.scale[n];
       col_zero_[n] = static_cast<float>(zero);
       col_zero_needed_ = col_zero_needed_ || zero != 0;

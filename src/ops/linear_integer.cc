@@ -45,7 +45,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, c
   const kernels::Kernels& kernels = *context.kernels;
   const WeightPlan& w = plan_->weight;
   const ChannelQuantizers& q = input.q;
-  const kernels::CodeRange range{code_max(plan_->input.bits), 1 << (w.bits - 1)};
+  const kernels::CodeRange range{code_max(plan_->input.bits), 1 << (w.code_bits() - 1)};
   const std::size_t panel_bytes = (kernels.panel_bytes(q.slots, q.groups, range) + 63) / 64 * 64;
   const std::size_t correction_count = static_cast<std::size_t>(q.groups) * kBytePanel;
   const auto threads = static_cast<std::size_t>(context.threads());

@@ -53,12 +53,21 @@ struct QkvPlan {
   std::vector<Bounds> q, k, v;  ///< one (kTensor) or num_heads (kHead) bounds each; empty otherwise
 };
 
-/// Asymmetric codes per output channel: w_hat[o][i] = scale[o] * (codes[i][o] + 2^(bits-1) - zero_point[o]).
+/// Asymmetric codes per output channel: w_hat[o][i] = scale[o] * (codes[i][o] + 2^(code_bits()-1) - zero_point[o]).
+///
+/// With weight groups (quant/weight_groups.h) every `group_size` consecutive inputs g of an output channel have a multiplier m and a
+/// zero-point z of their own over codes c of `bits` bits, and `codes` holds m * (c - z), which fits a signed byte: byte products
+/// run on it as on 8-bit weights, while the file keeps c, m and z.
 struct WeightPlan {
   int bits = 0;                         ///< 0: float
   std::vector<float> scale;             ///< [out]
-  std::vector<std::int32_t> zero_point; ///< [out], 0 .. 2^bits - 1
-  AlignedBuffer<std::int8_t> codes;     ///< [in][out], signed: code - 2^(bits-1)
+  std::vector<std::int32_t> zero_point; ///< [out], 0 .. 2^bits - 1; with groups the middle, 128
+  AlignedBuffer<std::int8_t> codes;     ///< [in][out], signed: code - 2^(bits-1); with groups m * (c - z)
+  int group_size = 0;                   ///< inputs per weight group; 0: no groups
+  std::vector<std::uint8_t> multiplier, group_zero;  ///< [groups][out]: m and z; empty without groups
+
+  /// Bits of the range that `codes` lie in.
+  int code_bits() const { return group_size == 0 ? bits : 8; }
 };
 
 struct LinearPlan {

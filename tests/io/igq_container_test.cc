@@ -57,7 +57,7 @@ void write_small(const std::filesystem::path& path, bool overwrite = false) {
       {"norm", StoredType::kF32, {3}, 0, std::as_bytes(std::span(f))},
       {"codes", StoredType::kCodes, {70, 3}, 3, packed},
       {"zeros", StoredType::kI32, {2, 1}, 0, std::as_bytes(std::span(i))}};
-  write_container(path, json{{"hello", "world"}}, tensors, overwrite);
+  write_container(path, json{{"hello", "world"}}, tensors, kIgqVersion, overwrite);
 }
 
 TEST(BitPack, StreamIsLeastSignificantFirst) {
@@ -112,7 +112,7 @@ TEST(IgqContainer, RoundTrip) {
   const TemporaryFolder folder;
   write_small(folder / "a.igq");
   const ContainerReader reader(folder / "a.igq");
-  EXPECT_EQ(reader.version(), 1u);
+  EXPECT_EQ(reader.version(), kIgqVersion);
   EXPECT_EQ(reader.header()["hello"], "world");
   ASSERT_EQ(reader.tensors().size(), 3u);
   for (const auto& t : reader.tensors()) EXPECT_EQ(t.offset % 64, 0u);
@@ -136,7 +136,7 @@ TEST(IgqContainer, CodesLongerThanOnePiece) {
       const auto codes = random_codes(static_cast<std::size_t>(count), bits, 5);
       const auto packed = pack_codes(codes, bits);
       const std::vector<TensorToStore> tensors = {{"c", StoredType::kCodes, {count}, bits, packed}};
-      write_container(folder / "c.igq", json::object(), tensors, true);
+      write_container(folder / "c.igq", json::object(), tensors, kIgqVersion, true);
       const ContainerReader reader(folder / "c.igq");
       const auto back = reader.read_codes(reader.tensors()[0]);
       ASSERT_TRUE(std::equal(codes.begin(), codes.end(), back.begin(), back.end())) << bits << " bits, " << count;
@@ -160,7 +160,7 @@ TEST(IgqContainer, FormatDescriptionMakesTheSameBytes) {
 
 TEST(IgqContainer, TextsThatAreNotUtf8AreMended) {
   const TemporaryFolder folder;
-  write_container(folder / "a.igq", json{{"source", "caf\xe9"}}, {}, false);
+  write_container(folder / "a.igq", json{{"source", "caf\xe9"}}, {}, kIgqVersion, false);
   EXPECT_EQ(ContainerReader(folder / "a.igq").header()["source"], "caf\xef\xbf\xbd");
 }
 
@@ -214,9 +214,9 @@ TEST(IgqContainerDamage, NewerVersionSaysSo) {
   const TemporaryFolder folder;
   write_small(folder / "a.igq");
   Forged f = Forged::from(slurp(folder / "a.igq"));
-  f.version = 2;
+  f.version = kIgqVersion + 1;
   spill(folder / "new.igq", f.to_bytes());
-  EXPECT_NE(error_of(folder / "new.igq").find("format version 2"), std::string::npos);
+  EXPECT_NE(error_of(folder / "new.igq").find("format version 3"), std::string::npos);
   f.version = 0;
   spill(folder / "new.igq", f.to_bytes());
   EXPECT_NE(error_of(folder / "new.igq").find("damaged"), std::string::npos);
