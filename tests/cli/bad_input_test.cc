@@ -1,5 +1,6 @@
 // Every kind of wrong model, image, folder and flag: what igq says in one clear line, exit code 1 or 2, nothing written.
 // The rows are those of the tables in docs/reliability.md; a test below holds the two together.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <set>
 
 #include "tests/cli/program.h"
+#include "tests/io/forge.h"
 
 namespace igq::test {
 namespace {
@@ -178,6 +180,19 @@ std::vector<Row> model_rows() {
        "quantize q.igq --calib images --samples 2 -o out.igq", 1, "q.igq is quantized already: start from the float model"},
       {"integers from a float model", {}, kPredict + " --execution integer", 1,
        "model is a float model, which cannot run with --execution integer: quantize it first with `igq quantize`"},
+      igq_row("an .igq file with a field of a newer version",
+              [](std::string& b) {
+                auto forged = ::igq::testing::Forged::from(b);
+                json header = forged.json();
+                header["config"]["vit"]["rope"] = true;
+                forged.set_json(header);
+                b = forged.to_bytes();
+              },
+              "q.igq was made by a newer igq: config.vit has a field 'rope', which this igq does not know: update igq"),
+      {"a report on a float model", {}, "report model -o r.html", 1, "model is not an .igq file: quantize a model first with `igq quantize`"},
+      {"a table of an .igq file", [](const fs::path& at) { fs::copy_file(fixtures() / "igq/v1.igq", at / "q.igq"); },
+       "table q.igq --calib images --data-dir images", 1, "q.igq is quantized already: the table starts from the float model"},
+      {"an image size below one patch, of an architecture", {}, "inspect --arch vit_tiny_patch16_224 --img-size 7", 1, "is smaller than one patch"},
       {"an image size below one patch", {}, kPredict + " --img-size 1", 1, "is smaller than one patch"},
   };
 }
@@ -190,6 +205,8 @@ std::vector<Row> image_rows() {
   return {
       {"no such image", {}, "predict model nothing.png", 1, "cannot open nothing.png: No such file or directory"},
       {"an image that is a folder", {}, "predict model images", 1, "cannot read images: not a regular file"},
+      {"an image that is a pipe", [](const fs::path& at) { ::mkfifo((at / "pipe.png").c_str(), 0600); }, "predict model pipe.png", 1,
+       "cannot read pipe.png: not a regular file"},
       {"an image that is a device", {}, "predict model /dev/zero", 1, "cannot read /dev/zero: not a regular file"},
       image_row("an empty file", "empty.png", "the file is empty, not a JPEG or PNG image"),
       image_row("text with an image's name", "text.jpg", "not a JPEG or PNG image (it looks like no image); convert it or remove it"),
@@ -239,6 +256,21 @@ std::vector<Row> output_rows() {
       {"an output in no folder", {}, quantize + "nodir/out.igq", 1, "cannot write nodir/out.igq: No such file or directory"},
       {"an output below a file", {}, quantize + "model/config.json/out.igq", 1, "cannot write model/config.json/out.igq: Not a directory"},
       {"an output that is a folder", {}, quantize + "images --overwrite", 1, "cannot write images: it is a directory"},
+      {"weights as the output, with --overwrite", {}, quantize + "model/model.safetensors --overwrite", 1,
+       "model/model.safetensors exists and is not an .igq file: igq replaces only files of the kind it writes; remove it, or write to another file"},
+      {"an image as the output, with --overwrite", {}, quantize + "images/coat/0047.png --overwrite", 1, "0047.png exists and is not an .igq file"},
+      {"the model as its own report", [](const fs::path& at) { fs::copy_file(fixtures() / "igq/v1.igq", at / "q.igq"); },
+       "report q.igq --no-speed -o q.igq --overwrite", 1, "q.igq exists and is not an HTML page"},
+      {"an image as the results file", {}, "eval model --data-dir images --overwrite --results-file images/coat/0047.png", 1,
+       "0047.png exists and is not a results file"},
+      {"weights as the table in Markdown", {}, "table model --calib images --data-dir images --settings float --markdown model/model.safetensors", 1,
+       "model/model.safetensors exists and is not a table of igq"},
+      {"an image as the perturbation cache", {}, "quantize model --calib images --groups auto --perturbation-cache images/coat/0047.png -o out.igq", 1,
+       "0047.png is not a perturbation cache of igq: name another file or remove it"},
+      {"a report in no folder", [](const fs::path& at) { fs::copy_file(fixtures() / "igq/v1.igq", at / "q.igq"); },
+       "report q.igq --no-speed -o nodir/r.html", 1, "cannot write nodir/r.html: No such file or directory"},
+      {"an output that is a pipe", [](const fs::path& at) { ::mkfifo((at / "pipe").c_str(), 0600); }, quantize + "pipe --overwrite", 1,
+       "cannot write pipe: it is not a regular file"},
       {"an output that is a device", {}, quantize + "/dev/full --overwrite", 1, "cannot write /dev/full: it is not a regular file"},
       {"a results file in no folder", {}, "eval model --data-dir images --results-file nodir/r.csv", 1, "cannot write nodir/r.csv: No such file or directory"},
       {"a state of table that is none", state, "table model --calib images --data-dir images --settings float -o t.json", 1,
@@ -254,6 +286,9 @@ std::vector<Row> flag_rows() {
       {"an unknown flag", {}, eval + "--frobnicate", 2, "The following argument was not expected: --frobnicate"},
       {"a flag that is required", {}, "eval model", 2, "--data-dir is required"},
       {"no model", {}, "bench", 2, "MODEL, or --arch NAME for random weights, is required"},
+      {"an empty argument", {}, "eval model --data-dir ''", 2, "argument 4 is empty: a variable that is not set?"},
+      {"no place for the report", [](const fs::path& at) { fs::copy_file(fixtures() / "igq/v1.igq", at / "q.igq"); }, "report q.igq", 2,
+       "say where to write the report: -o report.html (or --json)"},
       {"no threads", {}, eval + "--threads 0", 2, "--threads: Value 0 not in range 1 to 1024"},
       {"threads that are no number", {}, eval + "--threads many", 2, "--threads: Value many not in range 1 to 1024"},
       {"an instruction set nobody knows", {}, eval + "--isa z80", 2, "--isa: unknown instruction set 'z80': this machine runs reference"},
@@ -363,11 +398,11 @@ TEST_F(CliTest, AFullDiskUnderStandardOutputIsAFault) {
 }
 
 TEST_F(CliTest, AnOutputThatIsALinkStaysOne) {
-  spill(path() / "real.csv", "old");
+  spill(path() / "real.csv", "file,label,old");
   fs::create_symlink("real.csv", path() / "link.csv");
   ASSERT_EQ(run("eval model --data-dir images --results-file link.csv --overwrite").exit_code, 0);
   EXPECT_TRUE(fs::is_symlink(path() / "link.csv"));
-  EXPECT_EQ(read_text(path() / "real.csv").substr(0, 10), "file,label");
+  EXPECT_EQ(read_text(path() / "real.csv").substr(0, 18), "file,label,class_1");
 }
 
 }  // namespace
