@@ -27,8 +27,18 @@ CLI::Validator number_in(double least, double most) {
 
 CLI::Validator count_from_one() { return number_in(1.0, INT_MAX); }
 
-void check_writable(const std::string& path, bool overwrite) {
-  if (!path.empty()) const OutputFile probe(path, overwrite);
+void check_output(const std::string& path, bool overwrite, const OutputKind& kind) {
+  std::error_code ignored;
+  if (path.empty()) return;
+  const bool there = std::filesystem::exists(path, ignored);
+  if (there && !overwrite && !std::filesystem::is_directory(path, ignored)) fail("{} exists already: write to another file, or add --overwrite", path);
+  { const OutputFile probe(path, true); }
+  if (!there) return;
+  const InputFile before(path);
+  std::string begins(std::min<std::uint64_t>(before.size(), kind.begins.size()), '\0');
+  before.read(0, std::as_writable_bytes(std::span(begins)));
+  if (begins.empty() || begins == kind.begins) return;
+  fail("{} exists and is not {}: igq replaces only files of the kind it writes; remove it, or write to another file", path, kind.name);
 }
 
 void ModelFlags::add_to(CLI::App& app, bool required) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "igq/error.h"
@@ -39,8 +40,19 @@ CLI::Validator parsed_by(Parse parse, const std::string& shown) {
 CLI::Validator number_in(double least, double most);
 /// Accepts 1, 2, ... up to what an int holds.
 CLI::Validator count_from_one();
-/// Error now, before hours of work, when `path` cannot be written later; does nothing for an empty path.
-void check_writable(const std::string& path, bool overwrite);
+/// What a verb writes, and the bytes such a file begins with.
+struct OutputKind {
+  const char* name;
+  std::string_view begins;
+};
+inline constexpr OutputKind kIgqOutput{"an .igq file", "\x89IGQ\r\n\x1a\n"};
+inline constexpr OutputKind kReportOutput{"an HTML page", "<!DOCTYPE html>"};
+inline constexpr OutputKind kResultsOutput{"a results file", "file,label"};
+inline constexpr OutputKind kMarkdownOutput{"a table of igq", "| setting |"};
+
+/// Error now, before hours of work, when `path` cannot be written later, or when what would be replaced is not of this kind (nor empty): a
+/// slip of the keyboard must not cost a checkpoint or a photograph. Does nothing for an empty path.
+void check_output(const std::string& path, bool overwrite, const OutputKind& kind);
 
 /// --arch, --img-size, --crop-pct, --interpolation: how to read the MODEL argument.
 struct ModelFlags {

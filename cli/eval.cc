@@ -24,7 +24,7 @@ struct EvalFlags {
 };
 
 void run_eval(const EvalFlags& flags) {
-  check_writable(flags.results_file, flags.overwrite);
+  check_output(flags.results_file, flags.overwrite, kResultsOutput);
   const LoadedModel loaded = flags.model.load();
   const ModelConfig& config = loaded.model->config();
   ImageFolder folder = list_images(flags.data_dir);

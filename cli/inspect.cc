@@ -120,6 +120,7 @@ void inspect_model(const InspectFlags& flags) {
     if (options.image_height > 0) {
       config.image_height = options.image_height;
       config.image_width = options.image_width;
+      config_from_json(config_to_json(config));  // an Error where the size does not fit the patches
     }
   }
   const std::vector<SiteShape> shapes = site_shapes(config);

@@ -50,6 +50,11 @@ int main(int argc, char** argv) {
   add_compare(app, exit_code);
   add_table(app, exit_code);
   add_report(app, exit_code);
+  for (int i = 1; i < argc; ++i) {
+    if (*argv[i] != '\0') continue;
+    std::cerr << "igq: error: argument " << i << " is empty: a variable that is not set?\n";
+    return kUsage;
+  }
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit on sizes is a failed write, not the end of the process
   try {
     try {

@@ -95,10 +95,8 @@ Gate measure_drop(const QuantizeVerb& flags, LoadedModel& float_model) {
 
 void run_quantize(const QuantizeVerb& flags, int& exit_code) {
   namespace fs = std::filesystem;
-  if (!flags.overwrite && fs::exists(flags.output))
-    fail("{} exists already: write to another file, or add --overwrite", flags.output);
   if (flags.max_drop >= 0.0 && flags.data_dir.empty()) throw CLI::ValidationError("--max-drop needs labelled images: add --data-dir DIR");
-  check_writable(flags.output, flags.overwrite);
+  check_output(flags.output, flags.overwrite, kIgqOutput);
   LoadedModel loaded = flags.model.load();
   flags.quantize.check_sites(*loaded.model);
   const ImageFolder folder = list_images(flags.calibration_dir);

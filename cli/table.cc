@@ -74,8 +74,8 @@ Table text_table(const std::vector<TableRow>& rows) {
 }
 
 void run_table(const TableFlags& flags) {
-  check_writable(flags.output, true);
-  check_writable(flags.markdown, true);
+  if (!flags.output.empty()) const OutputFile probe(flags.output);  // what is in it is read, or refused, before anything is written
+  check_output(flags.markdown, true, kMarkdownOutput);
   LoadedModel loaded = flags.model.load();
   flags.quantize.check_sites(*loaded.model);
   if (loaded.quantized) fail("{} is quantized already: the table starts from the float model", loaded.name);

@@ -1,5 +1,8 @@
 # Helpers shared by every folder: warnings as errors, sanitizers, and a target made of a folder's files.
 
+# The build type of sanitized builds: quick to build, lines in reports, assertions on.
+set(CMAKE_CXX_FLAGS_SANITIZE "-O1 -g1" CACHE STRING "flags of the build type Sanitize")
+
 function(igq_compile_options target)
   # -ffp-contract=off: a float expression means the same on every instruction set; fused multiply-adds are written out.
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
@@ -19,6 +22,21 @@ function(igq_compile_options target)
   endif()
 endfunction()
 
+# igq_precompile(target group headers...): with IGQ_PRECOMPILE, these headers are read once for all targets of the group; the first of
+# them builds it. Targets of one group have the same flags. Never for kernels, whose files have their own.
+function(igq_precompile target group)
+  if(NOT IGQ_PRECOMPILE)
+    return()
+  endif()
+  get_property(owner GLOBAL PROPERTY igq_precompiled_${group})
+  if(owner)
+    target_precompile_headers(${target} REUSE_FROM ${owner})
+  else()
+    set_property(GLOBAL PROPERTY igq_precompiled_${group} ${target})
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+  endif()
+endfunction()
+
 # igq_folder(name [deps...]): the static library igq_<name> of all .cc files of src/<name>.
 function(igq_folder name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
@@ -27,4 +45,8 @@ function(igq_folder name)
   target_include_directories(igq_${name} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
   target_link_libraries(igq_${name} PUBLIC ${ARGN})
+  if(NOT name STREQUAL "kernels")
+    igq_precompile(igq_${name} library <algorithm> <array> <cmath> <cstdint> <filesystem> <functional> <map> <memory> <numeric> <span>
+      <string> <vector> <fmt/format.h> <nlohmann/json.hpp>)
+  endif()
 endfunction()

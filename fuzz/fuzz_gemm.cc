@@ -11,7 +11,7 @@ using namespace igq::kernels;
 
 void check_bytes(fuzz::Bytes& in) {
   testing::Shape shape;
-  shape.rows = in.below(18);
+  shape.rows = in.below(10);
   shape.cols = 1 + in.below(kBytePanel);
   shape.a_bits = 2 + in.below(7);
   shape.w_bits = 2 + in.below(7);
@@ -23,8 +23,8 @@ void check_bytes(fuzz::Bytes& in) {
   shape.bias = (options & 8) != 0;
   shape.zero_low = -768 + in.below(1792);
   shape.zero_high = shape.zero_low + in.below(1024 - shape.zero_low);
-  const int groups = 1 + in.below(6);
-  for (int g = 0; g < groups; ++g) shape.group_channels.push_back(in.byte() % 20);
+  const int groups = 1 + in.below(4);
+  for (int g = 0; g < groups; ++g) shape.group_channels.push_back(in.byte() % 14);
   const testing::Case problem(shape, in.byte());
   const testing::Result reference = testing::run(kernels_for(Isa::kReference), problem);
   const auto sums = testing::oracle_sums(problem);
@@ -36,7 +36,7 @@ void check_bytes(fuzz::Bytes& in) {
 }
 
 void check_floats(fuzz::Bytes& in) {
-  const int rows = in.below(12), k = in.below(40), n = 1 + in.below(40);
+  const int rows = in.below(10), k = in.below(24), n = 1 + in.below(40);
   const bool transposed = (in.byte() & 1) != 0, biased = (in.byte() & 1) != 0, accumulate = (in.byte() & 1) != 0;
   Random random(in.byte());
   const auto values = [&](std::size_t count) {

@@ -1,5 +1,5 @@
 // .igq files: any bytes either load, and then build a model that runs one image in integers, or are an Error. Random changes never get past
-// checksums, so all inputs but those that begin with a zero byte are a header and a payload that get right checksums first.
+// checksums or hit the right sizes, so all inputs but those that begin with a zero byte are a header and a payload that are made to fit first.
 #include <algorithm>
 
 #include "fuzz/fuzz.h"
@@ -9,30 +9,59 @@
 
 namespace {
 
-/// flags (1 byte), header text, a zero byte, payload.
+using nlohmann::json;
+
+/// Bytes that a tensor of the table takes; 0 when its entry says nothing sound, or too much for a small file.
+std::size_t size_of(const json& tensor) {
+  const json shape = tensor.value("shape", json());
+  const bool codes = tensor.contains("bits");
+  std::size_t bits = codes && tensor["bits"].is_number_unsigned() ? tensor["bits"].get<std::size_t>() % 9 : 32;
+  if (!shape.is_array()) return 0;
+  for (const json& d : shape) {
+    if (!d.is_number_unsigned() || d.get<std::size_t>() > 4096 || bits > 1 << 18) return 0;
+    bits *= d.get<std::size_t>();
+  }
+  return bits > 1 << 18 ? 0 : (bits + 7) / 8;
+}
+
+/// A header text, a zero byte, a payload. Tensors without offset or size get those that fit, all get right checksums; a payload that
+/// is too short for them is filled with numbers that any tensor may hold.
 std::string forged(igq::fuzz::Bytes in) {
   igq::testing::Forged file;
   file.header = in.text();
   file.payload = in.rest();
-  file.payload.resize((file.payload.size() + 63) / 64 * 64);
-  nlohmann::json header = nlohmann::json::parse(file.header, nullptr, false);
-  if (!header.is_object() || !header.contains("tensors") || !header["tensors"].is_array()) return file.to_bytes();
-  for (auto& tensor : header["tensors"]) {
-    if (!tensor.is_object() || !tensor.contains("offset") || !tensor.contains("size")) continue;
-    if (!tensor["offset"].is_number_unsigned() || !tensor["size"].is_number_unsigned()) continue;
+  json header = json::parse(file.header, nullptr, false);
+  const auto aligned = [](std::size_t size) { return (size + 63) / 64 * 64; };
+  if (!header.is_object() || !header.contains("tensors") || !header["tensors"].is_array()) {
+    file.payload.resize(aligned(file.payload.size()));
+    return file.to_bytes();
+  }
+  std::size_t end = 0;
+  for (json& tensor : header["tensors"]) {
+    if (!tensor.is_object()) continue;
+    const std::size_t size = size_of(tensor);
+    if (!tensor.contains("offset")) tensor["offset"] = end;
+    if (!tensor.contains("size")) tensor["size"] = size;
+    end += aligned(size);
+    const bool integers = tensor.contains("dtype") && tensor["dtype"] == "i32";
+    while (file.payload.size() < end && end < 1 << 16) file.payload += "\1\0\0\0\0\0\0\x3f"[(integers ? 0 : 4) + file.payload.size() % 4];
+  }
+  file.payload.resize(aligned(file.payload.size()));
+  for (json& tensor : header["tensors"]) {
+    if (!tensor.is_object() || !tensor["offset"].is_number_unsigned() || !tensor["size"].is_number_unsigned()) continue;
     const auto offset = std::min(tensor["offset"].get<std::size_t>(), file.payload.size());
     const auto size = std::min(tensor["size"].get<std::size_t>(), file.payload.size());
-    const auto bytes = std::as_bytes(std::span(file.payload)).subspan(offset, std::min((size + 63) / 64 * 64, file.payload.size() - offset));
+    const auto bytes = std::as_bytes(std::span(file.payload)).subspan(offset, std::min(aligned(size), file.payload.size() - offset));
     tensor["checksum"] = igq::hash_text(igq::hash_bytes(bytes));
   }
-  file.header = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  file.header = header.dump(-1, ' ', false, json::error_handler_t::replace);
   return file.to_bytes();
 }
 
 void run_one_image(igq::Model& model) {
   using namespace igq;
   const ModelConfig& config = model.config();
-  if (config.image_height > 64 || config.image_width > 64 || model.sites().size() > 64) return;  // right, but slow
+  if (config.image_height > 16 || config.image_width > 16 || model.sites().size() > 24) return;  // right, but slow
   ExecContext context;
   context.kernels = &kernels::kernels_for(best_isa());
   context.execution = Execution::kInteger;

@@ -64,6 +64,7 @@ Allocation allocate_groups(std::span<const SiteShape> shapes, const QuantizeOpti
   const KnapsackSolution solution = solve_knapsack(classes, allocation.budget - fixed);
   allocation.bops = fixed + solution.weight;
   allocation.divergence = solution.cost;
+  allocation.gap = solution.gap;
   for (std::size_t k = 0; k < layers.size(); ++k) {
     const auto chosen = static_cast<std::size_t>(solution.choice[k]);
     const GroupCandidate& c = layers[k]->candidates[chosen];
@@ -85,6 +86,7 @@ nlohmann::json allocation_to_json(const Allocation& allocation) {
                            {"divergence", allocation.divergence},
                            {"bops", allocation.bops},
                            {"budget", allocation.budget}};
+  if (allocation.gap > 0.0) result["gap"] = allocation.gap;
   if (allocation.uniform_divergence >= 0.0) result["uniform_divergence"] = allocation.uniform_divergence;
   return result;
 }

@@ -34,6 +34,7 @@ struct Allocation {
   std::map<std::string, int> site_groups;  ///< for QuantizeOptions::site_groups
   std::vector<AllocatedSite> sites;        ///< the layers with a choice, in the order of the model
   double divergence = 0.0;                 ///< sum over the layers
+  double gap = 0.0;                        ///< no allocation has less than divergence - gap; 0: proven to be the best
   /// The same sum when every layer has average_groups; negative when that is not a candidate of every layer.
   double uniform_divergence = -1.0;
   std::int64_t bops = 0, budget = 0;       ///< of the whole model
@@ -45,7 +46,7 @@ struct Allocation {
 Allocation allocate_groups(std::span<const SiteShape> shapes, const QuantizeOptions& options,
                            const std::vector<SitePerturbation>& perturbations, const AllocationBudget& budget);
 
-/// For reports: the fields of Allocation by name, without site_groups; "measured" is null for what was not run.
+/// For reports: the fields of Allocation by name, without site_groups, "gap" only above 0; "measured" is null for what was not run.
 nlohmann::json allocation_to_json(const Allocation& allocation);
 
 }  // namespace igq

@@ -1,6 +1,8 @@
 // Linear relaxation by steepest steps along each class's lower convex hull; its multiplier lambda bounds every selection
 // from below (Lagrange); dynamic programming over Pareto fronts of (weight, cost) keeps only the states whose bound can
-// still reach the best selection known. All sums are integers: cost * den + num * weight with lambda = num / den.
+// still reach the best selection known. On instances made to be hard their number is exponential, so it is limited: those of the least
+// bound are kept then, and the answer is the best selection seen, with its distance from the bound of all.
+// All sums are integers: cost * den + num * weight with lambda = num / den.
 #include "allocation/knapsack.h"
 
 #include <algorithm>
@@ -18,7 +20,7 @@ __extension__ typedef __int128 Int128;
 
 constexpr int kCostBits = 58;
 constexpr std::int64_t kMaxWeight = std::int64_t{1} << 62;
-/// States of the first, truncated pass that looks for a good selection.
+/// States per class of the first pass, which looks for a good selection.
 constexpr std::size_t kBeam = 2000;
 
 struct Item {
@@ -31,6 +33,7 @@ struct Item {
 struct Step {
   int cls;
   std::int64_t weight, gain;
+  int to;  // index of the heavier one
 };
 
 /// A selection of one item from each class so far.
@@ -62,13 +65,13 @@ std::vector<Step> hull_steps(const std::vector<Item>& front, int cls) {
     hull.push_back(&item);
   }
   for (std::size_t i = 1; i < hull.size(); ++i)
-    steps.push_back({cls, hull[i]->weight - hull[i - 1]->weight, hull[i - 1]->cost - hull[i]->cost});
+    steps.push_back({cls, hull[i]->weight - hull[i - 1]->weight, hull[i - 1]->cost - hull[i]->cost, hull[i]->index});
   return steps;
 }
 
 class Solver {
  public:
-  Solver(std::span<const std::vector<KnapsackChoice>> classes, std::int64_t budget) : budget_(budget) {
+  Solver(std::span<const std::vector<KnapsackChoice>> classes, std::int64_t budget, std::size_t states) : budget_(budget), states_(states) {
     read(classes);
     relax();
   }
@@ -80,11 +83,19 @@ class Solver {
       for (const auto& front : fronts_) choice.push_back(front.back().index);
       return choice;
     }
-    for (const std::size_t limit : {kBeam, std::numeric_limits<std::size_t>::max()}) {
+    for (const std::size_t limit : {kBeam, std::max(kBeam, states_ / fronts_.size())}) {
       reduce();
       expand(limit);
+      if (!truncated_) return backtrack(levels_.size() - 1, levels_.back().size() - 1);  // the heaviest of a front is the cheapest
     }
-    return backtrack();
+    return best_choice_;
+  }
+
+  /// How much less than the result a selection could cost; after solve().
+  double gap() const {
+    if (!truncated_) return 0.0;
+    const Int128 excess = Int128{best_} * den_ - bound_;
+    return std::ldexp(static_cast<double>(excess) / static_cast<double>(den_), exponent_ - kCostBits);
   }
 
  private:
@@ -105,13 +116,12 @@ class Solver {
       heaviest += weight;
     }
     if (heaviest > kMaxWeight) fail("allocation: the weights add up to more than 2^62");
-    int exponent = 0;
-    std::frexp(largest, &exponent);
+    std::frexp(largest, &exponent_);
     Int128 lightest = 0;
     for (const auto& cls : classes) {
       std::vector<Item> items;
       for (std::size_t i = 0; i < cls.size(); ++i) {
-        const auto cost = static_cast<std::int64_t>(std::llround(std::ldexp(cls[i].cost, kCostBits - exponent)));
+        const auto cost = static_cast<std::int64_t>(std::llround(std::ldexp(cls[i].cost, kCostBits - exponent_)));
         items.push_back({cls[i].weight, cost, static_cast<int>(i)});
       }
       fronts_.push_back(pareto(std::move(items)));
@@ -128,6 +138,7 @@ class Solver {
     std::vector<Step> steps;
     std::int64_t weight = 0;
     for (std::size_t k = 0; k < fronts_.size(); ++k) {
+      best_choice_.push_back(fronts_[k].front().index);
       for (const Step& step : hull_steps(fronts_[k], static_cast<int>(k))) steps.push_back(step);
       weight += fronts_[k].front().weight;
       best_ += fronts_[k].front().cost;
@@ -141,6 +152,7 @@ class Solver {
       if (step.weight <= budget_ - weight) {
         weight += step.weight;
         best_ -= step.gain;
+        best_choice_[static_cast<std::size_t>(step.cls)] = step.to;
         continue;
       }
       stopped[static_cast<std::size_t>(step.cls)] = true;
@@ -188,6 +200,10 @@ class Solver {
       least_done[n + 1] = least_done[n] + lagrange(item.weight, item.cost) - item.excess;
     }
     levels_.assign(1, {State{0, 0, -1, -1}});
+    truncated_ = false;
+    std::vector<int> rest(count);  // by class: the item of excess 0 that rest_weight and rest_cost count
+    for (std::size_t k = 0; k < count; ++k)
+      rest[k] = std::find_if(fronts_[k].begin(), fronts_[k].end(), [](const Item& item) { return item.excess == 0; })->index;
     for (std::size_t n = 0; n < count; ++n) {
       const auto& front = fronts_[order_[n]];
       const std::vector<State>& from = levels_.back();
@@ -198,7 +214,11 @@ class Solver {
           const State next{from[s].weight + front[i].weight, from[s].cost + front[i].cost, static_cast<std::int32_t>(s),
                            static_cast<std::int32_t>(i)};
           if (next.weight > budget_ - lightest_rest[n + 1]) continue;
-          if (next.weight <= budget_ - rest_weight[n + 1]) best_ = std::min(best_, next.cost + rest_cost[n + 1]);
+          if (next.weight <= budget_ - rest_weight[n + 1] && next.cost + rest_cost[n + 1] < best_) {
+            best_ = next.cost + rest_cost[n + 1];
+            best_choice_ = backtrack(n, s, rest);
+            best_choice_[order_[n]] = front[i].index;
+          }
           to.push_back(next);
         }
       const auto excess = [&](const State& s) { return lagrange(s.weight, s.cost) - least_done[n + 1]; };
@@ -212,28 +232,35 @@ class Solver {
       to.resize(kept);
       if (to.size() > limit) {
         std::nth_element(to.begin(), to.begin() + static_cast<std::ptrdiff_t>(limit), to.end(),
-                         [&](const State& a, const State& b) { return excess(a) < excess(b); });
+                         [&](const State& a, const State& b) {
+                           return std::tuple(excess(a), a.weight, a.cost) < std::tuple(excess(b), b.weight, b.cost);
+                         });
         to.resize(limit);
+        truncated_ = true;
       }
       levels_.push_back(std::move(to));
     }
   }
 
-  std::vector<int> backtrack() const {
-    std::vector<int> choice(order_.size());
-    auto at = levels_.back().size() - 1;  // the heaviest of a front is the cheapest
-    for (std::size_t n = order_.size(); n-- > 0;) {
+  /// The items that led to state `at` of level `level`; of the classes after it those of `choice`.
+  std::vector<int> backtrack(std::size_t level, std::size_t at, std::vector<int> choice) const {
+    for (std::size_t n = level; n-- > 0;) {
       const State& state = levels_[n + 1][at];
       choice[order_[n]] = fronts_[order_[n]][static_cast<std::size_t>(state.item)].index;
       at = static_cast<std::size_t>(state.parent);
     }
     return choice;
   }
+  std::vector<int> backtrack(std::size_t level, std::size_t at) const { return backtrack(level, at, std::vector<int>(order_.size())); }
 
   std::int64_t budget_;
+  std::size_t states_;
+  int exponent_ = 0;                // costs are multiples of 2^(exponent - kCostBits)
   std::vector<std::vector<Item>> fronts_;
   std::int64_t num_ = 0, den_ = 0;  // lambda
   std::int64_t best_ = 0;           // cost of the best selection known
+  std::vector<int> best_choice_;    //   and the selection, indices by class
+  bool truncated_ = false;          // states were dropped that might have led to a better one
   Int128 bound_ = 0;                // of every selection, times den
   std::vector<std::size_t> order_;
   std::vector<std::vector<State>> levels_;
@@ -241,9 +268,11 @@ class Solver {
 
 }  // namespace
 
-KnapsackSolution solve_knapsack(std::span<const std::vector<KnapsackChoice>> classes, std::int64_t budget) {
+KnapsackSolution solve_knapsack(std::span<const std::vector<KnapsackChoice>> classes, std::int64_t budget, std::size_t states) {
   KnapsackSolution solution;
-  solution.choice = Solver(classes, budget).solve();
+  Solver solver(classes, budget, states);
+  solution.choice = solver.solve();
+  solution.gap = solver.gap();
   for (std::size_t k = 0; k < classes.size(); ++k) {
     const KnapsackChoice& chosen = classes[k][static_cast<std::size_t>(solution.choice[k])];
     solution.weight += chosen.weight;

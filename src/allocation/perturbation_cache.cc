@@ -50,6 +50,9 @@ PerturbationCache::PerturbationCache(std::filesystem::path path) : path_(std::mo
   std::error_code ignored;
   if (path_.empty() || !std::filesystem::exists(path_, ignored)) return;
   const std::string text = read_file(path_);
+  constexpr std::string_view kBegins = "{\"candidates\":[";  // keys are sorted
+  if (!kBegins.starts_with(text.substr(0, kBegins.size())))
+    fail("{} is not a perturbation cache of igq: name another file or remove it", path_.string());
   torn_ = !text.empty() && text.back() != '\n';
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());

@@ -1,10 +1,13 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstring>
 
 #include "base/fail.h"
@@ -14,7 +17,7 @@ namespace igq {
 namespace fs = std::filesystem;
 
 InputFile::InputFile(fs::path path) : path_(std::move(path)) {
-  fd_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  fd_ = ::open(path_.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);  // a pipe without a writer would wait for ever
   if (fd_ < 0) fail("cannot open {}: {}", path_.string(), std::strerror(errno));
   struct stat info {};
   if (::fstat(fd_, &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -47,6 +50,30 @@ std::string read_file(const fs::path& path, std::uint64_t limit) {
   return text;
 }
 
+namespace {
+
+/// Removes what killed processes left of earlier writes to `target`: "<target>.<pid>.tmp" of which the process is gone and that nobody has
+/// locked. The lock tells of writers in other containers or on other machines, whose numbers mean nothing here.
+void remove_leftovers(const fs::path& target) {
+  const std::string prefix = target.filename().string() + ".";
+  const fs::path folder = target.parent_path().empty() ? fs::path(".") : target.parent_path();
+  std::error_code ignored;
+  for (fs::directory_iterator entry(folder, ignored), end; entry != end; entry.increment(ignored)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with(prefix) || !name.ends_with(".tmp") || name.size() <= prefix.size() + 4) continue;
+    pid_t pid = 0;
+    const char *first = name.data() + prefix.size(), *last = name.data() + name.size() - 4;
+    const auto [rest, fault] = std::from_chars(first, last, pid);
+    if (fault != std::errc() || rest != last || pid <= 0 || ::kill(pid, 0) == 0 || errno != ESRCH) continue;
+    const int fd = ::open(entry->path().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) continue;
+    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) ::unlink(entry->path().c_str());
+    ::close(fd);
+  }
+}
+
+}  // namespace
+
 OutputFile::OutputFile(fs::path path, bool overwrite) : path_(std::move(path)), overwrite_(overwrite) {
   std::error_code ignored;
   if (path_.empty()) fail("cannot write a file without a name");
@@ -60,8 +87,10 @@ OutputFile::OutputFile(fs::path path, bool overwrite) : path_(std::move(path)), 
   temporary_ = path_;
   temporary_ += fmt::format(".{}.tmp", ::getpid());
   ::unlink(temporary_.c_str());  // of a killed process that had the same number
+  remove_leftovers(path_);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd_ < 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
+  ::flock(fd_, LOCK_EX | LOCK_NB);  // until it is closed; where file systems have no locks, the process's number has to do
 }
 
 OutputFile::~OutputFile() {

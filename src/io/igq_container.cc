@@ -137,6 +137,10 @@ void write_container(const std::filesystem::path& path, json header, std::span<c
   file.commit();
 }
 
+void refuse_newer(const std::filesystem::path& path, const UnknownField& field) {
+  fail("{} was made by a newer igq: {}: update igq or quantize again with this one", path.string(), field.what());
+}
+
 ContainerReader::ContainerReader(const std::filesystem::path& path) : file_(path) { read_header(); }
 
 void ContainerReader::damaged(const std::string& what) const {
@@ -197,6 +201,8 @@ void ContainerReader::read_header() {
       if (!index_.emplace(tensor.name, tensors_.size() - 1).second) fail("two tensors are called '{}'", tensor.name);
     }
     if (expected != payload_size_) fail("its tensors take {} bytes of {}", expected, payload_size_);
+  } catch (const UnknownField& e) {
+    refuse_newer(file_.path(), e);
   } catch (const Error& e) {
     fault = e.what();
   }
@@ -227,6 +233,7 @@ StoredTensor ContainerReader::parse_tensor(const json& entry) const {
          stored_size(tensor.type, tensor.bits, count));
   }
   tensor.checksum = parse_checksum(json_at(entry, "checksum"));
+  json_only(entry, fmt::format("tensor '{}'", tensor.name), {"name", "dtype", "bits", "shape", "offset", "size", "checksum"});
   return tensor;
 }
 

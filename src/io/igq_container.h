@@ -15,6 +15,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/file.h"
+#include "io/json_fields.h"
 #include "io/tensor_source.h"
 
 namespace igq {
@@ -53,6 +54,9 @@ struct TensorToStore {
 /// `path` whole or not at all, and the same arguments give the same bytes.
 void write_container(const std::filesystem::path& path, nlohmann::json header, std::span<const TensorToStore> tensors,
                      std::uint32_t version, bool overwrite);
+
+/// Error: the file was made by a newer igq, with a field that this one does not know.
+[[noreturn]] void refuse_newer(const std::filesystem::path& path, const UnknownField& field);
 
 class ContainerReader {
  public:

@@ -1,5 +1,6 @@
 #include "io/json_fields.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -63,6 +64,19 @@ const json& json_array(const json& value, std::string_view what, std::size_t max
   if (!value.is_array()) fail("'{}' is not a list", what);
   if (value.size() > max_size) fail("'{}' has {} entries, at most {} are allowed", what, value.size(), max_size);
   return value;
+}
+
+void json_only(const json& object, std::string_view what, std::span<const std::string_view> known) {
+  if (!object.is_object()) return;
+  for (const auto& [key, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      throw UnknownField(fmt::format("{} has a field '{}', which this igq does not know", what, key));
+    }
+  }
+}
+
+void json_only(const json& object, std::string_view what, std::initializer_list<std::string_view> known) {
+  json_only(object, what, std::span(known.begin(), known.size()));
 }
 
 json float_to_json(float value) {

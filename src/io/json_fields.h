@@ -3,11 +3,22 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 
+#include "igq/error.h"
+
 namespace igq {
+
+/// A field that this version does not know. It may change what the model computes, so the file is refused.
+class UnknownField : public Error {
+ public:
+  using Error::Error;
+};
+
 
 /// object[key], Error when `object` is not an object or has no such key.
 const nlohmann::json& json_at(const nlohmann::json& object, std::string_view key);
@@ -25,6 +36,10 @@ const nlohmann::json& json_array(const nlohmann::json& value, std::string_view w
 /// A JSON number that prints with the fewest digits that read back as exactly this float ("0.1", not
 /// "0.10000000149011612"). The value must be finite.
 nlohmann::json float_to_json(float value);
+
+/// UnknownField when `object` has a key that is not in `known` (what is no object has none); `what` names it in the text.
+void json_only(const nlohmann::json& object, std::string_view what, std::span<const std::string_view> known);
+void json_only(const nlohmann::json& object, std::string_view what, std::initializer_list<std::string_view> known);
 
 /// Parses text from a file: Error (no path) on syntax faults and on nesting deeper than 64.
 nlohmann::json parse_json(std::string_view text);

@@ -4,6 +4,7 @@
 #include <array>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/fail.h"
 #include "io/json_fields.h"
@@ -31,7 +32,8 @@ class Writer {
  public:
   explicit Writer(json& out) : out_(out) {}
   void flag(const char* name, const bool& value) { out_[name] = value; }
-  /// A field younger than version 1 of the .igq file: written only where it is not `usual`, which files without it mean.
+  /// A field younger than version 1 of the .igq file: written only where it is not `usual`, which files without it mean. Readers that
+  /// are older refuse the file then, instead of computing something else.
   void later_flag(const char* name, const bool& value, bool usual) {
     if (value != usual) out_[name] = value;
   }
@@ -64,6 +66,8 @@ class Reader {
   explicit Reader(const json& in) : in_(in) {
     if (!in_.is_object()) fail("its configuration is not an object");
   }
+  /// To be called when every known field was asked for. UnknownField when there are others.
+  void refuse_others(std::string_view what) const { json_only(in_, what, asked_); }
   void flag(const char* name, bool& value) {
     if (const json* found = find(name)) value = json_bool(*found, name);
   }
@@ -119,15 +123,17 @@ class Reader {
   }
 
  private:
-  const json* find(const char* name) const {
+  const json* find(const char* name) {
+    asked_.push_back(name);
     const auto found = in_.find(name);
     return found == in_.end() ? nullptr : &*found;
   }
   const json& in_;
+  std::vector<std::string_view> asked_;
 };
 
 template <typename Io, typename Config>
-void vit_fields(Io io, Config& c) {
+void vit_fields(Io& io, Config& c) {
   io.integer("patch_height", c.patch_height, 1, 4096);
   io.integer("patch_width", c.patch_width, 1, 4096);
   io.integer("embed_dim", c.embed_dim, 1, kMaxWidth);
@@ -152,7 +158,7 @@ void vit_fields(Io io, Config& c) {
 }
 
 template <typename Io, typename Config>
-void swin_fields(Io io, Config& c) {
+void swin_fields(Io& io, Config& c) {
   io.integer("patch_size", c.patch_size, 1, 4096);
   io.integer("embed_dim", c.embed_dim, 1, kMaxWidth);
   io.integers("depths", c.depths, 1, 4096);
@@ -165,7 +171,7 @@ void swin_fields(Io io, Config& c) {
 }
 
 template <typename Io, typename Config>
-void preprocess_fields(Io io, Config& c) {
+void preprocess_fields(Io& io, Config& c) {
   io.named("interpolation", c.interpolation, interpolation_name, parse_interpolation);
   io.number("crop_pct", c.crop_pct);
   io.named("crop_mode", c.crop_mode, crop_mode_name, parse_crop_mode);
@@ -224,11 +230,14 @@ json config_to_json(const ModelConfig& config) {
   io.integer("image_height", config.image_height, 0, 0);
   io.integer("image_width", config.image_width, 0, 0);
   if (config.family == Family::kVit) {
-    vit_fields(Writer(out["vit"]), config.vit);
+    Writer vit(out["vit"]);
+    vit_fields(vit, config.vit);
   } else {
-    swin_fields(Writer(out["swin"]), config.swin);
+    Writer swin(out["swin"]);
+    swin_fields(swin, config.swin);
   }
-  preprocess_fields(Writer(out["preprocess"]), config.preprocess);
+  Writer preprocess(out["preprocess"]);
+  preprocess_fields(preprocess, config.preprocess);
   out["labels"] = config.labels;
   return out;
 }
@@ -244,11 +253,18 @@ ModelConfig config_from_json(const json& in) {
   io.integer("image_height", config.image_height, 1, 1 << 16);
   io.integer("image_width", config.image_width, 1, 1 << 16);
   if (config.family == Family::kVit) {
-    vit_fields(Reader(json_at(in, "vit")), config.vit);
+    Reader vit(json_at(in, "vit"));
+    vit_fields(vit, config.vit);
+    vit.refuse_others("config.vit");
   } else {
-    swin_fields(Reader(json_at(in, "swin")), config.swin);
+    Reader swin(json_at(in, "swin"));
+    swin_fields(swin, config.swin);
+    swin.refuse_others("config.swin");
   }
-  preprocess_fields(Reader(json_at(in, "preprocess")), config.preprocess);
+  Reader preprocess(json_at(in, "preprocess"));
+  preprocess_fields(preprocess, config.preprocess);
+  preprocess.refuse_others("config.preprocess");
+  json_only(in, "config", {"architecture", "family", "num_classes", "in_channels", "image_height", "image_width", "vit", "swin", "preprocess", "labels"});
   if (in.contains("labels")) {
     for (const json& label : json_array(in["labels"], "labels", static_cast<std::size_t>(kMaxWidth))) {
       config.labels.push_back(json_string(label, "labels"));

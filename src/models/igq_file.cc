@@ -114,6 +114,8 @@ void reading(const std::filesystem::path& path, Body&& body) {
   try {
     body();
     return;
+  } catch (const UnknownField& e) {
+    refuse_newer(path, e);
   } catch (const Error& e) {
     fault = e.what();
   }

@@ -44,6 +44,7 @@ ActivationPlan activation_from_json(const json& in) {
   plan.grouping = parse_grouping(json_string(json_at(in, "grouping"), "grouping"));
   plan.bits = bits_from_json(in, kMinCodeBits);
   plan.groups = bounds_from_json(json_at(in, "groups"), "groups");
+  json_only(in, "an input", {"grouping", "bits", "groups"});
   return plan;
 }
 
@@ -118,6 +119,8 @@ void at_site(const std::string& site, const std::function<void()>& body) {
   try {
     body();
     return;
+  } catch (const UnknownField& e) {
+    throw UnknownField(fmt::format("site {}: {}", site, e.what()));
   } catch (const Error& e) {
     fault = e.what();
   }
@@ -151,6 +154,7 @@ json plan_to_json(const QuantizationPlan& plan) {
 
 QuantizationPlan plan_from_json(const json& in, std::map<std::string, WeightShape>& weight_shapes) {
   QuantizationPlan plan;
+  json_only(in, "the plan", {"linears", "attentions"});
   const auto sites = [&in](const char* kind) -> const json& {
     const json& found = json_at(in, kind);
     if (!found.is_object() || found.size() > kMaxSites) fail("'{}' is not an object of sites", kind);
@@ -162,6 +166,8 @@ QuantizationPlan plan_from_json(const json& in, std::map<std::string, WeightShap
       linear.input = activation_from_json(json_at(value, "input"));
       check_activation(linear.input);
       const json& weight = json_at(value, "weight");
+      json_only(value, "the plan", {"input", "weight"});
+      json_only(weight, "the weight", {"bits", "in", "out", "group_size"});
       linear.weight.bits = bits_from_json(weight, 0);
       if (linear.weight.bits == 0) return;
       check_bits(linear.weight.bits);
@@ -177,6 +183,8 @@ QuantizationPlan plan_from_json(const json& in, std::map<std::string, WeightShap
     at_site(site, [&, &name = site, &value = entry] {
       AttentionPlan& attention = plan.attentions[name];
       const json& qkv = json_at(value, "qkv");
+      json_only(value, "the plan", {"qkv", "softmax"});
+      json_only(qkv, "'qkv'", {"grouping", "bits", "q", "k", "v"});
       attention.qkv.grouping = parse_qkv_grouping(json_string(json_at(qkv, "grouping"), "grouping"));
       attention.qkv.bits = bits_from_json(qkv, kMinCodeBits);
       attention.qkv.q = bounds_from_json(json_at(qkv, "q"), "q");

@@ -170,10 +170,13 @@ std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& image
         const auto start = std::chrono::steady_clock::now();
         QuantizeReport report = quantize_model(model, images, setting.job, options.isa, options.threads, 0, progress);
         row.quantize_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        const TemporaryFile file(hash_bytes(std::as_bytes(std::span(key))));
-        save_igq(file.path(), report.model, true);
-        row.file_mb = static_cast<double>(std::filesystem::file_size(file.path())) / 1e6;
-        LoadedModel saved = load_model(file.path());
+        // Gone as soon as it is loaded: the long part, the evaluation, leaves nothing behind when it is killed.
+        LoadedModel saved = [&] {
+          const TemporaryFile file(hash_bytes(std::as_bytes(std::span(key))));
+          save_igq(file.path(), report.model, true);
+          row.file_mb = static_cast<double>(std::filesystem::file_size(file.path())) / 1e6;
+          return load_model(file.path());
+        }();
         saved.model->set_preprocess(model.model->config().preprocess);
         row.gbops = model_gbops(saved.model->config(), saved.model->plan());
         fill_accuracy(row, run(*saved.model, options.execution, fmt::format("{} {} {}", setting.bits, setting.name, setting.groups)), reference);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -110,6 +111,7 @@ TEST(Knapsack, SolvesModelsOf150LayersWithWeightsOfBillions) {
     const KnapsackSolution solution = solve_knapsack(classes, budget);
     EXPECT_LE(solution.weight, budget);
     EXPECT_LE(solution.cost, last);  // a larger budget is never worse
+    EXPECT_EQ(solution.gap, 0.0) << "layers like those of models are solved exactly";
     // Solving again at the weight used gives the same selection: nothing lighter is as cheap.
     EXPECT_EQ(solve_knapsack(classes, solution.weight).choice, solution.choice);
     if (solution.weight > lightest) {
@@ -117,6 +119,36 @@ TEST(Knapsack, SolvesModelsOf150LayersWithWeightsOfBillions) {
     }
     last = solution.cost;
   }
+}
+
+// Subset sums: cost falls exactly as weight rises, so bounds exclude nothing, and no selection of even weights fills an odd budget.
+// Exact search would keep exponentially many states.
+TEST(Knapsack, HardInstancesEndWithTheDistanceFromTheBound) {
+  Random random(7);
+  Classes classes;
+  std::int64_t heaviest = 0;
+  for (int k = 0; k < 60; ++k) {
+    auto& cls = classes.emplace_back();
+    for (int i = 0; i < 10; ++i) {
+      const auto weight = static_cast<std::int64_t>(2 * random.below(std::uint64_t{1} << 40));
+      cls.push_back({weight, 1e15 - static_cast<double>(weight)});
+    }
+    std::int64_t most = 0;
+    for (const auto& choice : cls) most = std::max(most, choice.weight);
+    heaviest += most;
+  }
+  const std::int64_t budget = heaviest * 3 / 4 | 1;
+  const auto begin = std::chrono::steady_clock::now();
+  const KnapsackSolution solution = solve_knapsack(classes, budget, 200'000);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60)) << "not bounded";  // takes less than one
+  EXPECT_LE(solution.weight, budget);
+  EXPECT_GT(solution.gap, 0.0);
+  EXPECT_LT(solution.gap, 1e-4 * solution.cost);
+  std::int64_t weight = 0;
+  for (std::size_t k = 0; k < classes.size(); ++k) weight += classes[k].at(static_cast<std::size_t>(solution.choice[k])).weight;
+  EXPECT_EQ(weight, solution.weight);
+  EXPECT_GE(solution.cost - solution.gap, 60 * 1e15 - static_cast<double>(budget) - 1e3) << "the bound is what the budget itself would cost";
+  EXPECT_EQ(solve_knapsack(classes, budget, 200'000).choice, solution.choice);
 }
 
 TEST(Knapsack, DoesNotDependOnTheOrderOfClasses) {

@@ -74,15 +74,21 @@ void kill_all_along(const std::string& arguments, const fs::path& folder, const 
     ++killed;
   }
   EXPECT_GT(killed, 0);
+  std::ofstream(folder / (file + ".2147483646.tmp")) << "of a process that is gone";  // numbers end before
+  std::ofstream(folder / (file + "." + std::to_string(::getpid()) + ".tmp")) << "of one that lives";
   const Output last = igq(arguments, folder);
   EXPECT_EQ(last.exit_code, 0) << "after so many killed: " << last.err;
   EXPECT_EQ(read_text(folder / file), whole);
+  const auto left = files_in(folder);
+  const auto count = std::count_if(left.begin(), left.end(), [](const std::string& name) { return name.ends_with(".tmp"); });
+  EXPECT_EQ(count, 1) << "what killed processes left is not removed, or what is not theirs is";
 }
 
 TEST_F(CliTest, KilledWhileQuantizing) {
   ASSERT_EQ(run(kQuantize + "-o whole.igq").exit_code, 0);
-  std::ofstream(path() / "q.igq") << "old";
-  kill_all_along(kQuantize + "-o q.igq --overwrite", path(), "q.igq", "old", read_text(path() / "whole.igq"));
+  const std::string old = read_text(fixtures() / "igq/v1.igq");
+  std::ofstream(path() / "q.igq", std::ios::binary) << old;
+  kill_all_along(kQuantize + "-o q.igq --overwrite", path(), "q.igq", old, read_text(path() / "whole.igq"));
 }
 
 TEST_F(CliTest, KilledWhileWritingResults) {

@@ -1,6 +1,7 @@
 # The kernel files of instruction sets beyond AVX2 once more, emulated with AVX2 (emulated_intrinsics.h), under the names fill_*_emulated.
+# Sanitized builds do without: what is emulated is not what runs there.
 find_path(SIMDE_INCLUDE_DIR simde/x86/avx512.h)
-if(SIMDE_INCLUDE_DIR)
+if(SIMDE_INCLUDE_DIR AND NOT IGQ_SANITIZE)
   file(GLOB emulated_sources CONFIGURE_DEPENDS
     ${PROJECT_SOURCE_DIR}/src/kernels/*_avx512.cc ${PROJECT_SOURCE_DIR}/src/kernels/*_avx512_vnni.cc
     ${PROJECT_SOURCE_DIR}/src/kernels/*_avx_vnni.cc ${PROJECT_SOURCE_DIR}/src/kernels/*_amx.cc)

@@ -244,6 +244,43 @@ TEST(IgqFileDamage, HeadersThatLie) {
   }
 }
 
+// A field that an older reader does not know may change what the model computes: it must not be ignored.
+TEST(IgqFile, FieldsOfNewerVersionsAreRefusedByName) {
+  const TemporaryFolder folder;
+  save_igq(folder / "a.igq", tiny_igq(), false);
+  const Forged good = Forged::from(slurp(folder / "a.igq"));
+  const std::vector<std::pair<const char*, json::json_pointer>> places = {
+      {"config has", json::json_pointer("/config")},
+      {"config.vit has", json::json_pointer("/config/vit")},
+      {"config.preprocess has", json::json_pointer("/config/preprocess")},
+      {"the plan has", json::json_pointer("/plan")},
+      {"site head: the plan has", json::json_pointer("/plan/linears/head")},
+      {"site head: an input has", json::json_pointer("/plan/linears/head/input")},
+      {"site head: the weight has", json::json_pointer("/plan/linears/head/weight")},
+      {"site blocks.0.attn: the plan has", json::json_pointer("/plan/attentions/blocks.0.attn")},
+      {"site blocks.0.attn: 'qkv' has", json::json_pointer("/plan/attentions/blocks.0.attn/qkv")},
+      {"site blocks.0.attn: an input has", json::json_pointer("/plan/attentions/blocks.0.attn/softmax")},
+      {"tensor", json::json_pointer("/tensors/0")},
+  };
+  for (const auto& [what, place] : places) {
+    Forged f = good;
+    json j = f.json();
+    j.at(place)["twist"] = false;
+    f.set_json(j);
+    spill(folder / "x.igq", f.to_bytes());
+    const std::string error = error_of(folder / "x.igq");
+    EXPECT_NE(error.find("x.igq was made by a newer igq: " + std::string(what)), std::string::npos) << error;
+    EXPECT_NE(error.find("'twist', which this igq does not know: update igq"), std::string::npos) << error;
+  }
+  // Nothing that decides a result lies in these: what is new there is ignored.
+  Forged f = good;
+  json j = f.json();
+  j["more"] = j["provenance"]["more"] = 1;
+  f.set_json(j);
+  spill(folder / "x.igq", f.to_bytes());
+  EXPECT_EQ(error_of(folder / "x.igq"), "");
+}
+
 TEST(IgqFileDamage, PayloadsWithRightChecksumsThatLie) {
   const TemporaryFolder folder;
   save_igq(folder / "a.igq", tiny_igq(), false);

@@ -1,0 +1,68 @@
+// The public API under threads: shares of one classifier, one classifier per thread, and faults on some of them at the same time. Meant for
+// the thread sanitizer; what the API gives is checked from outside by tests/package.
+#include <gtest/gtest.h>
+#include <igq/igq.h>
+
+#include <thread>
+#include <vector>
+
+#include "tests/test_util.h"
+
+namespace igq {
+namespace {
+
+constexpr int kThreads = 4;
+
+std::filesystem::path model(int which) { return test::fixtures() / (which % 2 == 0 ? "igq/v1.igq" : "models/vit_token"); }
+std::filesystem::path image() { return test::fixtures() / "images/rgb.jpg"; }
+
+std::vector<float> logits(Classifier& classifier) {
+  const std::vector<float> pixels = classifier.load_image(image());
+  const auto values = classifier.logits(pixels);
+  return {values.begin(), values.end()};
+}
+
+TEST(ClassifierConcurrency, SharesOfOneModelOnManyThreads) {
+  for (int which = 0; which < 2; ++which) {
+    Classifier original(model(which));
+    const std::vector<float> expected = logits(original);
+    std::vector<std::vector<float>> got(kThreads);
+    std::vector<std::thread> threads;
+    for (int t = 0; t < kThreads; ++t)
+      threads.emplace_back([&got, t, share = original.share()]() mutable {
+        for (int round = 0; round < 5; ++round) got[static_cast<std::size_t>(t)] = logits(share);
+      });
+    EXPECT_EQ(logits(original), expected);  // meanwhile
+    for (std::thread& thread : threads) thread.join();
+    for (const auto& each : got) EXPECT_EQ(each, expected);
+  }
+}
+
+TEST(ClassifierConcurrency, ManyModelsAtOnceSomeWithFaults) {
+  std::vector<std::vector<float>> expected, got(kThreads);
+  for (int t = 0; t < kThreads; ++t) {
+    Classifier alone(model(t));
+    expected.push_back(logits(alone));
+  }
+  std::vector<int> faults(kThreads);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t)
+    threads.emplace_back([&got, &faults, t] {
+      const auto at = static_cast<std::size_t>(t);
+      for (int round = 0; round < 3; ++round) {
+        Classifier own(model(t));
+        got[at] = logits(own);
+        try {
+          own.load_image("nothing.png");
+        } catch (const Error&) {
+          ++faults[at];
+        }
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(got, expected);
+  EXPECT_EQ(faults, std::vector<int>(kThreads, 3));
+}
+
+}  // namespace
+}  // namespace igq
