@@ -1,5 +1,7 @@
 #include "allocation/bops.h"
 
+#include "calibration/error_bounds.h"
+
 #include <algorithm>
 
 namespace igq {
@@ -24,9 +26,9 @@ bool is_grouped(Grouping grouping) {
   return grouping == Grouping::kIgq || grouping == Grouping::kScale || grouping == Grouping::kStaticGroup;
 }
 
-/// The widths are all multiples that fit (ratio_widths), whatever options.groups says.
-bool integer_ratios(const SiteShape& shape, Grouping grouping, const QuantizeOptions& options) {
-  return options.integer_ratios && !shape.attention && grouping == Grouping::kScale;
+/// The scales are all multiples that fit a byte (byte_ratios), whatever options.groups says.
+bool byte_ratios_at(const SiteShape& shape, const SiteSetting& setting, const QuantizeOptions& options) {
+  return options.integer_ratios && !shape.attention && setting.grouping == Grouping::kScale && ratios_fit_byte(setting.activation_bits);
 }
 
 }  // namespace
@@ -52,13 +54,13 @@ SiteSetting site_setting(const SiteShape& shape, const QuantizeOptions& options)
     const auto given = options.site_groups.find(shape.name);
     const int groups = given == options.site_groups.end() ? options.groups : given->second;
     setting.groups = std::clamp(groups, 1, static_cast<int>(members(shape)));
-    if (integer_ratios(shape, setting.grouping, options)) setting.groups = 255 / code_max(setting.activation_bits);
+    if (byte_ratios_at(shape, setting, options)) setting.groups = 255 / code_max(setting.activation_bits);
   }
   return setting;
 }
 
 bool has_group_choice(const SiteShape& shape, const QuantizeOptions& options) {
-  if (integer_ratios(shape, site_setting(shape, options).grouping, options)) return false;
+  if (byte_ratios_at(shape, site_setting(shape, options), options)) return false;
   return is_grouped(site_setting(shape, options).grouping) && members(shape) > 1;
 }
 

@@ -59,12 +59,27 @@ Bounds merged(const std::vector<Bounds>& all, std::size_t begin, std::size_t end
   return result;
 }
 
-std::vector<Bounds> scale_bounds(const std::vector<Bounds>& points, int groups, int bits, bool integer_ratios) {
+std::vector<float> widths_of(const std::vector<Bounds>& points) {
   std::vector<float> widths(points.size());
   std::transform(points.begin(), points.end(), widths.begin(), [](Bounds b) { return b.upper - b.lower; });
+  return widths;
+}
+
+std::vector<Bounds> scale_bounds(const std::vector<Bounds>& points, int groups) {
   std::vector<Bounds> result;
-  for (float w : integer_ratios ? ratio_widths(widths, bits) : cluster_widths(std::move(widths), groups)) result.push_back({0.0f, w});
+  for (float w : cluster_widths(widths_of(points), groups)) result.push_back({0.0f, w});
   return result;
+}
+
+/// Scales that are multiples of one unit.
+void plan_ratios(const std::vector<Bounds>& points, int groups, int channels, ActivationPlan& plan) {
+  const std::vector<float> widths = widths_of(points);
+  constexpr int kWeightAbsMax = 128;  // whatever the bits: weight groups make bytes of theirs
+  const IntegerRatios ratios = ratios_fit_byte(plan.bits) ? byte_ratios(widths, plan.bits) : group_ratios(widths, groups, plan.bits, channels, kWeightAbsMax);
+  plan.multiples = ratios.multiples;
+  plan.unit = ratios.unit;
+  for (const std::int32_t m : ratios.multiples)
+    plan.groups.push_back({0.0f, static_cast<float>(m) * ratios.unit * static_cast<float>(code_max(plan.bits))});
 }
 
 /// Bounds of one colour of which 8 bits hold every pixel exactly: with them (p / 255 - mean) / std is (p - 255 mean) steps, whose
@@ -194,7 +209,10 @@ ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, 
       }
       break;
     case Grouping::kIgq: plan.groups = igq_bounds(points, groups, plan.bits, options.bounds, site_seed(site, options.seed)); break;
-    case Grouping::kScale: plan.groups = scale_bounds(points, groups, plan.bits, options.integer_ratios); break;
+    case Grouping::kScale:
+      if (options.integer_ratios) plan_ratios(points, groups, static_cast<int>(channels), plan);
+      else plan.groups = scale_bounds(points, groups);
+      break;
     case Grouping::kUpperBound:
     case Grouping::kFloat: break;
   }
@@ -230,7 +248,7 @@ AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statis
         softmax.groups.push_back(largest((g * rows + groups - 1) / groups, ((g + 1) * rows + groups - 1) / groups));
       break;
     case Grouping::kIgq: softmax.groups = igq_bounds(statistics.row_max.points(), groups, softmax.bits, options.bounds, site_seed(site, options.seed)); break;
-    case Grouping::kScale: softmax.groups = scale_bounds(statistics.row_max.points(), groups, softmax.bits, false); break;
+    case Grouping::kScale: softmax.groups = scale_bounds(statistics.row_max.points(), groups); break;
     case Grouping::kUpperBound:
     case Grouping::kFloat: break;
   }

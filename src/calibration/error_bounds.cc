@@ -91,7 +91,16 @@ std::vector<Bounds> least_error_bounds(const std::vector<Bounds>& points, int gr
   return best;
 }
 
-std::vector<float> ratio_widths(const std::vector<float>& widths, int bits) {
+/// The smallest float not below `unit`, so that rounding it clips nothing; 1 where nothing has a width.
+static float unit_of(double unit) {
+  float result = static_cast<float>(unit);
+  if (static_cast<double>(result) < unit) result = std::nextafter(result, std::numeric_limits<float>::infinity());
+  return std::isnormal(result) && std::isfinite(1.0f / result) ? result : 1.0f;
+}
+
+bool ratios_fit_byte(int bits) { return 255 / code_max(bits) >= 8; }
+
+IntegerRatios byte_ratios(const std::vector<float>& widths, int bits) {
   const int multiples = 255 / code_max(bits);
   const float widest = widths.empty() ? 0.0f : *std::max_element(widths.begin(), widths.end());
   double best = 0.0, least = std::numeric_limits<double>::infinity();
@@ -109,8 +118,37 @@ std::vector<float> ratio_widths(const std::vector<float>& widths, int bits) {
       best = base;
     }
   }
-  std::vector<float> result;
-  for (int m = 1; m <= multiples; ++m) result.push_back(static_cast<float>(best) * static_cast<float>(m));
+  IntegerRatios result;
+  for (int m = 1; m <= multiples; ++m) result.multiples.push_back(m);
+  result.unit = unit_of(best / code_max(bits));
+  return result;
+}
+
+IntegerRatios group_ratios(const std::vector<float>& widths, int groups, int bits, int channels, int w_abs_max) {
+  const std::vector<float> tops = cluster_widths(widths, groups);
+  const double widest = static_cast<double>(tops.back());
+  IntegerRatios result;
+  result.multiples.assign(tops.size(), 1);
+  if (!(widest > 0.0)) return result;
+  std::vector<double> members(tops.size(), 0.0);
+  for (const float w : widths) ++members[static_cast<std::size_t>(std::lower_bound(tops.begin(), tops.end() - 1, w) - tops.begin())];
+  const double most = std::exp2(30) / (static_cast<double>(channels) * code_max(bits) * w_abs_max);  // mean multiple
+  double least = std::numeric_limits<double>::infinity();
+  std::vector<std::int32_t> multiples(tops.size());
+  for (int largest = 1; largest <= kMaxMultiple; ++largest) {
+    const double unit = widest / largest;
+    double error = 0.0, total = 0.0;
+    for (std::size_t g = 0; g < tops.size(); ++g) {
+      const double m = std::clamp(std::ceil(static_cast<double>(tops[g]) / unit * (1.0 - 1e-6)), 1.0, static_cast<double>(largest));
+      multiples[g] = static_cast<std::int32_t>(m);
+      error += members[g] * m * m * unit * unit;
+      total += members[g] * m;
+    }
+    if (largest > 1 && total > most * static_cast<double>(widths.size())) break;
+    if (error >= least) continue;
+    least = error;
+    result = {multiples, unit_of(unit / code_max(bits))};
+  }
   return result;
 }
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "quant/uniform.h"
+#include "quant/plan.h"
 
 namespace igq {
 
@@ -20,9 +20,23 @@ inline constexpr double kClippingShare = 0.02;
 /// `groups` pairs of bounds, ascending by width, for points assigned to the nearest pair as assign_channels() does.
 std::vector<Bounds> least_error_bounds(const std::vector<Bounds>& points, int groups, int bits, std::uint64_t seed);
 
-/// Widths of `scale` groups that are integer multiples m of one base with m * (2^bits - 1) <= 255, all of them: codes times m
-/// then fit in a byte, so that all groups are one ordinary byte product (method.md section 8). The base has the least expected
-/// error over `widths`, each rounded up to a multiple or clipped by the largest. At 8 bits there is only m = 1.
-std::vector<float> ratio_widths(const std::vector<float>& widths, int bits);
+/// Scales of `scale` groups that are integer multiples of one unit.
+struct IntegerRatios {
+  std::vector<std::int32_t> multiples;  ///< ascending, 1 to kMaxMultiple
+  float unit = 1.0f;
+};
+
+/// True when at least eight multiples m fit m * (2^bits - 1) <= 255: codes times m are bytes then.
+bool ratios_fit_byte(int bits);
+
+/// All multiples whose products with codes fit in a byte, so that all groups are one ordinary byte product (method.md section
+/// 8); only where ratios_fit_byte(bits). The unit has the least expected error over `widths` of channels, each rounded up to a
+/// multiple or clipped by the largest.
+IntegerRatios byte_ratios(const std::vector<float>& widths, int bits);
+
+/// `groups` multiples up to kMaxMultiple: the scales of cluster_widths(), rounded up. The unit is the one that rounds up least
+/// among those with which int32 holds the sums of `channels` products with weights up to `w_abs_max` twice over, for channels
+/// as wide as `widths` are on average; Linear checks each image and takes 64 bits where that is not enough.
+IntegerRatios group_ratios(const std::vector<float>& widths, int groups, int bits, int channels, int w_abs_max);
 
 }  // namespace igq

@@ -2,7 +2,9 @@
 //
 // The tile unit sums a group's products while the vector unit turns the sums of the group before, stored to the nearest
 // cache, into floats: one addition of the corrections, one conversion and one fma per 16 sums, the chain of roundings
-// that kernels.h prescribes. Each tile of weights and of codes serves two products.
+// that kernels.h prescribes. Each tile of weights and of codes serves two products. Codes of two bytes are two tiles of
+// codes for the same rows: their sums are put together as integers, so that any number of scales which are multiples of one
+// unit costs two products and no group at all.
 #pragma once
 
 #include "kernels/bytes_pack_amx.h"
@@ -24,12 +26,14 @@ struct AmxBlock {
     if constexpr (kRowTiles > 1) zero_tile<2>();
     if constexpr (kTiles == 4) zero_tile<3>();
   }
-  [[gnu::always_inline]] static void step(const std::uint8_t* a, std::int64_t lda, const char* w, std::int64_t column_bytes) {
+  /// `second`: the codes of the second row tile.
+  [[gnu::always_inline]] static void step(const std::uint8_t* a, const std::uint8_t* second, std::int64_t lda, const char* w,
+                                          std::int64_t column_bytes) {
     load_tile<6>(w, kTileBytes);
     load_tile<4>(a, lda);
     multiply_tiles<0, 4, 6>();
     if constexpr (kRowTiles > 1) {
-      load_tile<5>(a + kTileRows * lda, lda);
+      load_tile<5>(second, lda);
       multiply_tiles<2, 5, 6>();
     }
     if constexpr (kColumnTiles > 1) {
@@ -56,23 +60,39 @@ struct GemmAmx {
     const ByteGemm& g;
     int t, rows, n;
 
-    /// v = fma(float(sums + corrections), group_scale, v), v starting at 0; after the last group to the outputs.
+    template <class Body>
+    [[gnu::always_inline]] void for_rows(const Body& body) const {
+      if (rows == kTileRows) {
+#pragma GCC unroll 16
+        for (int r = 0; r < kTileRows; ++r) body(r);
+      } else {
+        for (int r = 0; r < rows; ++r) body(r);
+      }
+    }
+
+    /// v = fma(float(sums + corrections), group_scale, v), v starting at 0; after the last group to the outputs. With multiples
+    /// v holds integers until then.
     template <bool kFirst, bool kLast>
     [[gnu::always_inline]] void add(int group, const std::int32_t (&sums)[kTileRows][kTileRows], float (&v)[kTileRows][kTileRows]) const {
       const Float scale = Simd::set1(g.group_scale[group]);
       const Int correction = Simd::load(g.corrections + static_cast<std::int64_t>(group) * kBytePanel + n);
       const Outputs outputs(*this);
-      const auto add_row = [&](int r) {
-        const Int s = Simd::add32(Simd::load(sums[r]), correction);
-        const Float x = Simd::fma(Simd::to_float(s), scale, kFirst ? Simd::zerof() : Simd::loadf(v[r]));
-        if constexpr (kLast) outputs.store(r, x);
-        else Simd::storef(v[r], x);
-      };
-      if (rows == kTileRows) {
-#pragma GCC unroll 16
-        for (int r = 0; r < kTileRows; ++r) add_row(r);
+      if (g.multiples != nullptr) {
+        const Int multiple = Simd::set32(g.multiples[group]);
+        const Float unit = Simd::set1(g.group_scale[0]);
+        for_rows([&](int r) {
+          const Int s = Simd::multiply32(Simd::add32(Simd::load(sums[r]), correction), multiple);
+          const Int total = kFirst ? s : Simd::add32(s, Simd::load(v[r]));
+          if constexpr (kLast) outputs.store(r, Simd::mul(Simd::to_float(total), unit));
+          else Simd::store(v[r], total);
+        });
       } else {
-        for (int r = 0; r < rows; ++r) add_row(r);
+        for_rows([&](int r) {
+          const Int s = Simd::add32(Simd::load(sums[r]), correction);
+          const Float x = Simd::fma(Simd::to_float(s), scale, kFirst ? Simd::zerof() : Simd::loadf(v[r]));
+          if constexpr (kLast) outputs.store(r, x);
+          else Simd::storef(v[r], x);
+        });
       }
       if (g.sums == nullptr) return;
       std::int32_t* kept = g.sums + (static_cast<std::int64_t>(group) * g.rows + t) * kBytePanel + n;
@@ -101,6 +121,31 @@ struct GemmAmx {
     }
   };
 
+  /// Codes of two bytes: rows [t, t + height), up to 16, by columns [n, n + 16 * kColumnTiles), in one group.
+  template <int kColumnTiles>
+  static void two_byte_block(const ByteGemm& g, const AmxSteps& steps, std::int64_t column_bytes, int t, int height, int n) {
+    using Block = AmxBlock<2, kColumnTiles>;
+    alignas(64) typename Block::Sums sums;
+    const char* w = static_cast<const char*>(g.panel) + n / kTileRows * column_bytes;
+    const std::uint8_t *low = g.a + t * g.lda, *high = g.high + t * g.lda;
+    Block::zero();
+    for (int k = 0; k < steps.slots; k += kTileBytes, w += steps.tile_bytes())
+      Block::step(low + steps.start(k), high + steps.start(k), g.lda, w, column_bytes);
+    Block::store(sums);
+    for (int c = 0; c < kColumnTiles; ++c) {
+      const Tile tile{g, t, height, n + c * kTileRows};
+      const Outputs outputs(tile);
+      const Float scale = Simd::set1(g.group_scale[0]);
+      const Int correction = Simd::load(g.corrections + tile.n);
+      const auto sum = [&](int r) {
+        return Simd::add32(Simd::add32(Simd::load(sums[c][r]), correction), Simd::shift_left_8(Simd::load(sums[kColumnTiles + c][r])));
+      };
+      tile.for_rows([&](int r) { outputs.store(r, Simd::mul(Simd::to_float(sum(r)), scale)); });
+      if (g.sums == nullptr) continue;
+      for (int r = 0; r < height; ++r) Simd::store(g.sums + (std::int64_t{t} + r) * kBytePanel + tile.n, sum(r));
+    }
+  }
+
   /// Rows [t, t + height) by columns [n, n + 16 * kColumnTiles) of the panel.
   template <int kRowTiles, int kColumnTiles>
   static void block(const ByteGemm& g, const AmxSteps& steps, std::int64_t column_bytes, int t, int height, int n) {
@@ -120,7 +165,7 @@ struct GemmAmx {
     for (int group = 0; group < g.groups; ++group) {
       Block::zero();
       for (const int end = g.group_end[group]; k < end; k += kTileBytes, w += steps.tile_bytes())
-        Block::step(a + steps.start(k), g.lda, w, column_bytes);
+        Block::step(a + steps.start(k), a + kTileRows * g.lda + steps.start(k), g.lda, w, column_bytes);
       k = g.group_end[group];
       if (group == 1) add.template operator()<true, false>(0);
       else if (group > 1) add.template operator()<false, false>(group - 1);
@@ -130,7 +175,7 @@ struct GemmAmx {
     else add.template operator()<false, true>(g.groups - 1);
   }
 
-  /// All rows: blocks of 32, then one block of what is left.
+  /// All rows: blocks of 32 (16 of two bytes), then one block of what is left.
   static void run(const ByteGemm& g) {
     if (g.rows <= 0) return;
     const int slots = g.groups > 0 ? g.group_end[g.groups - 1] : 0;
@@ -138,19 +183,21 @@ struct GemmAmx {
     const AmxSteps steps(slots);
     const int column_tiles = g.sums != nullptr ? kBytePanel / kTileRows : (g.cols + kTileRows - 1) / kTileRows;
     const std::int64_t column_bytes = steps.tile_bytes() * AmxSteps::count(g.group_end, g.groups);
-    const int full = g.rows / (2 * kTileRows) * (2 * kTileRows);
+    const int height = g.high != nullptr ? kTileRows : 2 * kTileRows;
+    const int full = g.rows / height * height;
     if (full > 0) {
       set_shapes(kTileRows, kTileRows, steps.depth);
       for (int n = 0; n < column_tiles; n += 2)
-        for (int t = 0; t < full; t += 2 * kTileRows) {
-          if (n == 0) fetch_next(g, std::int64_t{g.next_rows} * t / full, std::int64_t{g.next_rows} * (t + 2 * kTileRows) / full);
-          columns<2>(g, steps, column_bytes, t, 2 * kTileRows, n, column_tiles - n);
+        for (int t = 0; t < full; t += height) {
+          if (n == 0) fetch_next(g, std::int64_t{g.next_rows} * t / full, std::int64_t{g.next_rows} * (t + height) / full);
+          columns<2>(g, steps, column_bytes, t, height, n, column_tiles - n);
         }
     }
     const int rest = g.rows - full;
     if (rest > 0) {
       if (full == 0) fetch_next(g, 0, g.next_rows);
-      set_shapes(rest < kTileRows ? rest : kTileRows, rest - kTileRows, steps.depth);
+      if (g.high != nullptr) set_shapes(rest, rest, steps.depth);
+      else set_shapes(rest < kTileRows ? rest : kTileRows, rest - kTileRows, steps.depth);
       for (int n = 0; n < column_tiles; n += 2) {
         if (rest > kTileRows) columns<2>(g, steps, column_bytes, full, rest, n, column_tiles - n);
         else columns<1>(g, steps, column_bytes, full, rest, n, column_tiles - n);
@@ -162,7 +209,10 @@ struct GemmAmx {
  private:
   template <int kRowTiles>
   static void columns(const ByteGemm& g, const AmxSteps& steps, std::int64_t column_bytes, int t, int height, int n, int left) {
-    if (left > 1) block<kRowTiles, 2>(g, steps, column_bytes, t, height, n * kTileRows);
+    if (g.high != nullptr) {
+      if (left > 1) two_byte_block<2>(g, steps, column_bytes, t, height, n * kTileRows);
+      else two_byte_block<1>(g, steps, column_bytes, t, height, n * kTileRows);
+    } else if (left > 1) block<kRowTiles, 2>(g, steps, column_bytes, t, height, n * kTileRows);
     else block<kRowTiles, 1>(g, steps, column_bytes, t, height, n * kTileRows);
   }
 
@@ -192,7 +242,9 @@ struct GemmAmx {
         const Tile tile{g, t, g.rows - t < kTileRows ? g.rows - t : kTileRows, n};
         for (int group = 0; group < g.groups; ++group) tile.template add<false, false>(group, kZeros, v);
         const Outputs outputs(tile);
-        for (int r = 0; r < tile.rows; ++r) outputs.store(r, Simd::loadf(v[r]));
+        const Float unit = Simd::set1(g.groups > 0 ? g.group_scale[0] : 0.0F);
+        for (int r = 0; r < tile.rows; ++r)
+          outputs.store(r, g.multiples != nullptr ? Simd::mul(Simd::to_float(Simd::load(v[r])), unit) : Simd::loadf(v[r]));
       }
   }
 };

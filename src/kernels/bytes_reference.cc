@@ -8,7 +8,7 @@ namespace {
 // Sums stay below 2^31 for every documented input (K <= 16384, |code - zero| <= 1023, |w| <= 128), yet the partial sums
 // of codes and corrections are added as unsigned so that a wider input wraps the same way on every instruction set.
 std::int32_t add_product(std::int32_t sum, std::int32_t a, std::int32_t b) {
-  return static_cast<std::int32_t>(static_cast<std::uint32_t>(sum) + static_cast<std::uint32_t>(a * b));
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(sum) + static_cast<std::uint32_t>(a) * static_cast<std::uint32_t>(b));
 }
 
 std::size_t panel_bytes(int slots, int, CodeRange) noexcept {
@@ -53,19 +53,23 @@ void byte_gemm(const ByteGemm& g) noexcept {
   for (std::int64_t t = 0; t < g.rows; ++t) {
     const std::uint8_t* a = g.a + t * g.lda;
     float v[kBytePanel] = {};
+    std::int32_t total[kBytePanel] = {};
     int k = 0;
     for (int group = 0; group < g.groups; ++group) {
       std::int32_t s[kBytePanel];
       for (int n = 0; n < kBytePanel; ++n) s[n] = g.corrections[group * kBytePanel + n];
       for (; k < g.group_end[group]; ++k)
         for (int n = 0; n < kBytePanel; ++n)
-          s[n] = add_product(s[n], a[k], panel[static_cast<std::int64_t>(k) * kBytePanel + n]);
+          s[n] = add_product(s[n], a[k] + (g.high != nullptr ? 256 * g.high[t * g.lda + k] : 0),
+                             panel[static_cast<std::int64_t>(k) * kBytePanel + n]);
       for (int n = 0; n < kBytePanel; ++n) {
-        v[n] = __builtin_fmaf(static_cast<float>(s[n]), g.group_scale[group], v[n]);
+        if (g.multiples != nullptr) total[n] = add_product(total[n], g.multiples[group], s[n]);
+        else v[n] = __builtin_fmaf(static_cast<float>(s[n]), g.group_scale[group], v[n]);
         if (g.sums != nullptr) g.sums[(static_cast<std::int64_t>(group) * g.rows + t) * kBytePanel + n] = s[n];
       }
     }
     for (int n = 0; n < g.cols; ++n) {
+      if (g.multiples != nullptr) v[n] = static_cast<float>(total[n]) * g.group_scale[0];
       if (g.row_sum != nullptr) v[n] = __builtin_fmaf(-g.col_zero[n], g.row_sum[t], v[n]);
       if (g.row_scale != nullptr) v[n] = v[n] * g.row_scale[t];
       g.y[t * g.ldy + n] = __builtin_fmaf(v[n], g.col_scale[n], g.bias != nullptr ? g.bias[n] : 0.0F);
@@ -117,6 +121,7 @@ void unpack_codes(const std::uint8_t* packed, std::int64_t count, int bits, std:
 }  // namespace
 
 void fill_byte_kernels_reference(Kernels& table) {
+  table.two_bytes = true;
   table.panel_bytes = panel_bytes;
   table.pack_bytes = pack_bytes;
   table.pack_bytes_transposed = pack_bytes_transposed;

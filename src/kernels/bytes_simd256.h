@@ -23,6 +23,8 @@ struct Simd256 {
   static Int zero() { return _mm256_setzero_si256(); }
   static Int ones16() { return _mm256_set1_epi16(1); }
   static Int add32(Int x, Int y) { return _mm256_add_epi32(x, y); }
+  static Int multiply32(Int x, Int y) { return _mm256_mullo_epi32(x, y); }
+  static Int set32(std::int32_t x) { return _mm256_set1_epi32(x); }
   static Int sub32(Int x, Int y) { return _mm256_sub_epi32(x, y); }
   // The inner loops are written as instructions: from intrinsics g++ 12 gathers all loads and products of a step first
   // and then has too few registers for the sums.

@@ -159,18 +159,22 @@ struct Gemm {
   };
   using Widened = typename Scratch<Policy::kWidens, Policy::kRows>::Type;
 
-  /// Rows [t, t + R) of one part of the panel.
-  template <int R>
+  /// Rows [t, t + R) of one part of the panel; kMultiples: groups are added up as integers.
+  template <int R, bool kMultiples>
   static void tile(const ByteGemm& g, int slots, int chunk, int t, int part, Widened& widened) {
     const char* w = static_cast<const char*>(g.panel) +
                     static_cast<std::int64_t>(part) * (slots / Policy::kStep) * Policy::kStepBytes;
     const std::uint8_t* a = g.a + t * g.lda;
     const std::int32_t* corrections = g.corrections + part * Policy::kPartColumns;
     Float v[R][kVectors];
+    Int total[R][kVectors];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) v[r][j] = Simd::zerof();
+      for (int j = 0; j < kVectors; ++j) {
+        if constexpr (kMultiples) total[r][j] = Simd::set32(0);
+        else v[r][j] = Simd::zerof();
+      }
 
     int k = 0;
     for (int group = 0; group < g.groups; ++group, corrections += kBytePanel) {
@@ -197,17 +201,32 @@ struct Gemm {
         w += static_cast<std::int64_t>(steps) * Policy::kStepBytes;
         k = stop;
       }
-      const Float scale = Simd::set1(g.group_scale[group]);
+      if constexpr (kMultiples) {
+        const Int multiple = Simd::set32(g.multiples[group]);
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) v[r][j] = Simd::fma(Simd::to_float(s[r][j]), scale, v[r][j]);
+          for (int j = 0; j < kVectors; ++j) total[r][j] = Simd::add32(total[r][j], Simd::multiply32(s[r][j], multiple));
+      } else {
+        const Float scale = Simd::set1(g.group_scale[group]);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+          for (int j = 0; j < kVectors; ++j) v[r][j] = Simd::fma(Simd::to_float(s[r][j]), scale, v[r][j]);
+      }
       if (g.sums != nullptr) {
         std::int32_t* sums =
             g.sums + (static_cast<std::int64_t>(group) * g.rows + t) * kBytePanel + part * Policy::kPartColumns;
         for (int r = 0; r < R; ++r)
           for (int j = 0; j < kVectors; ++j) Simd::store(sums + r * kBytePanel + j * Simd::kLanes, s[r][j]);
       }
+    }
+    if constexpr (kMultiples) {
+      const Float unit = Simd::set1(g.group_scale[0]);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) v[r][j] = Simd::mul(Simd::to_float(total[r][j]), unit);
     }
     finish<R>(g, t, part, v);
   }
@@ -242,7 +261,8 @@ struct Gemm {
     if constexpr (R > 1) {
       if (rows < R) return tile_of<R - 1>(rows, g, slots, chunk, t, part, widened);
     }
-    tile<R>(g, slots, chunk, t, part, widened);
+    if (g.multiples != nullptr) tile<R, true>(g, slots, chunk, t, part, widened);
+    else tile<R, false>(g, slots, chunk, t, part, widened);
   }
 
   /// Weights come from afar (a model's exceed the cache), so each tile asks for its share of the next panel's.

@@ -23,6 +23,9 @@ inline constexpr int kBytePanel = 64;
 /// Channels a group is padded to at least, in the order handed to `pack_bytes` and `permute_codes`.
 inline constexpr int kGroupAlign = 4;
 
+/// What quantize_multiples stores.
+enum class CodeForm { kCodes, kProducts, kTwoByteProducts };
+
 enum class Activation { kGelu, kGeluTanh, kQuickGelu, kSilu, kRelu };
 
 /// Bits of one product decide the inner loop: `a_max` the largest activation code, `w_abs_max` the largest magnitude of
@@ -34,7 +37,9 @@ struct CodeRange {
 
 /// One image, one panel of kBytePanel output columns: y[t][n] for t in [0, rows).
 ///   S_g[t][n] = sum over slots k of group g of (a[t][k] - zero[k]) * w[k][n]          exact in int32
-///   v         = fma chain over g in order: v = fma(float(S_g), group_scale[g], v), v starting at 0
+///   v         = fma chain over g in order: v = fma(float(S_g), group_scale[g], v), v starting at 0;
+///               with `multiples`, whose groups share a unit: v = float(sum over g of multiples[g] * S_g) * group_scale[0],
+///               the sum in int32 (modulo 2^32: callers see to it that the whole fits)
 ///   v         = fma(-col_zero[n], row_sum[t], v)                                     when row_sum is given
 ///   y[t][n]   = fma(v * row_scale[t], col_scale[n], bias[n])                         row_scale 1 / bias 0 when null
 struct ByteGemm {
@@ -46,6 +51,9 @@ struct ByteGemm {
   int groups;
   const std::int32_t* group_end;  ///< [groups]: slot at which the group ends, multiples of kGroupAlign; empty groups allowed
   const float* group_scale;       ///< [groups]
+  const std::int32_t* multiples;  ///< [groups] or null
+  const std::uint8_t* high;       ///< second bytes of codes of 16 bits, [rows][lda], or null: a[t][k] stands for a + 256 high
+                                  ///<   (one group, int32 as for multiples); only where the table says `two_bytes`
   const float* row_scale;         ///< [rows] or null
   const float* row_sum;           ///< [rows] or null
   const float* col_zero;          ///< [kBytePanel]; read only when row_sum is given
@@ -74,6 +82,8 @@ struct Kernels {
                    int panel_end, int n, const float* bias, bool accumulate, float* y, std::int64_t ldy) noexcept;
 
   // ---- byte matrix product -------------------------------------------------------------------------------------
+  /// True where codes of two bytes (ByteGemm::high) cost less than groups added up one by one.
+  bool two_bytes = false;
   /// Channels a group is best padded to, a multiple of kGroupAlign: any such multiple gives the same bits, this one is fast.
   int group_align = kGroupAlign;
   /// Bytes of a panel with `slots` contraction slots in `groups` groups for this code range.
@@ -94,7 +104,13 @@ struct Kernels {
   /// x [rows][ldx] -> codes [rows][ldc], natural channel order.
   void (*quantize_channels)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
                             int q_max, std::uint8_t* codes, std::int64_t ldc) noexcept;
-  /// The same with one quantizer per row: inv_scale[rows], zero[rows].
+  /// Codes and their channel's multiple m[c] (1 to 255), where scales are multiples of one unit. `form`: codes alone; products
+  /// that fit a byte; or products in two bytes, low in `codes`, high in `high` (same stride). sums (null: not wanted) [rows]
+  /// has sum over c of m[c] * code added to it, whatever the form.
+  void (*quantize_multiples)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
+                             const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::uint8_t* high, std::int64_t ldc,
+                             std::int32_t* sums) noexcept;
+  /// As quantize_channels with one quantizer per row: inv_scale[rows], zero[rows].
   void (*quantize_rows)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
                         int q_max, std::uint8_t* codes, std::int64_t ldc) noexcept;
   /// out[t][k] = codes[t][order[k]], 0 where order[k] < 0; row_sum[t] (null: not wanted) = fma chain over groups of

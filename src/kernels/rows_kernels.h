@@ -65,6 +65,65 @@ void quantize(const float* x, std::int64_t ldx, int rows, int cols, const float*
   }
 }
 
+/// R rows side by side. kForm as in kernels.h; products are small integers, exact in float.
+template <class V, CodeForm kForm, int R>
+inline void quantize_multiples_rows(const float* x, std::int64_t ldx, int cols, const float* inv_scale, const float* zero,
+                                    const float* m, float q_max, std::uint8_t* codes, std::uint8_t* high, std::int64_t ldc,
+                                    std::int32_t* sums) {
+  using Rows = Lockstep<V, R>;
+  constexpr int kBlock = 4096;  // of which a lane's 256 products of two bytes are exact in float
+  const V top = V::splat(q_max);
+  for (int begin = 0; begin < cols; begin += kBlock) {
+    Rows total = Rows::splat(0);
+    for_columns(cols - begin < kBlock ? cols - begin : kBlock, [&]<bool kFull>(int at, int n) {
+      const int c = begin + at;
+      const V inv = load_lanes<kFull, V>(inv_scale + c, n), z = load_lanes<kFull, V>(zero + c, n), factor = load_lanes<kFull, V>(m + c, n);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const V code = code_of(load_lanes<kFull, V>(x + r * ldx + c, n), inv, z, top);
+        const V product = code * factor;
+        std::uint8_t* out = codes + r * ldc + c;
+        if constexpr (kForm == CodeForm::kTwoByteProducts) {
+          if constexpr (kFull) product.store_two_bytes(out, high + r * ldc + c);
+          else product.store_two_bytes_part(out, high + r * ldc + c, n);
+        } else {
+          const V stored = kForm == CodeForm::kCodes ? code : product;
+          if constexpr (kFull) stored.store_bytes(out);
+          else stored.store_bytes_part(out, n);
+        }
+        total.v[r] = total.v[r] + product;  // absent lanes have multiple 0
+      }
+    });
+    if (sums == nullptr) continue;
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) sums[r] += total.v[r].integer_sum();
+  }
+}
+
+template <class V, CodeForm kForm>
+void quantize_multiples_as(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
+                           const float* m, int q_max, std::uint8_t* codes, std::uint8_t* high, std::int64_t ldc,
+                           std::int32_t* sums) noexcept {
+  int t = 0;
+  const auto some = [&]<int R>() {
+    quantize_multiples_rows<V, kForm, R>(x + t * ldx, ldx, cols, inv_scale, zero, m, static_cast<float>(q_max), codes + t * ldc,
+                                         high == nullptr ? nullptr : high + t * ldc, ldc, sums == nullptr ? nullptr : sums + t);
+  };
+  for (; t + V::kLockstep <= rows; t += V::kLockstep) some.template operator()<V::kLockstep>();
+  for (; t < rows; ++t) some.template operator()<1>();
+}
+
+template <class V>
+void quantize_multiples(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
+                        const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::uint8_t* high, std::int64_t ldc,
+                        std::int32_t* sums) noexcept {
+  switch (form) {
+    case CodeForm::kCodes: return quantize_multiples_as<V, CodeForm::kCodes>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, high, ldc, sums);
+    case CodeForm::kProducts: return quantize_multiples_as<V, CodeForm::kProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, high, ldc, sums);
+    case CodeForm::kTwoByteProducts: return quantize_multiples_as<V, CodeForm::kTwoByteProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, high, ldc, sums);
+  }
+}
+
 template <class V, bool kPerRow>
 void fake_quantize(float* x, std::int64_t ldx, int rows, int cols, const float* scale, const float* inv_scale,
                    const float* zero, int q_max) noexcept {
@@ -300,6 +359,7 @@ void fill_float_kernels(Kernels& table) {
   table.pack_f32 = pack_f32<V>;
   table.gemm_f32 = gemm_f32<V>;
   table.quantize_channels = quantize<V, false>;
+  table.quantize_multiples = quantize_multiples<V>;
   table.quantize_rows = quantize<V, true>;
   table.fake_quantize_channels = fake_quantize<V, false>;
   table.fake_quantize_rows = fake_quantize<V, true>;

@@ -44,15 +44,40 @@ struct VecAvx2 {
     _mm256_maskstore_ps(p + 8, mb, b);
   }
   __m128i bytes() const {
-    const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
-    const __m256i ordered = _mm256_permute4x64_epi64(words, 0xD8);
-    return _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+    return bytes_of(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
   }
   void store_bytes(std::uint8_t* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes()); }
   void store_bytes_part(std::uint8_t* p, int n) const {
     alignas(16) std::uint8_t all[16];
     _mm_store_si128(reinterpret_cast<__m128i*>(all), bytes());
     for (int i = 0; i < n; ++i) p[i] = all[i];
+  }
+
+  static __m128i bytes_of(__m256i x, __m256i y) {  // of 32-bit lanes in [0, 255]
+    const __m256i ordered = _mm256_permute4x64_epi64(_mm256_packs_epi32(x, y), 0xD8);
+    return _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+  }
+  __m128i low_bytes() const {
+    const __m256i mask = _mm256_set1_epi32(255);
+    return bytes_of(_mm256_and_si256(_mm256_cvtps_epi32(a), mask), _mm256_and_si256(_mm256_cvtps_epi32(b), mask));
+  }
+  __m128i high_bytes() const {
+    return bytes_of(_mm256_srli_epi32(_mm256_cvtps_epi32(a), 8), _mm256_srli_epi32(_mm256_cvtps_epi32(b), 8));
+  }
+  void store_two_bytes(std::uint8_t* low, std::uint8_t* high) const {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(low), low_bytes());
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(high), high_bytes());
+  }
+  void store_two_bytes_part(std::uint8_t* low, std::uint8_t* high, int n) const {
+    alignas(16) std::uint8_t all[2][16];
+    store_two_bytes(all[0], all[1]);
+    for (int i = 0; i < n; ++i) low[i] = all[0][i], high[i] = all[1][i];
+  }
+  std::int32_t integer_sum() const {
+    const __m256i eight = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xB1)));
   }
 
   friend VecAvx2 operator+(VecAvx2 x, VecAvx2 y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }

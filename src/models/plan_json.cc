@@ -32,7 +32,11 @@ std::vector<Bounds> bounds_from_json(const json& in, const char* what) {
 }
 
 json activation_to_json(const ActivationPlan& plan) {
-  return {{"grouping", grouping_name(plan.grouping)}, {"bits", plan.bits}, {"groups", bounds_to_json(plan.groups)}};
+  json out{{"grouping", grouping_name(plan.grouping)}, {"bits", plan.bits}, {"groups", bounds_to_json(plan.groups)}};
+  if (plan.multiples.empty()) return out;
+  out["multiples"] = plan.multiples;
+  out["unit"] = float_to_json(plan.unit);
+  return out;
 }
 
 int bits_from_json(const json& in, int min) {
@@ -44,7 +48,12 @@ ActivationPlan activation_from_json(const json& in) {
   plan.grouping = parse_grouping(json_string(json_at(in, "grouping"), "grouping"));
   plan.bits = bits_from_json(in, kMinCodeBits);
   plan.groups = bounds_from_json(json_at(in, "groups"), "groups");
-  json_only(in, "an input", {"grouping", "bits", "groups"});
+  json_only(in, "an input", {"grouping", "bits", "groups", "multiples", "unit"});
+  const auto multiples = in.find("multiples");
+  if (multiples == in.end()) return plan;
+  for (const json& m : json_array(*multiples, "multiples", kMaxGroups))
+    plan.multiples.push_back(static_cast<std::int32_t>(json_int(m, "multiples", 1, kMaxMultiple)));
+  plan.unit = json_float(json_at(in, "unit"), "unit");
   return plan;
 }
 
@@ -63,8 +72,21 @@ void check_bounds(const std::vector<Bounds>& groups, std::size_t min, std::size_
   }
 }
 
+void check_multiples(const ActivationPlan& plan) {
+  if (plan.multiples.empty()) return;
+  if (plan.grouping != Grouping::kScale) fail("multiples of a unit beside grouping '{}'", grouping_name(plan.grouping));
+  if (plan.multiples.size() != plan.groups.size()) fail("{} multiples for {} groups", plan.multiples.size(), plan.groups.size());
+  if (!std::isnormal(plan.unit) || plan.unit < 0.0f || !std::isfinite(1.0f / plan.unit)) fail("unit {} is no scale", plan.unit);
+  std::int32_t last = 1;
+  for (const std::int32_t m : plan.multiples) {
+    if (m < last || m > kMaxMultiple) fail("multiples are not ascending from 1 to {}", kMaxMultiple);
+    last = m;
+  }
+}
+
 void check_activation(const ActivationPlan& plan) {
   check_bits(plan.bits);
+  check_multiples(plan);
   switch (plan.grouping) {
     case Grouping::kFloat:
     case Grouping::kUpperBound: return check_bounds(plan.groups, 0, 0);

@@ -48,16 +48,15 @@ class Linear {
                    ChannelRange range = {}) const;
 
  private:
-  /// A quantized input: its channels' quantizers and its codes [rows][in] in natural order, [rows][slots] in group order.
-  struct CodedInput {
-    ChannelQuantizers q;
-    std::uint8_t *natural = nullptr, *codes = nullptr;
-    float* row_sum = nullptr;  // [rows], null when no weight zero-point needs it
-  };
+  struct CodedInput;  // linear_integer.cc
   bool runs_integer(const ExecContext& context) const;
   CodedInput take_input(ExecContext& context, int rows) const;
+  void code_columns(const ExecContext& context, CodedInput& input, const float* x, std::int64_t ldx, int row, int rows, int begin,
+                    int cols, int thread) const;
   CodedInput code_input(ExecContext& context, const float* x, int rows, ChannelRange range) const;
+  void finish_codes(ExecContext& context, CodedInput& input, int rows) const;
   void order_codes(ExecContext& context, CodedInput& input, int rows) const;
+  void add_zero_rows(ExecContext& context, CodedInput& input) const;
   void fetch_first_panel(std::int64_t begin, std::int64_t end, std::int64_t count) const;
   template <class Place, class Finish>
   void multiply(ExecContext& context, const CodedInput& input, int rows, const Place& place, const Finish& finish) const;

@@ -1,6 +1,9 @@
 // Integer execution of fully connected layers: codes in group order times weight panels gathered in the same order, one
-// float scale per group and output (method.md section 3). Everything that depends on the image is per image.
+// float scale per group and output (method.md section 3); or, where the groups' scales are multiples of one unit, codes times
+// multiples in natural order, added up as integers whatever the groups (section 8). Everything that depends on the image is per
+// image.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "ops/linear.h"
@@ -9,25 +12,170 @@ namespace igq {
 
 using kernels::kBytePanel;
 
+/// A quantized input: its channels' quantizers and its codes, laid out in one of two ways.
+///
+/// In group order: codes [rows][slots], each group's channels together, because the sums of a group are scaled by themselves.
+/// In natural order, where scales are multiples of a unit: codes times multiples, one byte or two, are all in the same unit.
+struct Linear::CodedInput {
+  ChannelQuantizers q;
+  kernels::CodeForm form = kernels::CodeForm::kCodes;  // other forms: natural order
+  std::uint8_t *natural = nullptr, *high = nullptr;    // [rows][stride]
+  std::int64_t stride = 0;
+  int rows = 0;
+  std::uint8_t* codes = nullptr;                       // what the product reads, [rows][lda]
+  std::int64_t lda = 0;
+  std::uint8_t* zero_rows = nullptr;                   // [kZeroRows][lda], null when every zero-point is 0
+  std::int32_t* sums = nullptr;                        // [threads][rows], sums of multiples times codes
+  float* row_sum = nullptr;                            // [rows], null when no weight zero-point needs it
+  bool fits_int32 = true;                              // multiples: whether int32 holds every sum of this image
+
+  bool in_natural_order() const { return form != kernels::CodeForm::kCodes; }
+};
+
+namespace {
+
+using kernels::ByteGemm;
+using kernels::CodeForm;
+
+/// Zero-points times multiples as rows of codes, so that one small product gives what they add to every output column
+/// (method.md section 8): m * (z + kZeroOffset) in three bytes, and m.
+constexpr int kZeroRows = 4, kZeroOffset = -kZeroPointMin;
+
+int round_up(int n, int to) { return (n + to - 1) / to * to; }
+
+CodeForm form_of(const ActivationPlan& plan, const kernels::Kernels& kernels) {
+  if (plan.multiples.empty()) return CodeForm::kCodes;
+  if (plan.multiples.back() * code_max(plan.bits) <= 255) return CodeForm::kProducts;
+  return kernels.two_bytes ? CodeForm::kTwoByteProducts : CodeForm::kCodes;
+}
+
+/// Whether |sum over channels of m (code - z) w| < 2^31 for any codes and weights.
+bool sums_fit_int32(const ChannelQuantizers& q, int w_abs_max) {
+  std::int64_t largest = 0;
+  for (int c = 0; c < q.channels; ++c) {
+    const auto m = static_cast<std::int64_t>(q.multiple[c]), z = static_cast<std::int64_t>(q.zero[c]);
+    largest += m * std::max(std::abs(z), std::abs(q.q_max - z));
+  }
+  return largest * w_abs_max < std::int64_t{1} << 31;
+}
+
+/// corrections[n] = -sum over channels of m z w, from the sums of the zero rows, [kZeroRows][kBytePanel].
+void corrections_of(const std::int32_t* sums, std::int64_t* corrections) {
+  for (int n = 0; n < kBytePanel; ++n) {
+    const std::int64_t shifted = sums[n] + std::int64_t{256} * sums[kBytePanel + n] + std::int64_t{65536} * sums[2 * kBytePanel + n];
+    corrections[n] = std::int64_t{kZeroOffset} * sums[3 * kBytePanel + n] - shifted;
+  }
+}
+
+/// The product's outputs where int32 does not hold the sums of multiples: they are put together in 64 bits from sums of codes,
+/// [groups][rows][kBytePanel] in `sums`, or of low and high bytes. Rounded once, so where both are possible they are the same.
+void finish_wide(const ByteGemm& g, const std::int32_t* sums, const std::int32_t* high_sums, const std::int64_t* corrections) {
+  for (std::int64_t t = 0; t < g.rows; ++t)
+    for (int n = 0; n < g.cols; ++n) {
+      std::int64_t total = corrections == nullptr ? 0 : corrections[n];
+      for (std::int64_t i = 0; i < g.groups; ++i) {
+        const std::int64_t s = sums[(i * g.rows + t) * kBytePanel + n];
+        total += g.multiples == nullptr ? s : s * g.multiples[i];
+      }
+      if (high_sums != nullptr) total += std::int64_t{256} * high_sums[t * kBytePanel + n];
+      float v = static_cast<float>(total) * g.group_scale[0];
+      if (g.row_sum != nullptr) v = std::fma(-g.col_zero[n], g.row_sum[t], v);
+      g.y[t * g.ldy + n] = std::fma(v, g.col_scale[n], g.bias == nullptr ? 0.0f : g.bias[n]);
+    }
+}
+
+}  // namespace
+
 Linear::CodedInput Linear::take_input(ExecContext& context, int rows) const {
   CodedInput input;
+  input.rows = rows;
   input.q = take_quantizers(plan_->input, in_, context.arena);
-  input.natural = context.arena.take<std::uint8_t>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(in_));
+  input.form = form_of(plan_->input, *context.kernels);
+  const bool natural = input.in_natural_order();
+  const int slots = natural ? round_up(in_, kernels::kGroupAlign) : in_;
+  // Rows that start at whole cache lines, an odd number of them apart so that they share no cache set, are read faster.
+  const int lines = round_up(in_, 64) / 64;
+  input.stride = natural ? 64 * (lines | 1) : in_;
+  const auto r = static_cast<std::size_t>(rows), bytes = r * static_cast<std::size_t>(input.stride);
+  input.natural = context.arena.take<std::uint8_t>(bytes);
+  if (input.form == CodeForm::kTwoByteProducts) input.high = context.arena.take<std::uint8_t>(bytes);
+  for (std::uint8_t* codes : {input.natural, input.high})
+    for (int t = 0; codes != nullptr && slots != in_ && t < rows; ++t) std::fill_n(codes + t * input.stride + in_, slots - in_, std::uint8_t{0});
+  if (input.q.multiples != nullptr && col_zero_needed_) {
+    const std::size_t count = r * static_cast<std::size_t>(context.threads());
+    input.sums = context.arena.take<std::int32_t>(count);
+    std::fill_n(input.sums, count, 0);
+  }
   return input;
 }
 
-/// natural -> codes, once all channels have their quantizers.
+/// Codes of columns [begin, begin + cols) of rows [row, row + rows); x points at the first of them.
+void Linear::code_columns(const ExecContext& context, CodedInput& input, const float* x, std::int64_t ldx, int row, int rows, int begin,
+                          int cols, int thread) const {
+  const ChannelQuantizers& q = input.q;
+  const std::int64_t at = row * input.stride + begin;
+  if (q.multiples == nullptr) {
+    context.kernels->quantize_channels(x, ldx, rows, cols, q.inv_scale + begin, q.zero + begin, q.q_max, input.natural + at, input.stride);
+    return;
+  }
+  context.kernels->quantize_multiples(x, ldx, rows, cols, q.inv_scale + begin, q.zero + begin, q.multiple + begin, q.q_max, input.form,
+                                      input.natural + at, input.high == nullptr ? nullptr : input.high + at, input.stride,
+                                      input.sums == nullptr ? nullptr : input.sums + std::int64_t{thread} * input.rows + row);
+}
+
+/// natural -> codes in group order, once all channels have their quantizers.
 void Linear::order_codes(ExecContext& context, CodedInput& input, int rows) const {
-  const WorkTimer timer(context, Work::kPermute);
   ChannelQuantizers& q = input.q;
   order_slots(q, context.kernels->group_align, context.arena);
+  input.lda = q.slots;
   input.codes = context.arena.take<std::uint8_t>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(q.slots));
-  if (col_zero_needed_) input.row_sum = context.arena.take<float>(static_cast<std::size_t>(rows));
+  float* row_sum = q.multiples == nullptr ? input.row_sum : nullptr;
   context.parallel_for(rows, 16, [&](std::int64_t b, std::int64_t e, int) {
     context.kernels->permute_codes(input.natural + b * in_, in_, static_cast<int>(e - b), q.order, q.slots, q.slot_zero, q.group_end,
-                                   q.group_scale, q.groups, input.codes + b * q.slots, q.slots,
-                                   input.row_sum == nullptr ? nullptr : input.row_sum + b);
+                                   q.group_scale, q.groups, input.codes + b * q.slots, q.slots, row_sum == nullptr ? nullptr : row_sum + b);
   });
+}
+
+/// Natural order as one group, and the rows of zero-points.
+void Linear::add_zero_rows(ExecContext& context, CodedInput& input) const {
+  ChannelQuantizers& q = input.q;
+  q.slots = round_up(in_, kernels::kGroupAlign);
+  q.groups = 1;
+  q.group_end = context.arena.take<std::int32_t>(1);
+  q.group_end[0] = q.slots;
+  q.order = context.arena.take<std::int32_t>(static_cast<std::size_t>(q.slots));
+  for (int c = 0; c < q.slots; ++c) q.order[c] = c < in_ ? c : -1;
+  input.codes = input.natural;
+  input.lda = input.stride;
+  if (std::all_of(q.zero, q.zero + in_, [](float z) { return z == 0.0f; })) return;
+  const auto stride = static_cast<std::size_t>(input.stride);
+  input.zero_rows = context.arena.take<std::uint8_t>(kZeroRows * stride);
+  std::fill_n(input.zero_rows, kZeroRows * stride, std::uint8_t{0});
+  for (std::size_t c = 0; c < static_cast<std::size_t>(in_); ++c) {
+    const auto m = static_cast<std::uint32_t>(q.multiple[c]);
+    const std::uint32_t shifted = m * static_cast<std::uint32_t>(static_cast<int>(q.zero[c]) + kZeroOffset);
+    for (std::size_t byte = 0; byte < 3; ++byte) input.zero_rows[byte * stride + c] = static_cast<std::uint8_t>(shifted >> (8 * byte));
+    input.zero_rows[3 * stride + c] = static_cast<std::uint8_t>(m);
+  }
+}
+
+/// Everything that needs all of the input's codes: their order, sums of rows.
+void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) const {
+  const WorkTimer timer(context, Work::kPermute);
+  const ChannelQuantizers& q = input.q;
+  if (col_zero_needed_) input.row_sum = context.arena.take<float>(static_cast<std::size_t>(rows));
+  if (input.in_natural_order()) add_zero_rows(context, input);
+  else order_codes(context, input, rows);
+  if (q.multiples == nullptr) return;
+  input.fits_int32 = sums_fit_int32(q, 1 << (plan_->weight.code_bits() - 1));
+  if (input.row_sum == nullptr) return;
+  std::int64_t zeros = 0;
+  for (int c = 0; c < in_; ++c) zeros += static_cast<std::int64_t>(q.multiple[c]) * static_cast<std::int64_t>(q.zero[c]);
+  for (int t = 0; t < rows; ++t) {
+    std::int64_t sum = -zeros;
+    for (int thread = 0; thread < context.threads(); ++thread) sum += input.sums[std::int64_t{thread} * rows + t];
+    input.row_sum[t] = static_cast<float>(sum) * q.unit;
+  }
 }
 
 /// Asks for the weights of a layer's first panel while `begin` to `end` of `count` pieces of the work before it are
@@ -45,13 +193,16 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, c
   const kernels::Kernels& kernels = *context.kernels;
   const WeightPlan& w = plan_->weight;
   const ChannelQuantizers& q = input.q;
-  const kernels::CodeRange range{code_max(plan_->input.bits), 1 << (w.code_bits() - 1)};
+  const bool natural = input.in_natural_order();
+  const kernels::CodeRange range{natural ? 255 : code_max(plan_->input.bits), 1 << (w.code_bits() - 1)};
   const std::size_t panel_bytes = (kernels.panel_bytes(q.slots, q.groups, range) + 63) / 64 * 64;
   const std::size_t correction_count = static_cast<std::size_t>(q.groups) * kBytePanel;
   const auto threads = static_cast<std::size_t>(context.threads());
   auto* panels = context.arena.take<std::uint8_t>(panel_bytes * threads);
   auto* all_corrections = context.arena.take<std::int32_t>(correction_count * threads);
-  const bool any_zero = std::any_of(q.zero, q.zero + in_, [](float z) { return z != 0.0f; });
+  const std::size_t wide_count = input.fits_int32 ? 0 : (static_cast<std::size_t>(q.groups) + 1) * static_cast<std::size_t>(rows) * kBytePanel;
+  auto* all_wide = context.arena.take<std::int32_t>(wide_count * threads);
+  const bool any_zero = !natural && std::any_of(q.zero, q.zero + in_, [](float z) { return z != 0.0f; });
   context.parallel_for((out_ + kBytePanel - 1) / kBytePanel, 1, [&](std::int64_t b, std::int64_t e, int t) {
     void* panel = panels + panel_bytes * static_cast<std::size_t>(t);
     std::int32_t* corrections = all_corrections + correction_count * static_cast<std::size_t>(t);
@@ -64,15 +215,17 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, c
                            cols, range, panel, corrections);
       }
       const auto [y, ldy] = place(n0, t);
-      kernels::ByteGemm gemm{};
+      ByteGemm gemm{};
       gemm.a = input.codes;
-      gemm.lda = q.slots;
+      gemm.lda = input.lda;
       gemm.rows = rows;
       gemm.panel = panel;
       gemm.corrections = corrections;
       gemm.groups = q.groups;
       gemm.group_end = q.group_end;
-      gemm.group_scale = q.group_scale;
+      gemm.group_scale = natural ? &q.unit : q.multiples != nullptr ? &q.unit : q.group_scale;
+      gemm.multiples = natural ? nullptr : q.multiples;
+      gemm.high = input.high;
       gemm.row_sum = input.row_sum;
       gemm.col_zero = col_zero_.data() + n0;
       gemm.col_scale = col_scale_.data() + n0;
@@ -81,10 +234,42 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, c
       gemm.ldy = ldy;
       gemm.cols = cols;
       gemm.range = range;
+      std::int64_t zero_corrections[kBytePanel] = {};
+      if (input.zero_rows != nullptr) {
+        std::int32_t sums[kZeroRows * kBytePanel];
+        float unused[kZeroRows * kBytePanel];
+        ByteGemm zeros = gemm;
+        zeros.a = input.zero_rows;
+        zeros.rows = kZeroRows;
+        zeros.high = nullptr;
+        zeros.row_sum = nullptr;
+        zeros.sums = sums;
+        zeros.y = unused;
+        zeros.ldy = kBytePanel;
+        kernels.byte_gemm(zeros);
+        corrections_of(sums, zero_corrections);
+        for (int n = 0; n < kBytePanel; ++n) corrections[n] = static_cast<std::int32_t>(zero_corrections[n]);
+      }
       if (p + 1 < e) gemm.next = w.codes.data() + n0 + kBytePanel;
       gemm.next_stride = out_;
       gemm.next_rows = in_;
-      kernels.byte_gemm(gemm);
+      if (input.fits_int32) {
+        kernels.byte_gemm(gemm);
+      } else {
+        std::int32_t* wide = all_wide + wide_count * static_cast<std::size_t>(t);
+        std::int32_t* high_sums = nullptr;
+        if (natural) std::fill_n(corrections, kBytePanel, 0);
+        ByteGemm part = gemm;
+        part.high = nullptr;
+        part.sums = wide;
+        kernels.byte_gemm(part);
+        if (gemm.high != nullptr) {
+          part.a = gemm.high;
+          part.sums = high_sums = wide + static_cast<std::int64_t>(rows) * kBytePanel;
+          kernels.byte_gemm(part);
+        }
+        finish_wide(gemm, wide, high_sums, natural ? zero_corrections : nullptr);
+      }
       finish(n0, cols, t, y);
     }
   });
@@ -99,16 +284,15 @@ Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int 
   }
   CodedInput input = take_input(context, rows);
   assign_channels(plan_->input, input.q, 0, in_, range.mn, range.mx);
-  context.parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
+  context.parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end, int thread) {
     constexpr std::int64_t kRows = 16;
     for (std::int64_t b = begin; b < end; b += kRows) {
       const std::int64_t e = std::min(end, b + kRows);
       fetch_first_panel(b, e, rows);
-      context.kernels->quantize_channels(x + b * in_, in_, static_cast<int>(e - b), in_, input.q.inv_scale, input.q.zero,
-                                         input.q.q_max, input.natural + b * in_, in_);
+      code_columns(context, input, x + b * in_, in_, static_cast<int>(b), static_cast<int>(e - b), 0, in_, thread);
     }
   });
-  order_codes(context, input, rows);
+  finish_codes(context, input, rows);
   return input;
 }
 
@@ -154,10 +338,9 @@ void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels
     next.fetch_first_panel(n0, n0 + cols, out_);
     const int begin = static_cast<int>(n0);
     assign_channels(next.plan_->input, inner.q, begin, begin + cols, mn, mx);
-    kernels.quantize_channels(panel, kBytePanel, rows, cols, inner.q.inv_scale + n0, inner.q.zero + n0, inner.q.q_max,
-                              inner.natural + n0, out_);
+    next.code_columns(context, inner, panel, kBytePanel, 0, rows, begin, cols, t);
   });
-  next.order_codes(context, inner, rows);
+  next.finish_codes(context, inner, rows);
   next.multiply_into(context, inner, rows, y);
 }
 

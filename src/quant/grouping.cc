@@ -14,6 +14,7 @@ void set_channel(ChannelQuantizers& q, int c, int group, const UniformQuantizer&
   q.inv_scale[c] = u.inv_scale;
   q.zero[c] = static_cast<float>(u.zero_point);
   q.group[c] = group;
+  if (q.multiple != nullptr) q.multiple[c] = static_cast<float>(q.multiples[group]);
 }
 
 /// Points whose groups are found together: few enough for the stack, many enough for vectors.
@@ -42,10 +43,26 @@ void nearest_bounds(const std::vector<Bounds>& groups, const float* mn, const fl
   }
 }
 
-/// The smallest group scale whose codes hold a range of this width; the largest one when none does.
-int scale_group(const std::vector<Bounds>& groups, float width) {
-  const auto it = std::find_if(groups.begin(), groups.end(), [&](const Bounds& b) { return b.upper >= width; });
-  return it == groups.end() ? static_cast<int>(groups.size()) - 1 : static_cast<int>(it - groups.begin());
+/// group[i] = the smallest group scale whose codes hold a range of this width; the largest one when none does. Likewise.
+void scale_groups(const std::vector<Bounds>& groups, const float* mn, const float* mx, int count, std::int32_t* group) {
+  std::fill_n(group, count, 0);
+  for (std::size_t g = 0; g + 1 < groups.size(); ++g) {
+    const float upper = groups[g].upper;
+    for (int i = 0; i < count; ++i) group[i] += static_cast<std::int32_t>(!(mx[i] - mn[i] <= upper));  // bounds ascend
+  }
+}
+
+/// Channels of kScale, which every image assigns: as make_centred_quantizer(), without a division per channel.
+void set_centred_channels(ChannelQuantizers& q, int bits, int begin, int count, const float* mn, const float* mx) {
+  const float half = static_cast<float>(code_max(bits)) * 0.5f;
+  for (int i = 0; i < count; ++i) {
+    const int c = begin + i, g = q.group[c];
+    q.scale[c] = q.group_scale[g];
+    q.inv_scale[c] = q.group_inverse[g];
+  }
+  for (int i = 0; i < count; ++i) q.zero[begin + i] = centred_zero(mn[i], mx[i], q.inv_scale[begin + i], half);
+  if (q.multiple == nullptr) return;
+  for (int i = 0; i < count; ++i) q.multiple[begin + i] = static_cast<float>(q.multiples[q.group[begin + i]]);
 }
 
 }  // namespace
@@ -78,6 +95,14 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
     q.fixed[i] = make_quantizer(plan.groups[i], plan.bits);
     q.group_scale[i] = q.fixed[i].scale;
   }
+  if (plan.grouping == Grouping::kScale) q.group_inverse = arena.take<float>(g);
+  if (!plan.multiples.empty())
+    for (std::size_t i = 0; i < g; ++i) q.group_scale[i] = static_cast<float>(plan.multiples[i]) * plan.unit;
+  for (std::size_t i = 0; q.group_inverse != nullptr && i < g; ++i) q.group_inverse[i] = 1.0f / q.group_scale[i];
+  if (plan.multiples.empty()) return q;
+  q.multiples = plan.multiples.data();
+  q.multiple = arena.take<float>(n);
+  q.unit = plan.unit;
   return q;
 }
 
@@ -85,18 +110,21 @@ void assign_channels(const ActivationPlan& plan, ChannelQuantizers& q, int begin
   if (plan.grouping == Grouping::kIgq)
     for (int c = begin; c < end; c += kChunk)
       nearest_bounds(plan.groups, mn + (c - begin), mx + (c - begin), std::min(kChunk, end - c), q.group + c);
+  if (plan.grouping == Grouping::kScale) {
+    for (int c = begin; c < end; c += kChunk) {
+      const int count = std::min(kChunk, end - c);
+      scale_groups(plan.groups, mn + (c - begin), mx + (c - begin), count, q.group + c);
+      set_centred_channels(q, plan.bits, c, count, mn + (c - begin), mx + (c - begin));
+    }
+    return;
+  }
   for (int c = begin; c < end; ++c) {
     switch (plan.grouping) {
       case Grouping::kUpperBound:
         set_channel(q, c, c, make_quantizer({mn[c - begin], mx[c - begin]}, plan.bits));
         q.group_scale[c] = q.scale[c];
         break;
-      case Grouping::kScale: {
-        const Bounds range{mn[c - begin], mx[c - begin]};
-        const int group = scale_group(plan.groups, range.upper - range.lower);
-        set_channel(q, c, group, make_centred_quantizer(range, q.group_scale[group], plan.bits));
-        break;
-      }
+      case Grouping::kScale: break;  // done
       case Grouping::kStaticGroup: {
         const int group = static_cast<int>(static_cast<std::int64_t>(c) * q.groups / q.channels);
         set_channel(q, c, group, q.fixed[group]);
@@ -153,9 +181,9 @@ void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const
     std::int32_t group[kChunk] = {};
     static constexpr float kZeros[kChunk] = {};
     if (plan.grouping == Grouping::kIgq) nearest_bounds(plan.groups, kZeros, largest, count, group);
+    if (plan.grouping == Grouping::kScale) scale_groups(plan.groups, kZeros, largest, count, group);
     for (int i = 0; i < count; ++i) {
       if (plan.grouping == Grouping::kStaticGroup) group[i] = static_cast<std::int32_t>(std::int64_t{first + i} * groups / rows);
-      if (plan.grouping == Grouping::kScale) group[i] = scale_group(plan.groups, largest[i]);
       const UniformQuantizer q = plan.grouping == Grouping::kUpperBound ? make_quantizer({0.0f, largest[i]}, plan.bits)
                                  : group[i] < kChunk                    ? made[group[i]]
                                                                         : quantizer_of(group[i]);

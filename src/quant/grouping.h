@@ -20,6 +20,10 @@ struct ChannelQuantizers {
   float* zero = nullptr;          ///< [channels], integers as float
   std::int32_t* group = nullptr;  ///< [channels]
   float* group_scale = nullptr;   ///< [groups]
+  const std::int32_t* multiples = nullptr;  ///< [groups] of the plan, null when scales are free
+  float* multiple = nullptr;      ///< [channels], that of the channel's group; null when scales are free
+  float* group_inverse = nullptr; ///< [groups], 1 / group_scale; kScale only
+  float unit = 0.0f;              ///< of which scales are multiples
   UniformQuantizer* fixed = nullptr;  ///< [groups] of the plan; null when every channel has its own
 
   // The order of contraction slots for the byte product: group by group, each padded (see order_slots).

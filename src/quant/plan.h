@@ -38,6 +38,9 @@ Grouping parse_grouping(std::string_view name);           ///< Error lists the n
 std::string_view qkv_grouping_name(QkvGrouping grouping); ///< "float", "tensor", "head", "row"
 QkvGrouping parse_qkv_grouping(std::string_view name);
 
+/// Largest multiple of a unit that a group's scale may be: codes of 8 bits times it fit 16 bits.
+inline constexpr std::int32_t kMaxMultiple = 255;
+
 /// The quantizers of one FC input or of the softmax rows of one attention.
 struct ActivationPlan {
   Grouping grouping = Grouping::kFloat;
@@ -45,6 +48,10 @@ struct ActivationPlan {
   /// Fixed bounds: one for kLayer, G for kStaticGroup and kIgq, G pairs {0, scale * (2^bits - 1)} ascending for kScale,
   /// none for kUpperBound and kFloat.
   std::vector<Bounds> groups;
+  /// kScale, FC inputs: when not empty, the scale of group g is multiples[g] (1 to 255, ascending) times `unit`, so that the
+  /// groups' sums are added up as integers.
+  std::vector<std::int32_t> multiples;
+  float unit = 0.0f;
 };
 
 struct QkvPlan {

@@ -20,10 +20,8 @@ UniformQuantizer make_quantizer(Bounds bounds, int bits) {
 UniformQuantizer make_centred_quantizer(Bounds bounds, float scale, int bits) {
   const int q_max = code_max(bits);
   const float inv_scale = 1.0f / scale;
-  const float middle = (bounds.lower + bounds.upper) * 0.5f;
-  const float zero = std::nearbyint(static_cast<float>(q_max) * 0.5f - middle * inv_scale);
-  const float clamped = std::clamp(zero, static_cast<float>(kZeroPointMin), static_cast<float>(kZeroPointMax));
-  return {scale, inv_scale, static_cast<int>(clamped), q_max};
+  const float zero = centred_zero(bounds.lower, bounds.upper, inv_scale, static_cast<float>(q_max) * 0.5f);
+  return {scale, inv_scale, static_cast<int>(zero), q_max};
 }
 
 int quantize(float x, const UniformQuantizer& q) {

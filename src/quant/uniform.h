@@ -36,6 +36,14 @@ UniformQuantizer make_quantizer(Bounds bounds, int bits);
 /// Zero-point free to leave the codes: [lower, upper] is placed in the middle of the codes of the given scale.
 UniformQuantizer make_centred_quantizer(Bounds bounds, float scale, int bits);
 
+/// The zero-point that places [lower, upper] in the middle of the codes, `half` being half the largest code. NaN gives the lowest.
+inline float centred_zero(float lower, float upper, float inv_scale, float half) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer, halves to even, below 2^22
+  const float exact = half - (lower + upper) * 0.5f * inv_scale;
+  const float limited = exact > kZeroPointMin ? exact : kZeroPointMin;
+  return (limited < kZeroPointMax ? limited : kZeroPointMax) + kRound - kRound;
+}
+
 /// code of one value, as the kernels compute it; NaN gives 0.
 int quantize(float x, const UniformQuantizer& q);
 inline float dequantize(int code, const UniformQuantizer& q) { return static_cast<float>(code - q.zero_point) * q.scale; }

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <gtest/gtest.h>
 
+#include "quant/clustering.h"
+
 #include "base/random.h"
 #include "quant/clustering.h"
 
@@ -66,13 +68,40 @@ TEST(RatioWidths, MultiplesOfOneBaseThatFitInAByte) {
   Random random(3);
   std::vector<float> widths;
   for (int i = 0; i < 2000; ++i) widths.push_back(std::exp(static_cast<float>(random.normal())));
-  for (const int bits : {2, 3, 4, 6, 8}) {
-    const std::vector<float> groups = ratio_widths(widths, bits);
-    ASSERT_EQ(groups.size(), static_cast<std::size_t>(255 / code_max(bits)));
-    for (std::size_t m = 0; m < groups.size(); ++m) EXPECT_FLOAT_EQ(groups[m], groups[0] * static_cast<float>(m + 1));
-    EXPECT_LE(groups.back(), *std::max_element(widths.begin(), widths.end()) * 1.0001f);
+  const float widest = *std::max_element(widths.begin(), widths.end());
+  for (const int bits : {2, 3, 4, 5}) {
+    ASSERT_TRUE(ratios_fit_byte(bits));
+    const IntegerRatios ratios = byte_ratios(widths, bits);
+    ASSERT_EQ(ratios.multiples.size(), static_cast<std::size_t>(255 / code_max(bits)));
+    for (std::size_t i = 0; i < ratios.multiples.size(); ++i) EXPECT_EQ(ratios.multiples[i], static_cast<std::int32_t>(i + 1));
+    EXPECT_LE(ratios.unit * static_cast<float>(ratios.multiples.back() * code_max(bits)), widest * 1.0001f);
   }
-  EXPECT_EQ(ratio_widths({}, 4), std::vector<float>(17, 0.0f));
+  EXPECT_FALSE(ratios_fit_byte(6));
+  EXPECT_EQ(byte_ratios({}, 4).unit, 1.0f);
+}
+
+TEST(RatioWidths, GroupsHoldTheWidthsOfTheFreeOnesAndSumsFit) {
+  Random random(3);
+  std::vector<float> widths;
+  for (int i = 0; i < 2000; ++i) widths.push_back(std::exp(static_cast<float>(random.normal())));
+  const std::vector<float> tops = cluster_widths(widths, 8);
+  for (const int channels : {64, 384, 3072, 16384})
+    for (const int bits : {6, 8}) {
+      const IntegerRatios ratios = group_ratios(widths, 8, bits, channels, 128);
+      ASSERT_EQ(ratios.multiples.size(), tops.size());
+      const auto held = [&](std::size_t g) { return static_cast<float>(ratios.multiples[g]) * ratios.unit * static_cast<float>(code_max(bits)); };
+      double total = 0.0;
+      for (std::size_t g = 0; g < tops.size(); ++g) {
+        EXPECT_GE(held(g), tops[g] * 0.99999f);
+        EXPECT_LT(held(g) - ratios.unit * static_cast<float>(code_max(bits)), tops[g]) << "rounded up by less than a unit";
+      }
+      for (const float w : widths)
+        total += ratios.multiples[static_cast<std::size_t>(std::lower_bound(tops.begin(), tops.end() - 1, w) - tops.begin())];
+      if (ratios.multiples.back() > 1) {
+        EXPECT_LE(total / 2000 * channels * code_max(bits) * 128, 0x1p30);
+      }
+    }
+  EXPECT_EQ(group_ratios({}, 3, 8, 10, 128).multiples, (std::vector<std::int32_t>{1, 1, 1}));
 }
 
 }  // namespace

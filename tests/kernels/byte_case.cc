@@ -59,6 +59,11 @@ Case::Case(Shape s, std::uint64_t seed) : shape(std::move(s)) {
   ldy = shape.cols + 5;
   codes.resize(rows * static_cast<std::size_t>(ldc));
   for (auto& code : codes) code = static_cast<std::uint8_t>(pick(random, 0, range.a_max, shape.fill));
+  if (shape.two_bytes) {
+    high.resize(codes.size());
+    for (auto& code : high) code = static_cast<std::uint8_t>(pick(random, 0, range.a_max, shape.fill));
+  }
+  for (int g = 0; shape.multiples && g < groups; ++g) multiples.push_back(1 + static_cast<std::int32_t>(random.below(255)));
   w.resize(static_cast<std::size_t>(channels * ldw));
   for (auto& code : w) code = static_cast<std::int8_t>(pick(random, -range.w_abs_max, w_max, shape.fill));
   wt.resize(static_cast<std::size_t>(shape.cols) * static_cast<std::size_t>(channels));
@@ -83,6 +88,11 @@ Result run(const Kernels& kernels, const Case& c) {
   r.y.assign(rows * static_cast<std::size_t>(c.ldy), -7.0F);
   kernels.permute_codes(c.codes.data(), c.ldc, c.shape.rows, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
                         c.group_scale.data(), c.groups, r.a.data(), c.lda, c.shape.row_sum ? r.row_sum.data() : nullptr);
+  if (c.shape.two_bytes) {
+    r.a_high = r.a;
+    kernels.permute_codes(c.high.data(), c.ldc, c.shape.rows, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
+                          c.group_scale.data(), c.groups, r.a_high.data(), c.lda, nullptr);
+  }
   AlignedBuffer<std::byte> panel(kernels.panel_bytes(c.slots, c.groups, c.range));
   kernels.pack_bytes(c.w.data() + Case::kFirstColumn, c.ldw, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
                      c.groups, c.shape.cols, c.range, panel.data(), r.corrections.data());
@@ -95,6 +105,8 @@ Result run(const Kernels& kernels, const Case& c) {
   g.groups = c.groups;
   g.group_end = c.group_end.data();
   g.group_scale = c.group_scale.data();
+  g.multiples = c.multiples.empty() ? nullptr : c.multiples.data();
+  g.high = c.shape.two_bytes ? r.a_high.data() : nullptr;
   g.row_scale = c.shape.row_scale ? c.row_scale.data() : nullptr;
   g.row_sum = c.shape.row_sum ? r.row_sum.data() : nullptr;
   g.col_zero = c.shape.row_sum ? c.col_zero.data() : nullptr;
@@ -126,7 +138,8 @@ std::vector<std::int64_t> oracle_sums(const Case& c) {
         for (int i = k; i < end; ++i) {
           const std::int64_t channel = c.order[static_cast<std::size_t>(i)];
           if (channel < 0 || n >= c.shape.cols) continue;
-          const std::int64_t code = c.codes[static_cast<std::size_t>(t * c.ldc + channel)];
+          const auto at = static_cast<std::size_t>(t * c.ldc + channel);
+          const std::int64_t code = c.codes[at] + (c.shape.two_bytes ? 256 * c.high[at] : 0);
           const std::int64_t zero = c.shape.zero ? c.zero[static_cast<std::size_t>(i)] : 0;
           s += (code - zero) * c.w[static_cast<std::size_t>(channel * c.ldw + Case::kFirstColumn + n)];
         }

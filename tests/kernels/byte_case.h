@@ -21,6 +21,8 @@ struct Shape {
   bool zero = true;        ///< zero-points; else null
   int zero_low = -768, zero_high = 1023;
   bool row_scale = true, row_sum = true, bias = true;
+  bool multiples = false;  ///< groups are added up as integers
+  bool two_bytes = false;  ///< codes of two bytes; one group
 };
 
 struct Case {
@@ -28,11 +30,12 @@ struct Case {
   int channels = 0, slots = 0, groups = 0;
   std::int64_t ldc = 0, ldw = 0, lda = 0, ldy = 0;
   CodeRange range{};
-  std::vector<std::uint8_t> codes;  // [rows][ldc]
+  std::vector<std::uint8_t> codes, high;  // [rows][ldc]; high only with two_bytes
   std::vector<std::int8_t> w;       // [channels][ldw]
   std::vector<std::int8_t> wt;      // [cols][channels rounded up to 4]
   std::vector<std::int32_t> order, group_end;
   std::vector<std::int16_t> zero;
+  std::vector<std::int32_t> multiples;  // [groups], empty without
   std::vector<float> group_scale, row_scale, col_zero, col_scale, bias;
   static constexpr int kFirstColumn = 3;  ///< n0 of the panel in w
 
@@ -41,7 +44,7 @@ struct Case {
 };
 
 struct Result {
-  std::vector<std::uint8_t> a;           // [rows][lda], slots then untouched bytes
+  std::vector<std::uint8_t> a, a_high;   // [rows][lda], slots then untouched bytes
   std::vector<float> row_sum;            // [rows]
   std::vector<std::int32_t> corrections; // [groups][kBytePanel]
   std::vector<std::int32_t> sums;        // [groups][rows][kBytePanel]

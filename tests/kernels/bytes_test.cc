@@ -61,7 +61,13 @@ class Bytes : public ::testing::TestWithParam<std::size_t> {
           continue;
         }
         double v = 0, magnitude = 0;
-        for (std::size_t g = 0; g < c.group_end.size(); ++g) {
+        if (c.shape.multiples) {
+          std::int64_t total = 0;
+          for (std::size_t g = 0; g < c.group_end.size(); ++g) total += c.multiples[g] * sums[(g * rows + t) * kBytePanel + n];
+          v = static_cast<double>(static_cast<std::int32_t>(static_cast<std::uint32_t>(total))) * c.group_scale[0];
+          magnitude = std::abs(v);
+        }
+        for (std::size_t g = 0; !c.shape.multiples && g < c.group_end.size(); ++g) {
           const double term = static_cast<double>(sums[(g * rows + t) * kBytePanel + n]) * c.group_scale[g];
           v += term;
           magnitude += std::abs(term);
@@ -116,6 +122,31 @@ TEST_P(Bytes, Groups) {
     SCOPED_TRACE(::testing::Message() << ::testing::PrintToString(groups));
     check({.rows = 17, .group_channels = groups}, static_cast<std::uint64_t>(count));
   }
+}
+
+TEST_P(Bytes, GroupsAddedUpAsIntegers) {
+  const std::vector<std::vector<int>> shapes = {{1}, {0}, {0, 7}, {7, 0, 0, 9}, {64, 3}, {31, 1, 33, 0}, {128, 4, 100}};
+  for (const auto& groups : shapes)
+    for (int rows : {1, 7, 16, 33})
+      for (int bits : {4, 8}) {
+        SCOPED_TRACE(::testing::Message() << ::testing::PrintToString(groups) << " " << rows << " rows, " << bits << " bits");
+        check({.rows = rows, .group_channels = groups, .cols = 37, .a_bits = bits, .w_bits = bits, .zero_low = -20, .zero_high = 40,
+               .multiples = true});
+      }
+  // Sums beyond 2^31 wrap alike everywhere.
+  check({.rows = 5, .group_channels = {3000, 900}, .fill = Fill::kLowest, .zero_low = 1023, .zero_high = 1023, .multiples = true});
+}
+
+TEST_P(Bytes, CodesOfTwoBytes) {
+  if (!kernels().two_bytes) GTEST_SKIP() << "this set adds groups up one by one";
+  for (int rows : {1, 3, 15, 16, 17, 49, 65})
+    for (int channels : {1, 5, 63, 64, 65, 200})
+      for (int cols : {1, 16, 17, 40, 64})
+        for (bool options : {false, true}) {
+          SCOPED_TRACE(::testing::Message() << rows << "x" << channels << "x" << cols);
+          check({.rows = rows, .group_channels = {channels}, .cols = cols, .zero_low = -20, .zero_high = 40, .row_scale = options,
+                 .row_sum = options, .bias = options, .two_bytes = true});
+        }
 }
 
 TEST_P(Bytes, OneChannelPerGroup) { check({.rows = 21, .group_channels = std::vector<int>(300, 1)}); }

@@ -319,6 +319,55 @@ float code_of(float x, float inv_scale, float zero, int q_max) {
   return std::isnan(shifted) ? 0.0F : std::clamp(shifted, 0.0F, static_cast<float>(q_max));
 }
 
+TEST(Quantize, MultiplesAreExact) {
+  for (int q_max : {15, 255}) for_sizes([&](int rows, int cols) {
+      Matrix m(rows, cols, 13);
+      Floats inv = random_floats(cols, 14, 0.2 * q_max), zero = random_floats(cols, 15, 0.3 * q_max), multiple = random_floats(cols, 16, 80);
+      for (int i = 0; i < cols; ++i) {
+        inv[i] = std::abs(inv[i]), zero[i] = std::nearbyint(zero[i]);
+        multiple[i] = std::clamp(std::abs(std::nearbyint(multiple[i])), 1.0F, q_max == 15 ? 17.0F : 255.0F);
+      }
+      if (rows > 1) add_specials(m);
+      for (const auto& [name, k] : float_tables())
+        for (const CodeForm form : {CodeForm::kCodes, CodeForm::kProducts, CodeForm::kTwoByteProducts}) {
+          if (form == CodeForm::kProducts && q_max == 255) continue;
+          const int ldc = cols + 2;
+          const auto bytes = static_cast<std::size_t>(rows - 1) * ldc + cols;
+          Guarded<std::uint8_t> codes(bytes, 77), high(bytes, 77);
+          std::vector<std::int32_t> sums(static_cast<std::size_t>(rows), 5);
+          const bool two = form == CodeForm::kTwoByteProducts;
+          k.quantize_multiples(m.data(), m.ld, rows, cols, inv.data(), zero.data(), multiple.data(), q_max, form, codes.data(),
+                               two ? high.data() : nullptr, ldc, sums.data());
+          for (int t = 0; t < rows; ++t) {
+            int sum = 5;
+            for (int c = 0; c < ldc && t * ldc + c < static_cast<int>(codes.size()); ++c) {
+              const auto at = static_cast<std::size_t>(t) * ldc + c;
+              const int got = codes[at] + (two ? 256 * high[at] : 0);
+              if (c >= cols) {
+                ASSERT_EQ(got, two ? 77 * 257 : 77) << name;
+                continue;
+              }
+              const int code = static_cast<int>(code_of(m.at(t, c), inv[c], zero[c], q_max)), product = code * static_cast<int>(multiple[c]);
+              ASSERT_EQ(got, form == CodeForm::kCodes ? code : product) << name << " " << rows << "x" << cols;
+              sum += product;
+            }
+            ASSERT_EQ(sums[static_cast<std::size_t>(t)], sum) << name << " " << rows << "x" << cols;
+          }
+        }
+    });
+  // More columns than lanes count exactly at once.
+  const int cols = 9001;
+  Matrix m(1, cols, 3);
+  for (int c = 0; c < cols; ++c) m.at(0, c) = 1e9F;
+  const Floats ones(cols, 1.0F), zeros(cols, 0.0F), multiple(cols, 255.0F);
+  std::vector<std::uint8_t> low(cols), high(cols);
+  for (const auto& [name, k] : float_tables()) {
+    std::int32_t sum = 0;
+    k.quantize_multiples(m.data(), m.ld, 1, cols, ones.data(), zeros.data(), multiple.data(), 255, CodeForm::kTwoByteProducts, low.data(), high.data(), cols, &sum);
+    EXPECT_EQ(sum, cols * 255 * 255) << name;
+  }
+}
+
 TEST(Quantize, CodesAreExact) {
   for (int q_max : {3, 15, 255}) for (bool per_row : {false, true}) for_sizes([&](int rows, int cols) {
         Matrix m(rows, cols, 13);

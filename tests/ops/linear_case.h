@@ -25,6 +25,7 @@ struct LinearCase {
   int groups;
   int a_bits, w_bits;
   Values values = Values::kRandom;
+  std::vector<std::int32_t> multiples = {};  ///< kScale: scales are these multiples of a unit, one per group
   bool weight_zero = true;  ///< zero-points other than the middle, which need the row sums
 
   std::vector<float> x, bias;
@@ -42,6 +43,12 @@ struct LinearCase {
       if (grouping == Grouping::kScale) plan->input.groups.push_back({0.0F, 2 * spread});
       else plan->input.groups.push_back({-spread * static_cast<float>(random.uniform()), spread});
       if (grouping == Grouping::kLayer) break;
+    }
+    if (!multiples.empty()) {
+      plan->input.multiples = multiples;
+      plan->input.unit = 0.004F;
+      plan->input.groups.clear();
+      for (const std::int32_t m : multiples) plan->input.groups.push_back({0.0F, static_cast<float>(m) * plan->input.unit * static_cast<float>(code_max(a_bits))});
     }
     WeightPlan& w = plan->weight;
     const int middle = 1 << (w_bits - 1), top = code_max(w_bits);
@@ -109,6 +116,7 @@ inline LinearResult expected(const LinearCase& c) {
   std::vector<float> group_scale(static_cast<std::size_t>(groups));
   for (int g = 0; g < groups && c.grouping != Grouping::kUpperBound; ++g)
     group_scale[static_cast<std::size_t>(g)] = make_quantizer(c.plan->input.groups[static_cast<std::size_t>(g)], c.a_bits).scale;
+  for (std::size_t g = 0; g < c.multiples.size(); ++g) group_scale[g] = static_cast<float>(c.multiples[g]) * c.plan->input.unit;
   for (std::size_t k = 0; k < in; ++k) {
     float mn = INFINITY, mx = -INFINITY;
     for (int t = 0; t < c.rows; ++t) {
@@ -136,6 +144,13 @@ inline LinearResult expected(const LinearCase& c) {
     float row_sum = 0.0F;
     for (std::size_t g = 0; g < group_scale.size(); ++g)
       row_sum = std::fma(static_cast<float>(code_sum[g]), group_scale[g], row_sum);
+    // Multiples of a unit: one exact sum, rounded once.
+    const auto in_units = [&](const std::vector<std::int64_t>& sums) {
+      std::int64_t total = 0;
+      for (std::size_t g = 0; g < c.multiples.size(); ++g) total += c.multiples[g] * sums[g];
+      return static_cast<float>(total) * c.plan->input.unit;
+    };
+    if (!c.multiples.empty()) row_sum = in_units(code_sum);
     for (std::size_t n = 0; n < out; ++n) {
       std::vector<std::int64_t> sum(group_scale.size());
       const int zero = w.zero_point[n] - middle;
@@ -149,6 +164,7 @@ inline LinearResult expected(const LinearCase& c) {
       }
       float v = 0.0F;
       for (std::size_t g = 0; g < sum.size(); ++g) v = std::fma(static_cast<float>(sum[g]), group_scale[g], v);
+      if (!c.multiples.empty()) v = in_units(sum);
       if (needs_row_sum) v = std::fma(-static_cast<float>(zero), row_sum, v);
       r.y.push_back(std::fma(v, w.scale[n], c.bias[n]));
       r.exact.push_back(exact + c.bias[n]);

@@ -81,12 +81,38 @@ TEST(Linear, LongestContraction) {
       check({.rows = 2, .in = 16384, .out = 3, .grouping = grouping, .groups = 8, .a_bits = 8, .w_bits = 8, .values = values, .x = {}, .bias = {}, .plan = {}}, 5);
 }
 
+/// Scales that are multiples of one unit: products in one byte, in two, groups added up as integers, and sums beyond 32 bits give
+/// the one exact sum, rounded once.
+TEST(Linear, MultiplesOfAUnit) {
+  const auto with = [](int rows, int in, int out, int a_bits, std::vector<std::int32_t> multiples, Values values, bool weight_zero) {
+    LinearCase c{.rows = rows, .in = in, .out = out, .grouping = Grouping::kScale, .groups = static_cast<int>(multiples.size()), .a_bits = a_bits,
+                 .w_bits = 8, .values = values, .multiples = std::move(multiples), .weight_zero = weight_zero, .x = {}, .bias = {}, .plan = {}};
+    check(std::move(c), static_cast<std::uint64_t>(rows + in + out + a_bits));
+  };
+  for (const int rows : {1, 9, 35})
+    for (const int in : {1, 37, 64, 130, 384})
+      for (const bool weight_zero : {false, true}) {
+        with(rows, in, 67, 4, {1, 2, 3, 5, 9, 17}, Values::kRandom, weight_zero);
+        with(rows, in, 67, 4, {1, 20, 70, 255}, Values::kRandom, weight_zero);
+        with(rows, in, 67, 8, {1, 2, 3, 5, 9, 17}, Values::kRandom, weight_zero);
+        with(rows, in, 130, 6, {3, 30, 200}, Values::kRandom, weight_zero);
+        with(rows, in, 33, 8, {1}, Values::kRandom, weight_zero);
+      }
+  for (const Values values : {Values::kEnds, Values::kLargest})
+    for (const int bits : {4, 6, 8}) {
+      with(3, 1030, 33, bits, {1, 40, 255}, values, true);
+      with(2, 16384, 3, bits, {255}, values, true);
+    }
+}
+
 /// Through forward_mlp the codes of the tensor in between come from panels; they must be those of the whole tensor.
 TEST(Linear, MlpEqualsItsTwoLayers) {
+  for (const std::vector<std::int32_t>& multiples : {std::vector<std::int32_t>{}, {1, 2, 4}, {1, 30, 255}})
   for (const Grouping grouping : kGroupings)
     for (const int hidden : {1, 64, 70, 200}) {
+      if (!multiples.empty() && grouping != Grouping::kScale) continue;
       LinearCase first{.rows = 11, .in = 24, .out = hidden, .grouping = Grouping::kIgq, .groups = 3, .a_bits = 8, .w_bits = 8, .x = {}, .bias = {}, .plan = {}};
-      LinearCase second{.rows = 11, .in = hidden, .out = 40, .grouping = grouping, .groups = 3, .a_bits = 6, .w_bits = 5, .x = {}, .bias = {}, .plan = {}};
+      LinearCase second{.rows = 11, .in = hidden, .out = 40, .grouping = grouping, .groups = 3, .a_bits = 6, .w_bits = 5, .multiples = multiples, .x = {}, .bias = {}, .plan = {}};
       first.make(1);
       second.make(2);
       Linear fc1("fc1", first.in, first.out, first.plan, first.bias), fc2("fc2", second.in, second.out, second.plan, second.bias);

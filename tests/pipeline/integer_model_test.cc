@@ -27,6 +27,7 @@ class OutputOf final : public SiteObserver {
 struct Setting {
   Grouping grouping;
   int bits;
+  bool integer_ratios = false;
 };
 
 class IntegerModel : public ::testing::TestWithParam<std::string> {
@@ -37,11 +38,13 @@ class IntegerModel : public ::testing::TestWithParam<std::string> {
     job.options.weight_bits = job.options.activation_bits = setting.bits;
     job.options.grouping = setting.grouping;
     job.options.groups = 5;
+    job.options.integer_ratios = setting.integer_ratios;
     quantize_model(model, synthetic_calibration(*model.model, 4, 1), job, best_isa(), 1, 0);
     return model;
   }
   const std::vector<Setting> settings_ = {{Grouping::kLayer, 8},  {Grouping::kStaticGroup, 4}, {Grouping::kIgq, 4}, {Grouping::kIgq, 8},
-                                          {Grouping::kScale, 3}, {Grouping::kScale, 8},       {Grouping::kUpperBound, 4}};
+                                          {Grouping::kScale, 3}, {Grouping::kScale, 8},       {Grouping::kUpperBound, 4},
+                                          {Grouping::kScale, 4, true}, {Grouping::kScale, 8, true}};
 };
 
 TEST_P(IntegerModel, EverySiteGivesWhatItsSimulationGives) {
