@@ -75,10 +75,10 @@ void print_profiles(const std::vector<Row>& rows) {
   std::cout << '\n' << table.text();
 }
 
-/// How weights are rounded and balanced does not change the speed, so the quickest way will do.
+/// What igq quantize does by default, but for the weights: how they are rounded does not change the speed, so the quickest way
+/// will do.
 QuantizeJob bench_job(const BenchFlags& flags) {
   QuantizeFlags quantize = flags.quantize;
-  if (quantize.preset.empty()) quantize.preset = "paper";
   if (quantize.weights.empty()) quantize.weights = "rtn";
   return quantize.job();
 }

@@ -85,8 +85,10 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
   app.add_option("--weights", weights, "how weights are rounded: rtn (to nearest, the paper), gptq or erq (second order, on the calibration images)")
       ->check(parsed_by([](const std::string& t) { parse_weight_method(t); }, "NAME"));
   app.add_flag("--balance", balance, "rewrite queries and keys so that they lose less per token (the float model stays the same)");
-  app.add_flag("--integer-ratios", integer_ratios,
-               "grouping scale: group scales are integer multiples of one base, so that codes times multiples fit a byte; --groups is not read");
+  app.add_option("--scales", scales,
+                 "grouping scale: integer (multiples of one unit, which are added up without float sums: fastest, and at up to 5 bits\n"
+                 "all multiples that fit a byte whatever --groups says) or free (default: integer for best, free otherwise)")
+      ->check(CLI::IsMember({"integer", "free"}));
   app.add_option("--views", views, "gptq, erq: shifted and mirrored copies of each calibration image")->check(CLI::Range(1, kMaxViews))->capture_default_str();
   app.add_option("--ridge", ridge, "gptq, erq: weight of keeping the weights, relative to the inputs' mean energy")
       ->check(CLI::Range(1e-6, 1e3))
@@ -127,7 +129,7 @@ QuantizeJob QuantizeFlags::job() const {
   o.first_last_bits = first_last_bits;
   if (!grouping.empty()) o.grouping = parse_grouping(grouping);
   o.balance = o.balance || balance;
-  o.integer_ratios = integer_ratios;
+  if (!scales.empty()) o.integer_ratios = scales == "integer";
   o.views = views;
   o.ridge = ridge;
   job.allocate = parse_groups(groups) == 0;

@@ -26,7 +26,8 @@ struct QuantizeFlags {
   std::optional<int> weight_groups;
   std::string keep;
   std::vector<std::string> site_bits;
-  bool balance = false, integer_ratios = false;
+  bool balance = false;
+  std::string scales;  ///< empty: the preset's
   int views = 4;
   double ridge = 0.05;
   std::uint64_t seed = 0;

@@ -144,6 +144,7 @@ QuantizeOptions preset_options(Preset preset) {
   QuantizeOptions options;
   if (preset == Preset::kPaper) return options;
   options.grouping = Grouping::kScale;
+  options.integer_ratios = true;
   options.softmax_grouping = Grouping::kUpperBound;
   options.qkv_grouping = QkvGrouping::kRow;
   options.balance = true;

@@ -132,7 +132,7 @@ IntegerRatios group_ratios(const std::vector<float>& widths, int groups, int bit
   if (!(widest > 0.0)) return result;
   std::vector<double> members(tops.size(), 0.0);
   for (const float w : widths) ++members[static_cast<std::size_t>(std::lower_bound(tops.begin(), tops.end() - 1, w) - tops.begin())];
-  const double most = std::exp2(30) / (static_cast<double>(channels) * code_max(bits) * w_abs_max);  // mean multiple
+  const double most = 0.95 * std::exp2(31) / (static_cast<double>(channels) * 0.65 * code_max(bits) * w_abs_max);  // mean multiple
   double least = std::numeric_limits<double>::infinity();
   std::vector<std::int32_t> multiples(tops.size());
   for (int largest = 1; largest <= kMaxMultiple; ++largest) {

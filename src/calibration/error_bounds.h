@@ -35,8 +35,8 @@ bool ratios_fit_byte(int bits);
 IntegerRatios byte_ratios(const std::vector<float>& widths, int bits);
 
 /// `groups` multiples up to kMaxMultiple: the scales of cluster_widths(), rounded up. The unit is the one that rounds up least
-/// among those with which int32 holds the sums of `channels` products with weights up to `w_abs_max` twice over, for channels
-/// as wide as `widths` are on average; Linear checks each image and takes 64 bits where that is not enough.
+/// among those with which int32 holds the sums of `channels` products with weights up to `w_abs_max`, for channels whose codes lie
+/// about their zero-point and which are as wide as `widths` on average; Linear checks each image and takes 64 bits where that fails.
 IntegerRatios group_ratios(const std::vector<float>& widths, int groups, int bits, int channels, int w_abs_max);
 
 }  // namespace igq

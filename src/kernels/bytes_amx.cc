@@ -30,6 +30,7 @@ void byte_gemm(const ByteGemm& g) noexcept { GemmAmx<Simd>::run(g); }
 }  // namespace
 
 void fill_byte_kernels_amx(Kernels& table) {
+  table.row_block = 64;
   table.two_bytes = true;
   table.group_align = kTileBytes;
   table.panel_bytes = panel_bytes;

@@ -1,54 +1,17 @@
 // The byte product on AMX, a block of up to 2 x 2 tiles at a time.
+// Several groups here; one group, and codes of two bytes, in bytes_gemm_amx_one.h.
 //
 // The tile unit sums a group's products while the vector unit turns the sums of the group before, stored to the nearest
 // cache, into floats: one addition of the corrections, one conversion and one fma per 16 sums, the chain of roundings
-// that kernels.h prescribes. Each tile of weights and of codes serves two products. Codes of two bytes are two tiles of
-// codes for the same rows: their sums are put together as integers, so that any number of scales which are multiples of one
-// unit costs two products and no group at all.
+// that kernels.h prescribes. Each tile of weights and of codes serves two products.
 #pragma once
 
-#include "kernels/bytes_pack_amx.h"
+#include "kernels/amx_block.h"
+#include "kernels/bytes_gemm_amx_one.h"
 #include "kernels/kernels.h"
 
 namespace igq::kernels {
 namespace {
-
-/// The contraction of one block: registers 0 to 3 hold sums [row tile][column tile], 4 and 5 codes, 6 and 7 weights.
-template <int kRowTiles, int kColumnTiles>
-struct AmxBlock {
-  static constexpr int kColumns = kColumnTiles;
-  static constexpr int kTiles = kRowTiles * kColumnTiles;
-  using Sums = std::int32_t[kTiles][kTileRows][kTileRows];
-
-  [[gnu::always_inline]] static void zero() {
-    zero_tile<0>();
-    if constexpr (kColumnTiles > 1) zero_tile<1>();
-    if constexpr (kRowTiles > 1) zero_tile<2>();
-    if constexpr (kTiles == 4) zero_tile<3>();
-  }
-  /// `second`: the codes of the second row tile.
-  [[gnu::always_inline]] static void step(const std::uint8_t* a, const std::uint8_t* second, std::int64_t lda, const char* w,
-                                          std::int64_t column_bytes) {
-    load_tile<6>(w, kTileBytes);
-    load_tile<4>(a, lda);
-    multiply_tiles<0, 4, 6>();
-    if constexpr (kRowTiles > 1) {
-      load_tile<5>(second, lda);
-      multiply_tiles<2, 5, 6>();
-    }
-    if constexpr (kColumnTiles > 1) {
-      load_tile<7>(w + column_bytes, kTileBytes);
-      multiply_tiles<1, 4, 7>();
-      if constexpr (kRowTiles > 1) multiply_tiles<3, 5, 7>();
-    }
-  }
-  [[gnu::always_inline]] static void store(Sums& s) {
-    store_tile<0>(s[0], kTileBytes);
-    if constexpr (kColumnTiles > 1) store_tile<1>(s[1], kTileBytes);
-    if constexpr (kRowTiles > 1) store_tile<2>(s[kColumnTiles], kTileBytes);
-    if constexpr (kTiles == 4) store_tile<3>(s[3], kTileBytes);
-  }
-};
 
 template <class Simd>
 struct GemmAmx {
@@ -114,6 +77,7 @@ struct GemmAmx {
     }
     [[gnu::always_inline]] void store(int r, Float x) const {
       const ByteGemm& g = tile.g;
+      if (g.y == nullptr) return;
       const int row = tile.t + r;
       if (g.row_sum != nullptr) x = Simd::fnma(zero, Simd::set1(g.row_sum[row]), x);
       if (g.row_scale != nullptr) x = Simd::mul(x, Simd::set1(g.row_scale[row]));
@@ -121,34 +85,9 @@ struct GemmAmx {
     }
   };
 
-  /// Codes of two bytes: rows [t, t + height), up to 16, by columns [n, n + 16 * kColumnTiles), in one group.
-  template <int kColumnTiles>
-  static void two_byte_block(const ByteGemm& g, const AmxSteps& steps, std::int64_t column_bytes, int t, int height, int n) {
-    using Block = AmxBlock<2, kColumnTiles>;
-    alignas(64) typename Block::Sums sums;
-    const char* w = static_cast<const char*>(g.panel) + n / kTileRows * column_bytes;
-    const std::uint8_t *low = g.a + t * g.lda, *high = g.high + t * g.lda;
-    Block::zero();
-    for (int k = 0; k < steps.slots; k += kTileBytes, w += steps.tile_bytes())
-      Block::step(low + steps.start(k), high + steps.start(k), g.lda, w, column_bytes);
-    Block::store(sums);
-    for (int c = 0; c < kColumnTiles; ++c) {
-      const Tile tile{g, t, height, n + c * kTileRows};
-      const Outputs outputs(tile);
-      const Float scale = Simd::set1(g.group_scale[0]);
-      const Int correction = Simd::load(g.corrections + tile.n);
-      const auto sum = [&](int r) {
-        return Simd::add32(Simd::add32(Simd::load(sums[c][r]), correction), Simd::shift_left_8(Simd::load(sums[kColumnTiles + c][r])));
-      };
-      tile.for_rows([&](int r) { outputs.store(r, Simd::mul(Simd::to_float(sum(r)), scale)); });
-      if (g.sums == nullptr) continue;
-      for (int r = 0; r < height; ++r) Simd::store(g.sums + (std::int64_t{t} + r) * kBytePanel + tile.n, sum(r));
-    }
-  }
-
   /// Rows [t, t + height) by columns [n, n + 16 * kColumnTiles) of the panel.
   template <int kRowTiles, int kColumnTiles>
-  static void block(const ByteGemm& g, const AmxSteps& steps, std::int64_t column_bytes, int t, int height, int n) {
+  static void block(const ByteGemm& g, const AmxSteps& steps, FetchNext& fetch, std::int64_t column_bytes, int t, int height, int n) {
     using Block = AmxBlock<kRowTiles, kColumnTiles>;
     alignas(64) typename Block::Sums sums;
     alignas(64) float v[Block::kTiles][kTileRows][kTileRows];
@@ -164,7 +103,7 @@ struct GemmAmx {
     int k = 0;
     for (int group = 0; group < g.groups; ++group) {
       Block::zero();
-      for (const int end = g.group_end[group]; k < end; k += kTileBytes, w += steps.tile_bytes())
+      for (const int end = g.group_end[group]; k < end; k += kTileBytes, w += steps.tile_bytes(), fetch.step())
         Block::step(a + steps.start(k), a + kTileRows * g.lda + steps.start(k), g.lda, w, column_bytes);
       k = g.group_end[group];
       if (group == 1) add.template operator()<true, false>(0);
@@ -175,32 +114,29 @@ struct GemmAmx {
     else add.template operator()<false, true>(g.groups - 1);
   }
 
-  /// All rows: blocks of 32 (16 of two bytes), then one block of what is left.
+  /// All rows: blocks of 32, then one block of what is left.
   static void run(const ByteGemm& g) {
     if (g.rows <= 0) return;
     const int slots = g.groups > 0 ? g.group_end[g.groups - 1] : 0;
     if (slots == 0) return run_empty(g);
+    if (g.groups == 1 && g.multiples == nullptr) return OneGroupAmx<Simd>(g, slots).run();
     const AmxSteps steps(slots);
     const int column_tiles = g.sums != nullptr ? kBytePanel / kTileRows : (g.cols + kTileRows - 1) / kTileRows;
-    const std::int64_t column_bytes = steps.tile_bytes() * AmxSteps::count(g.group_end, g.groups);
-    const int height = g.high != nullptr ? kTileRows : 2 * kTileRows;
-    const int full = g.rows / height * height;
+    const int step_count = AmxSteps::count(g.group_end, g.groups);
+    const std::int64_t column_bytes = steps.tile_bytes() * step_count;
+    const int full = g.rows / (2 * kTileRows) * (2 * kTileRows);
+    FetchNext fetch(g, (g.rows + 31) / 32 * ((column_tiles + 1) / 2) * std::int64_t{step_count});
     if (full > 0) {
-      set_shapes(kTileRows, kTileRows, steps.depth);
+      set_block_shapes(kTileRows, kTileRows, steps.depth);
       for (int n = 0; n < column_tiles; n += 2)
-        for (int t = 0; t < full; t += height) {
-          if (n == 0) fetch_next(g, std::int64_t{g.next_rows} * t / full, std::int64_t{g.next_rows} * (t + height) / full);
-          columns<2>(g, steps, column_bytes, t, height, n, column_tiles - n);
-        }
+        for (int t = 0; t < full; t += 2 * kTileRows) columns<2>(g, steps, fetch, column_bytes, t, 2 * kTileRows, n, column_tiles - n);
     }
     const int rest = g.rows - full;
     if (rest > 0) {
-      if (full == 0) fetch_next(g, 0, g.next_rows);
-      if (g.high != nullptr) set_shapes(rest, rest, steps.depth);
-      else set_shapes(rest < kTileRows ? rest : kTileRows, rest - kTileRows, steps.depth);
+      set_block_shapes(rest < kTileRows ? rest : kTileRows, rest - kTileRows, steps.depth);
       for (int n = 0; n < column_tiles; n += 2) {
-        if (rest > kTileRows) columns<2>(g, steps, column_bytes, full, rest, n, column_tiles - n);
-        else columns<1>(g, steps, column_bytes, full, rest, n, column_tiles - n);
+        if (rest > kTileRows) columns<2>(g, steps, fetch, column_bytes, full, rest, n, column_tiles - n);
+        else columns<1>(g, steps, fetch, column_bytes, full, rest, n, column_tiles - n);
       }
     }
     release_tiles();
@@ -208,29 +144,9 @@ struct GemmAmx {
 
  private:
   template <int kRowTiles>
-  static void columns(const ByteGemm& g, const AmxSteps& steps, std::int64_t column_bytes, int t, int height, int n, int left) {
-    if (g.high != nullptr) {
-      if (left > 1) two_byte_block<2>(g, steps, column_bytes, t, height, n * kTileRows);
-      else two_byte_block<1>(g, steps, column_bytes, t, height, n * kTileRows);
-    } else if (left > 1) block<kRowTiles, 2>(g, steps, column_bytes, t, height, n * kTileRows);
-    else block<kRowTiles, 1>(g, steps, column_bytes, t, height, n * kTileRows);
-  }
-
-  static void set_shapes(int rows, int second_rows, int depth) {
-    TileShapes shapes;
-    for (int tile = 0; tile < 4; ++tile)
-      if (tile < 2 || second_rows > 0) shapes.set(tile, tile < 2 ? rows : second_rows, kTileBytes);
-    shapes.set(4, rows, depth);
-    if (second_rows > 0) shapes.set(5, second_rows, depth);
-    shapes.set(6, depth / 4, kTileBytes);
-    shapes.set(7, depth / 4, kTileBytes);
-    set_tile_shapes(shapes);
-  }
-
-  static void fetch_next(const ByteGemm& g, std::int64_t begin, std::int64_t end) {
-    if (g.next == nullptr) return;
-    for (std::int64_t k = begin; k < end; ++k)
-      _mm_prefetch(reinterpret_cast<const char*>(g.next + k * g.next_stride), _MM_HINT_T1);
+  static void columns(const ByteGemm& g, const AmxSteps& steps, FetchNext& fetch, std::int64_t column_bytes, int t, int height, int n, int left) {
+    if (left > 1) block<kRowTiles, 2>(g, steps, fetch, column_bytes, t, height, n * kTileRows);
+    else block<kRowTiles, 1>(g, steps, fetch, column_bytes, t, height, n * kTileRows);
   }
 
   /// No channel at all: every sum is its corrections.

@@ -68,7 +68,7 @@ void byte_gemm(const ByteGemm& g) noexcept {
         if (g.sums != nullptr) g.sums[(static_cast<std::int64_t>(group) * g.rows + t) * kBytePanel + n] = s[n];
       }
     }
-    for (int n = 0; n < g.cols; ++n) {
+    for (int n = 0; n < g.cols && g.y != nullptr; ++n) {
       if (g.multiples != nullptr) v[n] = static_cast<float>(total[n]) * g.group_scale[0];
       if (g.row_sum != nullptr) v[n] = __builtin_fmaf(-g.col_zero[n], g.row_sum[t], v[n]);
       if (g.row_scale != nullptr) v[n] = v[n] * g.row_scale[t];

@@ -234,6 +234,7 @@ struct Gemm {
   /// Row sums, scales and bias; stores the columns that exist.
   template <int R>
   [[gnu::always_inline]] static void finish(const ByteGemm& g, int t, int part, Float (&v)[R][kVectors]) {
+    if (g.y == nullptr) return;
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
       const int n = part * Policy::kPartColumns + j * Simd::kLanes;

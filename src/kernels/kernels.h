@@ -59,7 +59,7 @@ struct ByteGemm {
   const float* col_zero;          ///< [kBytePanel]; read only when row_sum is given
   const float* col_scale;         ///< [kBytePanel]
   const float* bias;              ///< [kBytePanel] or null
-  float* y;                       ///< [rows][ldy], first of the panel's columns
+  float* y;                       ///< [rows][ldy], first of the panel's columns; may be null when only `sums` are wanted
   std::int64_t ldy;
   int cols;                       ///< valid columns, 1 to kBytePanel; others are not written
   CodeRange range;
@@ -82,6 +82,9 @@ struct Kernels {
                    int panel_end, int n, const float* bias, bool accumulate, float* y, std::int64_t ldy) noexcept;
 
   // ---- byte matrix product -------------------------------------------------------------------------------------
+  /// Rows that attention takes from scores to outputs at a time, so that their scores stay in the nearest caches: a multiple of
+  /// the rows of the byte tiles.
+  int row_block = 56;
   /// True where codes of two bytes (ByteGemm::high) cost less than groups added up one by one.
   bool two_bytes = false;
   /// Channels a group is best padded to, a multiple of kGroupAlign: any such multiple gives the same bits, this one is fast.

@@ -13,7 +13,7 @@ void Mlp::add_to(ExecContext& context, float* x, int rows) const {
   const int channels = fc1.in_features(), hidden = fc2.in_features();
   const auto n = static_cast<std::size_t>(rows);
   float* normed = context.arena.take<float>(n * static_cast<std::size_t>(channels));
-  float* result = context.arena.take<float>(n * static_cast<std::size_t>(channels));
+  const float* scale = gamma.empty() ? nullptr : gamma.data();
   const ChannelRange range = take_channel_range(context, channels);
   layer_norm(context, norm, x, rows, normed, range);
   if (swiglu) {
@@ -26,11 +26,10 @@ void Mlp::add_to(ExecContext& context, float* x, int rows) const {
         context.kernels->swiglu(inner + b * 2 * hidden, 2 * hidden, static_cast<int>(e - b), hidden, gated + b * hidden, hidden);
       });
     }
-    fc2.forward(context, gated, rows, result);
+    fc2.forward_residual(context, gated, rows, scale, x);
   } else {
-    fc1.forward_mlp(context, normed, rows, activation, fc2, result, range);
+    fc1.forward_mlp(context, normed, rows, activation, fc2, scale, x, range);
   }
-  add_residual(context, x, result, rows, channels, gamma.empty() ? nullptr : gamma.data());
 }
 
 AlignedBuffer<float> ModelBuilder::tensor(const std::string& name, std::int64_t count) const {

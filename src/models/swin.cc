@@ -163,7 +163,7 @@ void Swin::run_block(ExecContext& context, const Block& block, StepState& state)
     const auto d = static_cast<std::size_t>(dim), padded = static_cast<std::size_t>(rows);
     float* normed = context.arena.take<float>(static_cast<std::size_t>(tokens) * d);
     float* windowed = context.arena.take<float>(padded * d);
-    float* qkv = context.arena.take<float>(padded * 3 * d);
+    float* mixed = context.arena.take<float>(padded * d);
     const ChannelRange range = take_channel_range(context, dim);
     layer_norm(context, block.norm1, state.x.data(), tokens, normed, range);
     for (int r = 0; r < rows; ++r) {
@@ -177,12 +177,12 @@ void Swin::run_block(ExecContext& context, const Block& block, StepState& state)
         range.mn[c] = std::min(range.mn[c], 0.0f);
         range.mx[c] = std::max(range.mx[c], 0.0f);
       }
-    block.qkv.forward(context, windowed, rows, qkv, range);
-    block.attention.forward(context, qkv, block.windows, block.window_h * block.window_w, {block.bias.data(), block.pattern.data()}, windowed);
-    block.proj.forward(context, windowed, rows, qkv);
+    const ChannelRange mixed_range = block.attention.forward(context, block.qkv, windowed, range, block.windows, block.window_h * block.window_w,
+                                                             {block.bias.data(), block.pattern.data()}, mixed);
+    block.proj.forward(context, mixed, rows, windowed, mixed_range);
     for (int r = 0; r < rows; ++r) {
       const std::int32_t token = block.token_of_row[static_cast<std::size_t>(r)];
-      if (token >= 0) std::copy_n(qkv + static_cast<std::int64_t>(r) * dim, dim, normed + static_cast<std::int64_t>(token) * dim);
+      if (token >= 0) std::copy_n(windowed + static_cast<std::int64_t>(r) * dim, dim, normed + static_cast<std::int64_t>(token) * dim);
     }
     add_residual(context, state.x.data(), normed, tokens, dim, nullptr);
   }

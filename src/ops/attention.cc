@@ -15,10 +15,6 @@ using kernels::CodeRange;
 using kernels::kBytePanel;
 using kernels::kFloatPanel;
 
-/// Rows of the attention map that integer execution takes from scores to outputs at a time, so that their scores stay
-/// in the nearest caches; a multiple of the 7 rows of the largest byte tile.
-constexpr int kRowBlock = 56;
-
 int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
 /// Quantizers of one operand of one head: one per row (token) or one per column (channel of the head).
@@ -111,12 +107,12 @@ struct Attention::Scratch {
   int n_padded = 0, d_padded = 0;             // multiples of kBytePanel
   int scores_stride = 0;
   float* panel = nullptr;                     // packed k or v
-  float *scores = nullptr;                    // [n] (integers: [kRowBlock]) [scores_stride]
+  float *scores = nullptr;                    // [n] (integers: [row_block]) [scores_stride]
   float *row_a = nullptr, *row_b = nullptr, *row_c = nullptr;  // [n_padded]
   float *copy_q = nullptr, *copy_k = nullptr, *copy_v = nullptr;  // [n][head_dim], simulation
   OperandQuantizers q, k, v;
   std::uint8_t *codes_q = nullptr, *codes_k = nullptr, *codes_v = nullptr;
-  std::uint8_t* codes_p = nullptr;            // [kRowBlock][n_padded]
+  std::uint8_t* codes_p = nullptr;            // [row_block][n_padded]
   std::int16_t* zero_slots = nullptr;
   std::int32_t* order = nullptr;              // identity over n tokens, -1 padded
   BytePanels k_panels, v_panels;
@@ -143,7 +139,7 @@ Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Executio
   const auto np = static_cast<std::size_t>(s.n_padded), dp = static_cast<std::size_t>(s.d_padded);
   const auto longest = std::max(np, dp);
   s.scores_stride = round_up(n, kFloatPanel);
-  const auto score_rows = static_cast<std::size_t>(execution == Execution::kInteger ? std::min(n, kRowBlock) : n);
+  const auto score_rows = static_cast<std::size_t>(execution == Execution::kInteger ? std::min(n, context.kernels->row_block) : n);
   s.scores = arena.take<float>(score_rows * static_cast<std::size_t>(s.scores_stride));
   for (float** row : {&s.row_a, &s.row_b, &s.row_c}) *row = arena.take<float>(longest);
   if (execution != Execution::kInteger) s.panel = arena.take<float>(np * dp);
@@ -167,31 +163,42 @@ Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Executio
   return s;
 }
 
+/// A partly quantized attention (only q, k, v or only softmax) runs as simulation: exact, but not on bytes.
+Execution Attention::actual_execution(const ExecContext& context) const {
+  if (plan_ == nullptr) return Execution::kFloat;
+  const Execution execution = context.execution_of(site_);
+  const bool complete = plan_->qkv.grouping != QkvGrouping::kFloat && plan_->softmax.grouping != Grouping::kFloat;
+  return execution == Execution::kInteger && !complete ? Execution::kSimulate : execution;
+}
+
+Attention::Scratch* Attention::take_scratches(ExecContext& context, int threads, int n, Execution execution) const {
+  auto* scratch = context.arena.take<Scratch>(static_cast<std::size_t>(threads));
+  for (int t = 0; t < threads; ++t) scratch[t] = take_scratch(context, n, execution);
+  return scratch;
+}
+
+const float* Attention::bias_of(AttentionBias bias, std::int64_t window, int head, int n) const {
+  if (bias.table == nullptr) return nullptr;
+  const std::int64_t pattern = bias.pattern == nullptr ? 0 : bias.pattern[window];
+  return bias.table + (pattern * heads_ + head) * n * n;
+}
+
 void Attention::forward(ExecContext& context, const float* qkv, int windows, int n, AttentionBias bias, float* out) const {
   const WorkTimer timer(context, Work::kAttention);
   const ArenaScope scope(context.arena);
-  const Execution execution = plan_ == nullptr ? Execution::kFloat : context.execution_of(site_);
-  // A partly quantized attention (only q, k, v or only softmax) runs as simulation: exact, but not on bytes.
-  const bool complete = plan_ != nullptr && plan_->qkv.grouping != QkvGrouping::kFloat && plan_->softmax.grouping != Grouping::kFloat;
-  const Execution actual = execution == Execution::kInteger && !complete ? Execution::kSimulate : execution;
-
+  const Execution actual = actual_execution(context);
   const int threads = context.observer != nullptr ? 1 : context.threads();
-  auto* scratch = context.arena.take<Scratch>(static_cast<std::size_t>(threads));
-  for (int t = 0; t < threads; ++t) scratch[t] = take_scratch(context, n, actual);
+  Scratch* scratch = take_scratches(context, threads, n, actual);
 
   const std::int64_t channels = static_cast<std::int64_t>(heads_) * head_dim_;
   auto run = [&](std::int64_t begin, std::int64_t end, int t) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t window = i / heads_, head = i % heads_;
       const float* rows = qkv + window * n * 3 * channels + head * head_dim_;
-      Task task{rows, rows + channels, rows + 2 * channels, 3 * channels, n, static_cast<int>(head), nullptr,
-                out + window * n * channels + head * head_dim_, channels};
-      if (bias.table != nullptr) {
-        const std::int64_t pattern = bias.pattern == nullptr ? 0 : bias.pattern[window];
-        task.bias = bias.table + (pattern * heads_ + head) * n * n;
-      }
+      const int part = static_cast<int>(head);
+      const Task task{rows, rows + channels, rows + 2 * channels, 3 * channels, n, part, bias_of(bias, window, part, n),
+                      out + window * n * channels + head * head_dim_, channels};
       if (context.observer != nullptr) {
-        const int part = static_cast<int>(head);
         context.observer->on_tensor(site_, Operand::kQ, part, task.q, task.ld, n, head_dim_);
         context.observer->on_tensor(site_, Operand::kK, part, task.k, task.ld, n, head_dim_);
         context.observer->on_tensor(site_, Operand::kV, part, task.v, task.ld, n, head_dim_);
@@ -204,6 +211,41 @@ void Attention::forward(ExecContext& context, const float* qkv, int windows, int
   else context.parallel_for(static_cast<std::int64_t>(windows) * heads_, 1, run);
   if (context.observer != nullptr)
     context.observer->on_tensor(site_, Operand::kOutput, 0, out, channels, windows * n, static_cast<int>(channels));
+}
+
+ChannelRange Attention::forward(ExecContext& context, const Linear& qkv, const float* x, ChannelRange range, int windows, int n,
+                                AttentionBias bias, float* out) const {
+  const int rows = windows * n, channels = heads_ * head_dim_, units = channels / kBytePanel, threads = context.threads();
+  // A unit is a panel each of q, k and v. Few units that do not share out evenly would leave threads waiting.
+  const bool by_units = actual_execution(context) == Execution::kInteger && qkv.runs_integer(context) && context.observer == nullptr &&
+                        kBytePanel % head_dim_ == 0 && channels % kBytePanel == 0 && (units % threads == 0 || units >= 4 * threads);
+  if (!by_units) {
+    const ArenaScope scope(context.arena);
+    float* all = context.arena.take<float>(static_cast<std::size_t>(rows) * 3 * static_cast<std::size_t>(channels));
+    qkv.forward(context, x, rows, all, range);
+    forward(context, all, windows, n, bias, out);
+    return {};
+  }
+  const ChannelRange out_range = take_channel_range(context, channels);
+  std::fill_n(out_range.mn, channels, std::numeric_limits<float>::infinity());
+  std::fill_n(out_range.mx, channels, -std::numeric_limits<float>::infinity());
+  const ArenaScope scope(context.arena);
+  Scratch* scratch = take_scratches(context, threads, n, Execution::kInteger);
+  const int heads_of_unit = kBytePanel / head_dim_;
+  qkv.forward_units(context, x, rows, range, 3, [&](int unit, int thread, std::span<float* const> parts) {
+    const WorkTimer timer(context, Work::kAttention, thread);
+    for (int i = 0; i < heads_of_unit; ++i) {
+      const int head = unit * heads_of_unit + i, column = head * head_dim_;
+      for (std::int64_t window = 0; window < windows; ++window) {
+        const std::int64_t at = window * n * kBytePanel + i * head_dim_;
+        const Task task{parts[0] + at, parts[1] + at, parts[2] + at, kBytePanel, n, head, bias_of(bias, window, head, n),
+                        out + window * n * channels + column, channels};
+        head_integer(context, task, scratch[thread]);
+        context.kernels->channel_range(task.out, channels, n, head_dim_, out_range.mn + column, out_range.mx + column);
+      }
+    }
+  });
+  return out_range;
 }
 
 /// The quantizers of q, k and v of one head of one image.
@@ -311,8 +353,9 @@ void Attention::head_integer(const ExecContext& context, const Task& task, Scrat
   kernels::ByteGemm gemm{};
   gemm.groups = 1;
   gemm.group_scale = &one;
-  for (int t = 0; t < n; t += kRowBlock) {
-    gemm.rows = std::min(kRowBlock, n - t);
+  const int row_block = kernels.row_block;
+  for (int t = 0; t < n; t += row_block) {
+    gemm.rows = std::min(row_block, n - t);
     gemm.a = s.codes_q + static_cast<std::int64_t>(t) * slots_d;
     gemm.lda = slots_d;
     gemm.group_end = &slots_d;

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "ops/context.h"
+#include "ops/linear.h"
 #include "quant/plan.h"
 
 namespace igq {
@@ -33,10 +33,18 @@ class Attention {
 
   /// qkv [windows * n][3 * heads * head_dim] as the qkv layer writes it; out [windows * n][heads * head_dim].
   void forward(ExecContext& context, const float* qkv, int windows, int n, AttentionBias bias, float* out) const;
+  /// The same from the qkv layer's input x [windows * n][qkv.in] with its range. In integers q, k and v of a few heads at a time
+  /// go from the layer's panels into the attention, where head_dim divides a panel; then the range of `out`, in the context's
+  /// arena, is returned too, else an empty one. out must not overlap x.
+  ChannelRange forward(ExecContext& context, const Linear& qkv, const float* x, ChannelRange range, int windows, int n,
+                       AttentionBias bias, float* out) const;
 
  private:
   struct Scratch;
   struct Task;
+  Execution actual_execution(const ExecContext& context) const;
+  Scratch* take_scratches(ExecContext& context, int threads, int n, Execution execution) const;
+  const float* bias_of(AttentionBias bias, std::int64_t window, int head, int n) const;
   Scratch take_scratch(ExecContext& context, int n, Execution execution) const;
   void head_float(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const;
   void head_integer(const ExecContext& context, const Task& task, Scratch& s) const;

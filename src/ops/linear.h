@@ -1,6 +1,7 @@
 // A fully connected layer, y = x W^T + b: a quantization site with three interchangeable executions (method.md section 3).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -42,14 +43,24 @@ class Linear {
   /// producer gathered it. y must not overlap x.
   void forward(ExecContext& context, const float* x, int rows, float* y, ChannelRange range = {}) const;
 
-  /// y [rows, next.out] = next(activation(this(x))), the two layers of an MLP. In integers the tensor in between exists
+  /// y += gamma * (x W^T + b), the end of a residual branch (gamma [out] or null: 1). In integers each panel of outputs is added
+  /// while it is in the cache.
+  void forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y, ChannelRange range = {}) const;
+
+  /// Called with a unit of forward_units(), the thread that has it and the outputs of its parts, [rows][kBytePanel] each.
+  using UseUnit = std::function<void(int unit, int thread, std::span<float* const> parts)>;
+  /// In integers: the outputs a unit at a time, never all at once. Unit u is columns [64 u, 64 u + 64) of each of `parts` equal
+  /// parts of the outputs (q, k and v), which must be multiples of 64 wide.
+  void forward_units(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, const UseUnit& use) const;
+  bool runs_integer(const ExecContext& context) const;
+
+  /// y [rows, next.out] += gamma * next(activation(this(x))), the two layers of an MLP. In integers the tensor in between exists
   /// only as codes: each panel of this layer's outputs is activated and quantized for `next` while it is in the cache.
-  void forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next, float* y,
-                   ChannelRange range = {}) const;
+  void forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next,
+                   const float* gamma, float* y, ChannelRange range = {}) const;
 
  private:
   struct CodedInput;  // linear_integer.cc
-  bool runs_integer(const ExecContext& context) const;
   CodedInput take_input(ExecContext& context, int rows) const;
   void code_columns(const ExecContext& context, CodedInput& input, const float* x, std::int64_t ldx, int row, int rows, int begin,
                     int cols, int thread) const;
@@ -59,8 +70,8 @@ class Linear {
   void add_zero_rows(ExecContext& context, CodedInput& input) const;
   void fetch_first_panel(std::int64_t begin, std::int64_t end, std::int64_t count) const;
   template <class Place, class Finish>
-  void multiply(ExecContext& context, const CodedInput& input, int rows, const Place& place, const Finish& finish) const;
-  void multiply_into(ExecContext& context, const CodedInput& input, int rows, float* y) const;
+  void multiply(ExecContext& context, const CodedInput& input, int rows, int parts, const Place& place, const Finish& finish) const;
+  void add_product(ExecContext& context, const CodedInput& input, int rows, const float* gamma, float* y) const;
   void forward_float(ExecContext& context, const float* x, int rows, const float* packed, float* y) const;
   void forward_simulated(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;
   void forward_integer(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;

@@ -3,6 +3,7 @@
 // multiples in natural order, added up as integers whatever the groups (section 8). Everything that depends on the image is per
 // image.
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <limits>
 
@@ -185,10 +186,11 @@ void Linear::fetch_first_panel(std::int64_t begin, std::int64_t end, std::int64_
   for (std::int64_t k = in_ * begin / count; k < in_ * end / count; ++k) __builtin_prefetch(w + k * out_, 0, 2);
 }
 
-/// For every panel of output columns from n0 on: place(n0, thread) says where its outputs go (address, stride);
-/// finish(n0, cols, thread, address) is called when they are there.
+/// For every panel of output columns from n0 on: place(n0, part, thread) says where its outputs go (address, stride);
+/// finish(n0, cols, part, thread, address) is called when they are there. With more than one part, panel by panel of all parts
+/// in turn by the same thread.
 template <class Place, class Finish>
-void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, const Place& place, const Finish& finish) const {
+void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, int parts, const Place& place, const Finish& finish) const {
   const WorkTimer timer(context, Work::kByteGemm);
   const kernels::Kernels& kernels = *context.kernels;
   const WeightPlan& w = plan_->weight;
@@ -203,18 +205,23 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, c
   const std::size_t wide_count = input.fits_int32 ? 0 : (static_cast<std::size_t>(q.groups) + 1) * static_cast<std::size_t>(rows) * kBytePanel;
   auto* all_wide = context.arena.take<std::int32_t>(wide_count * threads);
   const bool any_zero = !natural && std::any_of(q.zero, q.zero + in_, [](float z) { return z != 0.0f; });
-  context.parallel_for((out_ + kBytePanel - 1) / kBytePanel, 1, [&](std::int64_t b, std::int64_t e, int t) {
+  const int part_columns = out_ / parts;
+  assert(parts == 1 || part_columns % kBytePanel == 0);
+  const auto column_of = [&](std::int64_t p) { return p / parts * kBytePanel + p % parts * part_columns; };
+  context.parallel_for((part_columns + kBytePanel - 1) / kBytePanel, 1, [&](std::int64_t begin, std::int64_t end, int t) {
+    const std::int64_t b = begin * parts, e = end * parts;
     void* panel = panels + panel_bytes * static_cast<std::size_t>(t);
     std::int32_t* corrections = all_corrections + correction_count * static_cast<std::size_t>(t);
     for (std::int64_t p = b; p < e; ++p) {
-      const std::int64_t n0 = p * kBytePanel;
+      const std::int64_t n0 = column_of(p);
+      const int part = static_cast<int>(p % parts);
       const int cols = static_cast<int>(std::min<std::int64_t>(kBytePanel, out_ - n0));
       {
         const WorkTimer pack_timer(context, Work::kPackPanel, t);
         kernels.pack_bytes(w.codes.data() + n0, out_, q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end, q.groups,
                            cols, range, panel, corrections);
       }
-      const auto [y, ldy] = place(n0, t);
+      const auto [y, ldy] = place(n0, part, t);
       ByteGemm gemm{};
       gemm.a = input.codes;
       gemm.lda = input.lda;
@@ -237,20 +244,18 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, c
       std::int64_t zero_corrections[kBytePanel] = {};
       if (input.zero_rows != nullptr) {
         std::int32_t sums[kZeroRows * kBytePanel];
-        float unused[kZeroRows * kBytePanel];
         ByteGemm zeros = gemm;
         zeros.a = input.zero_rows;
         zeros.rows = kZeroRows;
         zeros.high = nullptr;
         zeros.row_sum = nullptr;
         zeros.sums = sums;
-        zeros.y = unused;
-        zeros.ldy = kBytePanel;
+        zeros.y = nullptr;
         kernels.byte_gemm(zeros);
         corrections_of(sums, zero_corrections);
         for (int n = 0; n < kBytePanel; ++n) corrections[n] = static_cast<std::int32_t>(zero_corrections[n]);
       }
-      if (p + 1 < e) gemm.next = w.codes.data() + n0 + kBytePanel;
+      if (p + 1 < e) gemm.next = w.codes.data() + column_of(p + 1);
       gemm.next_stride = out_;
       gemm.next_rows = in_;
       if (input.fits_int32) {
@@ -259,18 +264,18 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, c
         std::int32_t* wide = all_wide + wide_count * static_cast<std::size_t>(t);
         std::int32_t* high_sums = nullptr;
         if (natural) std::fill_n(corrections, kBytePanel, 0);
-        ByteGemm part = gemm;
-        part.high = nullptr;
-        part.sums = wide;
-        kernels.byte_gemm(part);
+        ByteGemm bytes = gemm;
+        bytes.high = nullptr;
+        bytes.sums = wide;
+        kernels.byte_gemm(bytes);
         if (gemm.high != nullptr) {
-          part.a = gemm.high;
-          part.sums = high_sums = wide + static_cast<std::int64_t>(rows) * kBytePanel;
-          kernels.byte_gemm(part);
+          bytes.a = gemm.high;
+          bytes.sums = high_sums = wide + static_cast<std::int64_t>(rows) * kBytePanel;
+          kernels.byte_gemm(bytes);
         }
         finish_wide(gemm, wide, high_sums, natural ? zero_corrections : nullptr);
       }
-      finish(n0, cols, t, y);
+      finish(n0, cols, part, t, y);
     }
   });
 }
@@ -296,18 +301,51 @@ Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int 
   return input;
 }
 
-void Linear::multiply_into(ExecContext& context, const CodedInput& input, int rows, float* y) const {
-  multiply(context, input, rows, [&](std::int64_t n0, int) { return std::pair(y + n0, std::int64_t{out_}); },
-           [](std::int64_t, int, int, float*) {});
-}
-
 void Linear::forward_integer(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const {
   const ArenaScope scope(context.arena);
-  multiply_into(context, code_input(context, x, rows, range), rows, y);
+  const CodedInput input = code_input(context, x, rows, range);
+  multiply(context, input, rows, 1, [&](std::int64_t n0, int, int) { return std::pair(y + n0, std::int64_t{out_}); },
+           [](std::int64_t, int, int, int, float*) {});
+}
+
+/// y += gamma * outputs, by panels that stay in the cache.
+void Linear::add_product(ExecContext& context, const CodedInput& input, int rows, const float* gamma, float* y) const {
+  const std::size_t panel_floats = static_cast<std::size_t>(rows) * kBytePanel;
+  auto* panels = context.arena.take<float>(panel_floats * static_cast<std::size_t>(context.threads()));
+  const auto place = [&](std::int64_t, int, int t) { return std::pair(panels + panel_floats * static_cast<std::size_t>(t), std::int64_t{kBytePanel}); };
+  multiply(context, input, rows, 1, place, [&](std::int64_t n0, int cols, int, int t, const float* panel) {
+    const WorkTimer timer(context, Work::kOther, t);
+    context.kernels->add_residual(y + n0, out_, panel, kBytePanel, rows, cols, gamma == nullptr ? nullptr : gamma + n0);
+  });
+}
+
+void Linear::forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y, ChannelRange range) const {
+  const ArenaScope scope(context.arena);
+  if (runs_integer(context) && context.observer == nullptr)
+    return add_product(context, code_input(context, x, rows, range), rows, gamma, y);
+  float* outputs = context.arena.take<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(out_));
+  forward(context, x, rows, outputs, range);
+  add_residual(context, y, outputs, rows, out_, gamma);
+}
+
+void Linear::forward_units(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, const UseUnit& use) const {
+  assert(runs_integer(context));
+  const ArenaScope scope(context.arena);
+  const CodedInput input = code_input(context, x, rows, range);
+  const std::size_t panel_floats = static_cast<std::size_t>(rows) * kBytePanel, unit_floats = panel_floats * static_cast<std::size_t>(parts);
+  auto* panels = context.arena.take<float>(unit_floats * static_cast<std::size_t>(context.threads()));
+  auto** all_parts = context.arena.take<float*>(static_cast<std::size_t>(context.threads() * parts));
+  for (int i = 0; i < context.threads() * parts; ++i) all_parts[i] = panels + panel_floats * static_cast<std::size_t>(i);
+  const auto place = [&](std::int64_t, int part, int t) { return std::pair(all_parts[t * parts + part], std::int64_t{kBytePanel}); };
+  multiply(context, input, rows, parts, place, [&](std::int64_t n0, int, int part, int t, float*) {
+    if (part != parts - 1) return;
+    const std::int64_t unit = (n0 - std::int64_t{part} * (out_ / parts)) / kBytePanel;
+    use(static_cast<int>(unit), t, {all_parts + t * parts, static_cast<std::size_t>(parts)});
+  });
 }
 
 void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next,
-                         float* y, ChannelRange range) const {
+                         const float* gamma, float* y, ChannelRange range) const {
   const ArenaScope scope(context.arena);
   const auto hidden = static_cast<std::size_t>(out_);
   const ChannelRange inner_range = take_channel_range(context, out_);
@@ -315,7 +353,7 @@ void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels
     float* inner = context.arena.take<float>(static_cast<std::size_t>(rows) * hidden);
     forward(context, x, rows, inner, range);
     activate(context, activation, inner, rows, out_, inner_range);
-    next.forward(context, inner, rows, y, inner_range);
+    next.forward_residual(context, inner, rows, gamma, y, inner_range);
     return;
   }
   const kernels::Kernels& kernels = *context.kernels;
@@ -325,10 +363,10 @@ void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels
   std::fill_n(inner_range.mx, hidden, -std::numeric_limits<float>::infinity());
   const std::size_t panel_floats = static_cast<std::size_t>(rows) * kBytePanel;
   auto* panels = context.arena.take<float>(panel_floats * static_cast<std::size_t>(context.threads()));
-  const auto place = [&](std::int64_t, int t) {
+  const auto place = [&](std::int64_t, int, int t) {
     return std::pair(panels + panel_floats * static_cast<std::size_t>(t), std::int64_t{kBytePanel});
   };
-  multiply(context, input, rows, place, [&](std::int64_t n0, int cols, int t, float* panel) {
+  multiply(context, input, rows, 1, place, [&](std::int64_t n0, int cols, int, int t, float* panel) {
     float *mn = inner_range.mn + n0, *mx = inner_range.mx + n0;
     {
       const WorkTimer timer(context, Work::kActivation, t);
@@ -341,7 +379,7 @@ void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels
     next.code_columns(context, inner, panel, kBytePanel, 0, rows, begin, cols, t);
   });
   next.finish_codes(context, inner, rows);
-  next.multiply_into(context, inner, rows, y);
+  next.add_product(context, inner, rows, gamma, y);
 }
 
 }  // namespace igq

@@ -15,7 +15,7 @@ std::string job_text(const QuantizeJob& job) {
                       weight_method_name(o.weights), group_bounds_name(o.bounds), grouping_name(o.softmax_grouping.value_or(o.grouping)),
                       qkv_grouping_name(qkv), o.first_last_bits, o.weight_quantile, o.seed);
   if (o.weight_groups != 0) text += fmt::format(" --weight-groups {}", o.weight_groups);
-  if (o.integer_ratios) text += " --integer-ratios";
+  if (o.grouping == Grouping::kScale) text += o.integer_ratios ? " --scales integer" : " --scales free";
   if (o.balance) text += " --balance";
   if (o.weights != WeightMethod::kNearest) text += fmt::format(" --views {} --ridge {}", o.views, o.ridge);
   if (!o.keep.empty()) text += fmt::format(" --keep '{}'", o.keep);

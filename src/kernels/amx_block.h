@@ -1,0 +1,75 @@
+// Register blocks of the byte product on AMX: up to 2 x 2 tiles of sums, shared by the products of one group and of several.
+#pragma once
+
+#include "kernels/bytes_pack_amx.h"
+#include "kernels/kernels.h"
+
+namespace igq::kernels {
+namespace {
+
+/// The contraction of one block: registers 0 to 3 hold sums [row tile][column tile], 4 and 5 codes, 6 and 7 weights.
+template <int kRowTiles, int kColumnTiles>
+struct AmxBlock {
+  static constexpr int kColumns = kColumnTiles;
+  static constexpr int kTiles = kRowTiles * kColumnTiles;
+  using Sums = std::int32_t[kTiles][kTileRows][kTileRows];
+
+  [[gnu::always_inline]] static void zero() {
+    zero_tile<0>();
+    if constexpr (kColumnTiles > 1) zero_tile<1>();
+    if constexpr (kRowTiles > 1) zero_tile<2>();
+    if constexpr (kTiles == 4) zero_tile<3>();
+  }
+  /// `second`: the codes of the second row tile.
+  [[gnu::always_inline]] static void step(const std::uint8_t* a, const std::uint8_t* second, std::int64_t lda, const char* w,
+                                          std::int64_t column_bytes) {
+    load_tile<6>(w, kTileBytes);
+    load_tile<4>(a, lda);
+    multiply_tiles<0, 4, 6>();
+    if constexpr (kRowTiles > 1) {
+      load_tile<5>(second, lda);
+      multiply_tiles<2, 5, 6>();
+    }
+    if constexpr (kColumnTiles > 1) {
+      load_tile<7>(w + column_bytes, kTileBytes);
+      multiply_tiles<1, 4, 7>();
+      if constexpr (kRowTiles > 1) multiply_tiles<3, 5, 7>();
+    }
+  }
+  [[gnu::always_inline]] static void store(Sums& s) {
+    store_tile<0>(s[0], kTileBytes);
+    if constexpr (kColumnTiles > 1) store_tile<1>(s[1], kTileBytes);
+    if constexpr (kRowTiles > 1) store_tile<2>(s[kColumnTiles], kTileBytes);
+    if constexpr (kTiles == 4) store_tile<3>(s[3], kTileBytes);
+  }
+};
+
+/// The registers' shapes for blocks of `rows` and `second_rows` (0: one row tile) rows of `depth` slots a step.
+inline void set_block_shapes(int rows, int second_rows, int depth) {
+  TileShapes shapes;
+  for (int tile = 0; tile < 4; ++tile)
+    if (tile < 2 || second_rows > 0) shapes.set(tile, tile < 2 ? rows : second_rows, kTileBytes);
+  shapes.set(4, rows, depth);
+  if (second_rows > 0) shapes.set(5, second_rows, depth);
+  shapes.set(6, depth / 4, kTileBytes);
+  shapes.set(7, depth / 4, kTileBytes);
+  set_tile_shapes(shapes);
+}
+
+/// Asks for the next panel's weights a few rows at a time, evenly over the steps of this one: more at once than the processor
+/// keeps in flight would make it wait.
+class FetchNext {
+ public:
+  FetchNext(const ByteGemm& g, std::int64_t steps)
+      : next_(g.next), stride_(g.next_stride), left_(g.next == nullptr ? 0 : g.next_rows), each_((left_ + steps - 1) / (steps > 0 ? steps : 1)) {}
+  [[gnu::always_inline]] void step() {
+    for (std::int64_t i = 0; i < each_ && left_ > 0; ++i, --left_, next_ += stride_) _mm_prefetch(reinterpret_cast<const char*>(next_), _MM_HINT_T1);
+  }
+
+ private:
+  const std::int8_t* next_;
+  std::int64_t stride_, left_, each_;
+};
+
+}  // namespace
+}  // namespace igq::kernels
