@@ -124,27 +124,42 @@ IntegerRatios byte_ratios(const std::vector<float>& widths, int bits) {
   return result;
 }
 
-IntegerRatios group_ratios(const std::vector<float>& widths, int groups, int bits, int channels, int w_abs_max) {
+IntegerRatios group_ratios(const std::vector<Bounds>& points, int groups, int bits, int channels, double weight_rms) {
+  const auto width_of = [](Bounds b) { return b.upper - b.lower; };
+  std::vector<float> widths(points.size());
+  std::transform(points.begin(), points.end(), widths.begin(), width_of);
   const std::vector<float> tops = cluster_widths(widths, groups);
   const double widest = static_cast<double>(tops.back());
   IntegerRatios result;
   result.multiples.assign(tops.size(), 1);
   if (!(widest > 0.0)) return result;
-  std::vector<double> members(tops.size(), 0.0);
-  for (const float w : widths) ++members[static_cast<std::size_t>(std::lower_bound(tops.begin(), tops.end() - 1, w) - tops.begin())];
-  const double most = 0.95 * std::exp2(31) / (static_cast<double>(channels) * 0.65 * code_max(bits) * w_abs_max);  // mean multiple
+  const auto group_of = [&](float width) { return static_cast<std::size_t>(std::lower_bound(tops.begin(), tops.end() - 1, width) - tops.begin()); };
+  // Per group: members, and the largest magnitudes they hold beyond half of what their range leaves free of the codes'.
+  std::vector<double> members(tops.size(), 0.0), magnitudes(tops.size(), 0.0), squares(tops.size(), 0.0);
+  for (const Bounds& b : points) {
+    const std::size_t g = group_of(width_of(b));
+    members[g] += 1.0;
+    const double magnitude = static_cast<double>(std::max(-b.lower, b.upper)) - 0.5 * static_cast<double>(width_of(b));
+    magnitudes[g] += magnitude;
+    squares[g] += magnitude * magnitude;
+  }
+  constexpr double kShare = 0.7;  // of int32, for images whose channels are wider than these
+  const double most = kShare * std::exp2(31) / channels;
   double least = std::numeric_limits<double>::infinity();
   std::vector<std::int32_t> multiples(tops.size());
   for (int largest = 1; largest <= kMaxMultiple; ++largest) {
-    const double unit = widest / largest;
-    double error = 0.0, total = 0.0;
+    const double unit = widest / largest;  // as a width
+    double error = 0.0, sum = 0.0, sum_of_squares = 0.0;
     for (std::size_t g = 0; g < tops.size(); ++g) {
       const double m = std::clamp(std::ceil(static_cast<double>(tops[g]) / unit * (1.0 - 1e-6)), 1.0, static_cast<double>(largest));
       multiples[g] = static_cast<std::int32_t>(m);
       error += members[g] * m * m * unit * unit;
-      total += members[g] * m;
+      const double half = 0.5 * m * unit, in_codes = code_max(bits) / unit;
+      sum += (magnitudes[g] + members[g] * half) * in_codes;
+      sum_of_squares += (squares[g] + 2.0 * half * magnitudes[g] + members[g] * half * half) * in_codes * in_codes;
     }
-    if (largest > 1 && total > most * static_cast<double>(widths.size())) break;
+    const auto count = static_cast<double>(points.size());
+    if (largest > 1 && std::min(128.0 * sum / count, weight_rms * std::sqrt(sum_of_squares / count)) > most) break;
     if (error >= least) continue;
     least = error;
     result = {multiples, unit_of(unit / code_max(bits))};

@@ -34,9 +34,10 @@ bool ratios_fit_byte(int bits);
 /// multiple or clipped by the largest.
 IntegerRatios byte_ratios(const std::vector<float>& widths, int bits);
 
-/// `groups` multiples up to kMaxMultiple: the scales of cluster_widths(), rounded up. The unit is the one that rounds up least
-/// among those with which int32 holds the sums of `channels` products with weights up to `w_abs_max`, for channels whose codes lie
-/// about their zero-point and which are as wide as `widths` on average; Linear checks each image and takes 64 bits where that fails.
-IntegerRatios group_ratios(const std::vector<float>& widths, int groups, int bits, int channels, int w_abs_max);
+/// `groups` multiples up to kMaxMultiple: the scales that cluster_widths() gives for channels with ranges `points`, rounded up.
+/// The unit is the one that rounds up least among those with which int32 holds the sums of `channels` such channels with weight
+/// codes of up to `weight_rms` root mean square in an output, with some room; Linear checks each image and takes 64 bits where
+/// that fails.
+IntegerRatios group_ratios(const std::vector<Bounds>& points, int groups, int bits, int channels, double weight_rms);
 
 }  // namespace igq

@@ -56,6 +56,7 @@ void Linear::set_bias(std::span<const float> bias) { bias_ = padded_bias(bias); 
 void Linear::set_plan(std::shared_ptr<const LinearPlan> plan) {
   packed_simulated_ = {};
   col_scale_ = {};
+  largest_code_norm_ = -1.0;
   plan_ = std::move(plan);
   if (plan_ == nullptr) return;
   const WeightPlan& w = plan_->weight;

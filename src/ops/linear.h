@@ -68,6 +68,7 @@ class Linear {
   void finish_codes(ExecContext& context, CodedInput& input, int rows) const;
   void order_codes(ExecContext& context, CodedInput& input, int rows) const;
   void add_zero_rows(ExecContext& context, CodedInput& input) const;
+  double largest_code_norm() const;
   void fetch_first_panel(std::int64_t begin, std::int64_t end, std::int64_t count) const;
   template <class Place, class Finish>
   void multiply(ExecContext& context, const CodedInput& input, int rows, int parts, const Place& place, const Finish& finish) const;
@@ -84,6 +85,7 @@ class Linear {
   AlignedBuffer<float> packed_simulated_;  // dequantized weights in panels
   AlignedBuffer<float> col_scale_, col_zero_;  // [out] padded to whole byte panels; zero shifted like the signed codes
   bool col_zero_needed_ = false;
+  alignas(8) mutable double largest_code_norm_ = -1.0;  // of an output's weight codes; unknown below 0
   std::shared_ptr<const LinearPlan> plan_;
 };
 

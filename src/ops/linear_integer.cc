@@ -3,6 +3,7 @@
 // multiples in natural order, added up as integers whatever the groups (section 8). Everything that depends on the image is per
 // image.
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <cmath>
 #include <limits>
@@ -50,14 +51,18 @@ CodeForm form_of(const ActivationPlan& plan, const kernels::Kernels& kernels) {
   return kernels.two_bytes ? CodeForm::kTwoByteProducts : CodeForm::kCodes;
 }
 
-/// Whether |sum over channels of m (code - z) w| < 2^31 for any codes and weights.
-bool sums_fit_int32(const ChannelQuantizers& q, int w_abs_max) {
-  std::int64_t largest = 0;
+/// Bounds of a = m (code - z) over all codes: the sum over channels of |a|, and of a^2.
+struct LargestCodes {
+  double sum = 0.0, squares = 0.0;
+};
+LargestCodes largest_codes(const ChannelQuantizers& q) {
+  LargestCodes largest;
   for (int c = 0; c < q.channels; ++c) {
-    const auto m = static_cast<std::int64_t>(q.multiple[c]), z = static_cast<std::int64_t>(q.zero[c]);
-    largest += m * std::max(std::abs(z), std::abs(q.q_max - z));
+    const float code = q.multiple[c] * std::max(std::abs(q.zero[c]), std::abs(static_cast<float>(q.q_max) - q.zero[c]));  // below 2^18: exact
+    largest.sum += static_cast<double>(code);
+    largest.squares += static_cast<double>(code) * static_cast<double>(code);
   }
-  return largest * w_abs_max < std::int64_t{1} << 31;
+  return largest;
 }
 
 /// corrections[n] = -sum over channels of m z w, from the sums of the zero rows, [kZeroRows][kBytePanel].
@@ -160,6 +165,26 @@ void Linear::add_zero_rows(ExecContext& context, CodedInput& input) const {
   }
 }
 
+/// The largest norm of an output's weight codes; found when an image first asks for it.
+double Linear::largest_code_norm() const {
+  const std::atomic_ref<double> known(largest_code_norm_);
+  if (const double norm = known.load(std::memory_order_relaxed); norm >= 0.0) return norm;
+  constexpr std::int64_t kColumns = 256;
+  std::int32_t squares[kColumns], largest = 0;  // 16,384 squares of 128 stay below 2^31
+  for (std::int64_t n0 = 0; n0 < out_; n0 += kColumns) {
+    const std::int64_t count = std::min(kColumns, out_ - n0);
+    std::fill_n(squares, count, 0);
+    for (std::int64_t k = 0; k < in_; ++k) {
+      const std::int8_t* codes = plan_->weight.codes.data() + k * out_ + n0;
+      for (std::int64_t n = 0; n < count; ++n) squares[n] += codes[n] * codes[n];
+    }
+    largest = std::max(largest, *std::max_element(squares, squares + count));
+  }
+  const double norm = std::sqrt(static_cast<double>(largest));
+  known.store(norm, std::memory_order_relaxed);  // whoever else found it stores the same
+  return norm;
+}
+
 /// Everything that needs all of the input's codes: their order, sums of rows.
 void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) const {
   const WorkTimer timer(context, Work::kPermute);
@@ -168,7 +193,11 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
   if (input.in_natural_order()) add_zero_rows(context, input);
   else order_codes(context, input, rows);
   if (q.multiples == nullptr) return;
-  input.fits_int32 = sums_fit_int32(q, 1 << (plan_->weight.code_bits() - 1));
+  // |sum of a w| is at most the sum of |a| times the largest |w|, and at most |a| |w| (Cauchy and Schwarz).
+  constexpr double kLimit = 0x1p31 - 1;
+  const LargestCodes largest = largest_codes(q);
+  input.fits_int32 = largest.sum * static_cast<double>(1 << (plan_->weight.code_bits() - 1)) <= kLimit ||
+                     std::sqrt(largest.squares) * largest_code_norm() * 1.000001 <= kLimit;
   if (input.row_sum == nullptr) return;
   std::int64_t zeros = 0;
   for (int c = 0; c < in_; ++c) zeros += static_cast<std::int64_t>(q.multiple[c]) * static_cast<std::int64_t>(q.zero[c]);
