@@ -106,14 +106,15 @@ void run(int argc, char** argv) {
     for (std::int64_t k = 0; k < static_cast<std::int64_t>(image.size()); ++k) to[k] = static_cast<float>(random.normal());
   };
   std::vector<Variant> variants;
-  const auto add = [&](std::string name, Execution execution, Grouping grouping, int groups) {
+  const auto add = [&](std::string name, Execution execution, Grouping grouping, int groups, bool integer_scales = false, int bits = 8) {
     Variant v{std::move(name), build_model(config, tensors), nullptr, {}, {}};
     if (image.empty()) image.resize(static_cast<std::size_t>(v.model->image_floats()));
     if (execution != Execution::kFloat) {
       Runner calibration(*v.model, Execution::kFloat, best_isa(), 1);
       const Statistics statistics = collect_statistics(calibration, 2, 0, load);
       QuantizeOptions options;
-      options.weight_bits = options.activation_bits = 8;
+      options.weight_bits = options.activation_bits = bits;
+      options.integer_ratios = integer_scales;
       options.grouping = grouping;
       options.groups = groups;
       v.model->set_plan(std::make_shared<QuantizationPlan>(make_plan(*v.model, statistics, options, calibration.pool())));
@@ -127,7 +128,10 @@ void run(int argc, char** argv) {
   if (only == nullptr) {
     add("integer w8a8 igq 1", Execution::kInteger, Grouping::kIgq, 1);
     add("integer w8a8 layer", Execution::kInteger, Grouping::kLayer, 1);
-    add("integer w8a8 scale 4", Execution::kInteger, Grouping::kScale, 4);
+    add("w8a8 scale 8 free", Execution::kInteger, Grouping::kScale, 8);
+    add("w8a8 scale 8 integer", Execution::kInteger, Grouping::kScale, 8, true);
+    add("w8a8 scale 1 integer", Execution::kInteger, Grouping::kScale, 1, true);
+    add("w4a4 scale integer", Execution::kInteger, Grouping::kScale, 8, true, 4);
   }
   load(0, image.data());
 
