@@ -43,8 +43,9 @@ std::string forged(igq::fuzz::Bytes in) {
     if (!tensor.contains("offset")) tensor["offset"] = end;
     if (!tensor.contains("size")) tensor["size"] = size;
     end += aligned(size);
-    const bool integers = tensor.contains("dtype") && tensor["dtype"] == "i32";
-    while (file.payload.size() < end && end < 1 << 16) file.payload += "\1\0\0\0\0\0\0\x3f"[(integers ? 0 : 4) + file.payload.size() % 4];
+    const json type = tensor.value("dtype", json());
+    const char* fill = type == "i32" ? "\1\0\0\0" : type == "u8" ? "\x11\x11\x11\x11" : "\0\0\0\x3f";
+    while (file.payload.size() < end && end < 1 << 16) file.payload += fill[file.payload.size() % 4];
   }
   file.payload.resize(aligned(file.payload.size()));
   for (json& tensor : header["tensors"]) {

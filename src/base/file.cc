@@ -6,8 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
-#include <csignal>
 #include <cstring>
 
 #include "base/fail.h"
@@ -52,8 +50,8 @@ std::string read_file(const fs::path& path, std::uint64_t limit) {
 
 namespace {
 
-/// Removes what killed processes left of earlier writes to `target`: "<target>.<pid>.tmp" of which the process is gone and that nobody has
-/// locked. The lock tells of writers in other containers or on other machines, whose numbers mean nothing here.
+/// Removes what killed processes left of earlier writes to `target`: "<target>.<number>.tmp" that nobody has locked. Numbers of processes
+/// do not tell: they are used again, and mean nothing in other containers and on other machines.
 void remove_leftovers(const fs::path& target) {
   const std::string prefix = target.filename().string() + ".";
   const fs::path folder = target.parent_path().empty() ? fs::path(".") : target.parent_path();
@@ -61,14 +59,26 @@ void remove_leftovers(const fs::path& target) {
   for (fs::directory_iterator entry(folder, ignored), end; entry != end; entry.increment(ignored)) {
     const std::string name = entry->path().filename().string();
     if (!name.starts_with(prefix) || !name.ends_with(".tmp") || name.size() <= prefix.size() + 4) continue;
-    pid_t pid = 0;
-    const char *first = name.data() + prefix.size(), *last = name.data() + name.size() - 4;
-    const auto [rest, fault] = std::from_chars(first, last, pid);
-    if (fault != std::errc() || rest != last || pid <= 0 || ::kill(pid, 0) == 0 || errno != ESRCH) continue;
+    if (name.find_first_not_of("0123456789", prefix.size()) != name.size() - 4) continue;
     const int fd = ::open(entry->path().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) continue;
     if (::flock(fd, LOCK_EX | LOCK_NB) == 0) ::unlink(entry->path().c_str());
     ::close(fd);
+  }
+}
+
+/// Creates and locks "<target>.<number>.tmp"; -1 and errno when that fails. The lock is held until the file is closed.
+int create_temporary(const fs::path& target, fs::path& temporary) {
+  for (std::uint64_t number = static_cast<std::uint64_t>(::getpid()), last = number + 16;; ++number) {
+    temporary = target;
+    temporary += fmt::format(".{}.tmp", number);
+    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0 && errno == EEXIST && number < last) continue;  // another container's, or no file system with locks
+    if (fd < 0) return -1;
+    ::flock(fd, LOCK_EX);  // where it fails, nobody else can lock and remove it either
+    struct stat info {};
+    if (::fstat(fd, &info) != 0 || info.st_nlink > 0 || number == last) return fd;
+    ::close(fd);  // taken for a leftover between creation and lock
   }
 }
 
@@ -84,13 +94,9 @@ OutputFile::OutputFile(fs::path path, bool overwrite) : path_(std::move(path)), 
     if (!overwrite_) fail("{} exists: give --overwrite to replace it", path_.string());
     if (fs::is_symlink(path_, ignored)) path_ = fs::canonical(path_, ignored);  // what it points to is replaced, not the link
   }
-  temporary_ = path_;
-  temporary_ += fmt::format(".{}.tmp", ::getpid());
-  ::unlink(temporary_.c_str());  // of a killed process that had the same number
   remove_leftovers(path_);
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  fd_ = create_temporary(path_, temporary_);
   if (fd_ < 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
-  ::flock(fd_, LOCK_EX | LOCK_NB);  // until it is closed; where file systems have no locks, the process's number has to do
 }
 
 OutputFile::~OutputFile() {
@@ -113,19 +119,12 @@ void OutputFile::write(std::span<const std::byte> bytes) {
 
 void OutputFile::commit() {
   if (::fsync(fd_) != 0 && errno != EINVAL) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
-  const int fd = fd_;
-  fd_ = -1;
-  const bool closed = ::close(fd) == 0;
   std::error_code ignored;
-  if (closed && !overwrite_ && fs::exists(path_, ignored)) {
-    ::unlink(temporary_.c_str());
-    fail("{} exists: give --overwrite to replace it", path_.string());
-  }
-  if (!closed || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(temporary_.c_str());
-    fail("cannot write {}: {}", path_.string(), std::strerror(error));
-  }
+  if (!overwrite_ && fs::exists(path_, ignored)) fail("{} exists: give --overwrite to replace it", path_.string());
+  // Renamed while it is open: closing gives up the lock that keeps others from taking it for a leftover.
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
+  ::close(fd_);
+  fd_ = -1;
 }
 
 void write_file(const fs::path& path, std::string_view text, bool overwrite) {

@@ -36,7 +36,7 @@ class InputFile {
 /// The whole file as text/bytes; Error when it is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{1} << 30);
 
-/// Writes to "<path>.<pid>.tmp" beside the target, where it also removes those of killed processes; commit() syncs, closes and renames. Without commit() the
+/// Writes to "<path>.<pid>.tmp" beside the target, where it also removes those of killed processes; commit() syncs and renames. Without commit() the
 /// destructor removes the temporary. Error (path, reason) on every fault: full disk, read-only folder ...
 class OutputFile {
  public:

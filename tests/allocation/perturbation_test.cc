@@ -255,7 +255,11 @@ TEST(SiteErrors, AreThoseOfTheQuantizer) {
   const Linear linear("l", 3, 2, weight, {});
   const auto columns = std::make_shared<const std::vector<float>>(column_powers(linear));
   EXPECT_EQ(*columns, (std::vector<float>{10.0f, 4.0f, 1.25f}));
-  ActivationPlan one{Grouping::kLayer, 3, {{-1.0f, 2.0f}}}, each{Grouping::kUpperBound, 3, {}};
+  ActivationPlan one, each;
+  one.grouping = Grouping::kLayer;
+  each.grouping = Grouping::kUpperBound;
+  one.bits = each.bits = 3;
+  one.groups = {{-1.0f, 2.0f}};
   SiteErrors errors(4, {&one, &each}, columns, kernels::kernels_for(Isa::kReference));
   const std::vector<float> x = {0.3f, -0.7f, 1.9f, -0.2f, 0.1f, 2.5f};  // [2 tokens][3]
   errors.on_tensor(3, Operand::kInput, 0, x.data(), 3, 2, 3);  // another site

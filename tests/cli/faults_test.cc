@@ -1,6 +1,8 @@
 // Faults of the machine, provoked: killed at any moment, disk full, read-only target, files that change while they are read, memory
 // that runs out. What must hold: no partial file under a final name, one clear line, exit code 1, and the next run is undisturbed.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -74,9 +76,11 @@ void kill_all_along(const std::string& arguments, const fs::path& folder, const 
     ++killed;
   }
   EXPECT_GT(killed, 0);
-  std::ofstream(folder / (file + ".2147483646.tmp")) << "of a process that is gone";  // numbers end before
-  std::ofstream(folder / (file + "." + std::to_string(::getpid()) + ".tmp")) << "of one that lives";
+  std::ofstream(folder / (file + ".2147483646.tmp")) << "of a process that is gone";
+  const int alive = ::open((folder / (file + "." + std::to_string(::getpid()) + ".tmp")).c_str(), O_WRONLY | O_CREAT, 0644);  // of one that writes
+  ASSERT_EQ(::flock(alive, LOCK_EX), 0);
   const Output last = igq(arguments, folder);
+  ::close(alive);
   EXPECT_EQ(last.exit_code, 0) << "after so many killed: " << last.err;
   EXPECT_EQ(read_text(folder / file), whole);
   const auto left = files_in(folder);

@@ -250,7 +250,7 @@ TEST_F(CliTest, ReportIsOneFileAndJson) {
   const auto compared = run("compare model q.igq --data-dir images --json").json();
   EXPECT_EQ(json.at("accuracy").at("agreement"), compared.at("agreement"));
 
-  EXPECT_EQ(run("report q.igq").exit_code, 1) << "no output is named";
+  EXPECT_EQ(run("report q.igq").exit_code, 2) << "no output is named";
   EXPECT_EQ(run("report q.igq --float model -o x.html").exit_code, 2) << "--float needs images";
   EXPECT_EQ(run("report model -o x.html").exit_code, 1);
   const Output exists = run("report q.igq --no-speed -o plain.html");

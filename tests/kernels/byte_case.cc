@@ -94,7 +94,8 @@ Result run(const Kernels& kernels, const Case& c) {
                           c.group_scale.data(), c.groups, r.a_high.data(), c.lda, nullptr);
   }
   AlignedBuffer<std::byte> panel(kernels.panel_bytes(c.slots, c.groups, c.range));
-  kernels.pack_bytes(c.w.data() + Case::kFirstColumn, c.ldw, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
+  const std::int8_t* w = c.w.empty() ? nullptr : c.w.data() + Case::kFirstColumn;  // nothing lies behind a null pointer, not even undefined
+  kernels.pack_bytes(w, c.ldw, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
                      c.groups, c.shape.cols, c.range, panel.data(), r.corrections.data());
   ByteGemm g{};
   g.a = r.a.data();
