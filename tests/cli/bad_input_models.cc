@@ -194,7 +194,7 @@ std::vector<Row> model_rows() {
       igq_row("an .igq file cut short", [](std::string& b) { b.resize(b.size() - 100); }, "q.igq is damaged: it has"),
       igq_row("an .igq file with one bit flipped in a tensor", [](std::string& b) { b[b.size() - 64] ^= 1; }, "q.igq is damaged: the checksum of its tensor"),
       igq_row("an .igq file with one bit flipped in its header", [](std::string& b) { b[100] ^= 1; }, "q.igq is damaged: the checksum of its header fails"),
-      igq_row("an .igq file of a newer version", [](std::string& b) { b[8] = 9; }, "q.igq has format version 9, this igq reads versions 1 to 1: update igq"),
+      igq_row("an .igq file of a newer version", [](std::string& b) { b[8] = 9; }, "q.igq has format version 9, this igq reads versions 1 to 2: update igq"),
       igq_row("--img-size or --arch on an .igq file", [](std::string&) {}, "is quantized for its image size, --img-size does not apply", " --img-size 64"),
       {"quantizing an .igq file", [](const fs::path& at) { fs::copy_file(fixtures() / "igq/v1.igq", at / "q.igq"); },
        "quantize q.igq --calib images --samples 2 -o out.igq", 1, "q.igq is quantized already: start from the float model"},
