@@ -69,7 +69,9 @@ void print_sites(const std::vector<SiteShape>& shapes, const QuantizationPlan* p
     std::string text = "float";
     if (plan != nullptr) {
       if (const auto linear = plan->linears.find(s.name); linear != plan->linears.end())
-        text = fmt::format("w{} {}", linear->second.weight.bits, activation_text(linear->second.input));
+        text = fmt::format("w{}{} {}", linear->second.weight.bits,
+                           linear->second.weight.group_size == 0 ? "" : fmt::format(" in groups of {}", linear->second.weight.group_size),
+                           activation_text(linear->second.input));
       else if (const auto attention = plan->attentions.find(s.name); attention != plan->attentions.end())
         text = fmt::format("qkv a{} {}, softmax {}", attention->second.qkv.bits, qkv_grouping_name(attention->second.qkv.grouping),
                            activation_text(attention->second.softmax));

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/fail.h"
+#include "calibration/error_bounds.h"
 #include "models/runner.h"
 #include "tests/calibration/small_vit.h"
 
@@ -156,6 +157,52 @@ TEST(Presets, NamesReadBackAndThePaperIsThePaper) {
   EXPECT_EQ(paper.weights, WeightMethod::kNearest);
   EXPECT_FALSE(paper.balance);
   EXPECT_EQ(preset_options(Preset::kBest).softmax_grouping, Grouping::kUpperBound);
+}
+
+TEST(MakePlan, BoundsOfIgqGroups) {
+  const std::unique_ptr<Model> model = test::small_vit();
+  const Statistics statistics = small_statistics(*model);
+  ThreadPool pool(1);
+  const int id = model->find_site("blocks.0.mlp.fc1");
+  const auto& points = statistics.linear(id).points.points();
+  QuantizeOptions options;
+  options.groups = 1;  // every point in one group: its bounds by definition
+  const auto bounds = [&](GroupBounds kind) {
+    options.bounds = kind;
+    return make_plan(*model, statistics, options, pool).linears.at("blocks.0.mlp.fc1").input.groups.at(0);
+  };
+  double lower = 0.0, upper = 0.0;
+  for (const Bounds& p : points) lower += static_cast<double>(p.lower), upper += static_cast<double>(p.upper);
+  const auto n = static_cast<double>(points.size());
+  EXPECT_NEAR(bounds(GroupBounds::kMean).lower, lower / n, 1e-5);
+  EXPECT_NEAR(bounds(GroupBounds::kMean).upper, upper / n, 1e-5);
+  const Bounds envelope = bounds(GroupBounds::kEnvelope);
+  double below = 0.0, above = 0.0;
+  for (const Bounds& p : points) below += p.lower < envelope.lower, above += p.upper > envelope.upper;
+  EXPECT_NEAR(below / n, 0.1, 0.02);
+  EXPECT_NEAR(above / n, 0.1, 0.02);
+  const Bounds mse = bounds(GroupBounds::kMse);
+  double error = 0.0, of_mean = 0.0;
+  for (const Bounds& p : points) {
+    error += expected_error(p, mse, 4);
+    of_mean += expected_error(p, bounds(GroupBounds::kMean), 4);
+  }
+  EXPECT_LT(error, of_mean);
+}
+
+TEST(MakePlan, WeightGroupsOfLowBits) {
+  const std::unique_ptr<Model> model = test::small_vit();
+  const Statistics statistics = small_statistics(*model);
+  ThreadPool pool(1);
+  QuantizeOptions options;
+  options.weight_groups = 8;
+  options.site_bits = {{"fc2", {5, 4}}};
+  const QuantizationPlan plan = make_plan(*model, statistics, options, pool);
+  EXPECT_EQ(plan.linears.at("blocks.0.mlp.fc1").weight.group_size, 8);
+  EXPECT_EQ(plan.linears.at("blocks.0.mlp.fc1").weight.multiplier.size(), 3u * 37u);
+  EXPECT_EQ(plan.linears.at("blocks.0.mlp.fc2").weight.group_size, 0);
+  EXPECT_EQ(plan.linears.at("patch_embed.proj").weight.group_size, 0);
+  EXPECT_TRUE(plan.linears.at("patch_embed.proj").weight.multiplier.empty());
 }
 
 TEST(MakePlan, IntegerRatiosAtFourBits) {

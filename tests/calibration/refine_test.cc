@@ -74,6 +74,9 @@ TEST(RefineWeights, DoesNotDependOnThreads) {
     const QuantizeOptions options = options_for(method);
     expect_same(quantize_small(options, 1), quantize_small(options, 3));
   }
+  QuantizeOptions grouped = options_for(WeightMethod::kGptq);
+  grouped.weight_groups = 8;
+  expect_same(quantize_small(grouped, 1), quantize_small(grouped, 3));
 }
 
 TEST(RefineWeights, NearerToFloatThanRoundingToNearest) {
@@ -87,21 +90,75 @@ TEST(RefineWeights, NearerToFloatThanRoundingToNearest) {
   EXPECT_LT(erq, 0.7 * nearest);
 }
 
-TEST(RefineWeights, LeavesFirstLastAndFloatSitesAlone) {
+TEST(RefineWeights, WeightGroupsHelp) {
+  QuantizeOptions options;
+  options.keep = ".";
+  const std::vector<float> exact = quantize_small(options, 1).logits;
+  for (const WeightMethod method : {WeightMethod::kNearest, WeightMethod::kGptq, WeightMethod::kErq}) {
+    options = options_for(method);
+    options.weight_bits = 2;
+    options.weight_quantile = 0.0;
+    const double plain = distance(exact, quantize_small(options, 1).logits);
+    options.weight_groups = 4;
+    const Outcome grouped = quantize_small(options, 1);
+    EXPECT_LT(distance(exact, grouped.logits), plain) << weight_method_name(method);
+    EXPECT_EQ(grouped.plan->linears.at("blocks.0.mlp.fc1").weight.group_size, 4);
+    EXPECT_EQ(grouped.plan->linears.at("head").weight.group_size, 0) << "8 bits have no room for multipliers";
+  }
+}
+
+TEST(RefineWeights, LeavesFloatSitesAlone) {
   QuantizeOptions options = options_for(WeightMethod::kErq);
   options.keep = "fc1";
   const Outcome refined = quantize_small(options, 1);
   options.weights = WeightMethod::kNearest;
   const Outcome nearest = quantize_small(options, 1);
-  for (const char* site : {"patch_embed.proj", "head"}) {
-    const WeightPlan &a = refined.plan->linears.at(site).weight, &b = nearest.plan->linears.at(site).weight;
-    EXPECT_EQ(a.scale, b.scale);
-    EXPECT_TRUE(std::equal(a.codes.begin(), a.codes.end(), b.codes.begin()));
-  }
   EXPECT_FALSE(refined.plan->linears.contains("blocks.0.mlp.fc1"));
   EXPECT_TRUE(nearest.biases.empty());
-  EXPECT_EQ(refined.biases.size(), 6u);  // qkv, proj, fc2 of two blocks
+  EXPECT_EQ(refined.biases.size(), 8u);  // patch embedding, head; qkv, proj, fc2 of two blocks
   EXPECT_TRUE(refined.biases.contains("blocks.1.attn.qkv.bias"));
+}
+
+/// A patch embedding whose input is made of pixels loses nothing to its quantization: the shift of the grid is in the bias.
+TEST(RefineWeights, PixelsAreHeldExactly) {
+  const std::unique_ptr<Model> model = test::small_vit();
+  const PreprocessConfig& preprocess = model->config().preprocess;
+  auto load = [&](std::int64_t i, float* image) {
+    Random random(static_cast<std::uint64_t>(i));
+    const auto plane = static_cast<std::size_t>(model->image_floats() / 3);
+    for (std::size_t c = 0; c < 3; ++c)
+      for (std::size_t p = 0; p < plane; ++p)
+        image[c * plane + p] = (static_cast<float>(random.below(256)) / 255.0f - preprocess.mean[c]) / preprocess.std[c];
+  };
+  QuantizeOptions options = options_for(WeightMethod::kGptq);
+  const Linear exact = *model->sites()[0].linear;
+  Runner runner(*model, Execution::kFloat, best_isa(), 1);
+  auto plan = std::make_shared<QuantizationPlan>(make_plan(*model, collect_statistics(runner, 6, 0, load), options, runner.pool()));
+  const ActivationPlan& input = plan->linears.at("patch_embed.proj").input;
+  EXPECT_EQ(input.grouping, Grouping::kStaticGroup);
+  ASSERT_EQ(input.groups.size(), 3u);
+  refine_weights(*model, plan, options, 6, load, best_isa(), runner.pool());
+  // With the weights of the codes in float, the layer on pixels and on codes differ by the shift alone, which the bias holds.
+  const AlignedBuffer<float> w = exact.weight(), coded = Linear("coded", 48, 24, std::shared_ptr<const LinearPlan>(plan, &plan->linears.at("patch_embed.proj")), {}).weight();
+  const std::span<const float> bias = model->sites()[0].linear->bias();
+  double error = 0.0, square = 0.0;
+  std::vector<float> image(static_cast<std::size_t>(model->image_floats()));
+  load(99, image.data());
+  for (std::size_t o = 0; o < 24; ++o) {
+    double float_sum = exact.bias()[o], coded_sum = bias[o];
+    for (std::size_t k = 0; k < 48; ++k) {  // the first 48 pixels stand for a patch of one colour each 16
+      const std::size_t c = k / 16;
+      const float x = image[c * image.size() / 3 + k % 16];
+      const UniformQuantizer q = make_quantizer(input.groups[c], 8);
+      float_sum += static_cast<double>(w[o * 48 + k]) * static_cast<double>(x);
+      coded_sum += static_cast<double>(coded[o * 48 + k]) * static_cast<double>(dequantize(quantize(x, q), q));
+    }
+    error += std::pow(float_sum - coded_sum, 2);
+    square += std::pow(float_sum, 2);
+  }
+  EXPECT_LT(error, 1e-4 * square);  // what is left is the rounding of 8-bit weights
+  options.weights = WeightMethod::kNearest;
+  EXPECT_EQ(make_plan(*model, collect_statistics(runner, 6, 0, load), options, runner.pool()).linears.at("patch_embed.proj").input.grouping, Grouping::kLayer);
 }
 
 TEST(RefineWeights, ReportsEverySiteOnce) {
@@ -118,14 +175,14 @@ TEST(RefineWeights, ReportsEverySiteOnce) {
   refine_weights(*model, plan, options, test::kSmallImages, load, best_isa(), pool, [&](const RefineProgress& p) {
     sites.push_back(p.site);
     EXPECT_EQ(p.done, static_cast<int>(sites.size()));
-    EXPECT_EQ(p.total, 8);
+    EXPECT_EQ(p.total, 10);
     EXPECT_GT(p.bytes, 0u);
     EXPECT_GT(p.error, 0.0);
     EXPECT_LT(p.error, 1.0);
   });
-  ASSERT_EQ(sites.size(), 8u);
-  EXPECT_EQ(sites.front(), "blocks.0.attn.qkv");
-  EXPECT_EQ(sites.back(), "blocks.1.mlp.fc2");
+  ASSERT_EQ(sites.size(), 10u);
+  EXPECT_EQ(sites.front(), "patch_embed.proj");
+  EXPECT_EQ(sites.back(), "head");
 }
 
 }  // namespace

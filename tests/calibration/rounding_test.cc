@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
+#include "quant/weight_groups.h"
 #include "quant/weights.h"
 
 namespace igq {
@@ -40,6 +41,14 @@ double error_of(const Problem& p, const WeightPlan& plan, int o) {
     EXPECT_LE(code, code_max(plan.bits));
     e(k) = static_cast<double>(plan.scale[n] * static_cast<float>(code - plan.zero_point[n])) - static_cast<double>(p.w[static_cast<std::size_t>(o * p.in + k)]);
   }
+  return e.dot(p.h * e);
+}
+
+double grouped_error(const Problem& p, const WeightPlan& plan, int o) {
+  Eigen::VectorXd e(p.in);
+  for (int k = 0; k < p.in; ++k)
+    e(k) = static_cast<double>(plan.scale[static_cast<std::size_t>(o)]) * plan.codes[static_cast<std::size_t>(k * p.out + o)] -
+           static_cast<double>(p.w[static_cast<std::size_t>(o * p.in + k)]);
   return e.dot(p.h * e);
 }
 
@@ -78,6 +87,31 @@ TEST(RoundWeights, FarBetterThanNearest) {
     after += error_of(p, rounded.plan, o);
   }
   EXPECT_LT(after, 0.5 * before);
+}
+
+TEST(RoundWeights, WeightGroupsReportTheirErrorAndHelp) {
+  for (const auto& [in, out, size] : {std::tuple{64, 16, 16}, {70, 17, 32}, {130, 40, 64}}) {
+    const Problem p = make_problem(in, out, 9);
+    for (int bits = 2; bits <= kMaxGroupedBits; ++bits) {
+      RoundingOptions options;
+      options.bits = bits;
+      options.clipping = {1.0f, 0.9f, 0.8f, 0.7f};
+      const Rounded plain = solve(p, options);
+      options.group_size = size;
+      const Rounded grouped = solve(p, options), threads = solve(p, options, 3);
+      EXPECT_TRUE(std::equal(grouped.plan.codes.begin(), grouped.plan.codes.end(), threads.plan.codes.begin()));
+      EXPECT_EQ(grouped.plan.multiplier, threads.plan.multiplier);
+      group_codes(grouped.plan);  // throws when one is no code of its group
+      double before = 0.0, after = 0.0;
+      for (int o = 0; o < out; ++o) {
+        const double error = grouped_error(p, grouped.plan, o);
+        EXPECT_NEAR(grouped.error[static_cast<std::size_t>(o)], error, 1e-3 * error + 1e-6);
+        before += plain.error[static_cast<std::size_t>(o)];
+        after += error;
+      }
+      EXPECT_LT(after, before) << bits << " bits, groups of " << size;
+    }
+  }
 }
 
 TEST(RoundWeights, ClippingNeverMakesItWorse) {

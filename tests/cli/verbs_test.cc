@@ -138,6 +138,27 @@ TEST_F(CliTest, EveryGroupingAndWidth) {
     }
 }
 
+TEST_F(CliTest, BoundsSoftmaxQkvAndWeightGroupsAreNamedInTheFile) {
+  std::uintmax_t plain = 0;
+  for (const std::string flags : {"--grouping igq --bounds envelope --softmax row --qkv head", "--grouping igq --bounds mse --softmax layer --qkv tensor",
+                                  "--grouping scale --softmax scale --qkv row --weight-groups 16", "--grouping scale --softmax igq --qkv float"}) {
+    const Output made = run("quantize model --calib images --samples 4 --noise-images 0 --bits w3a4 --overwrite -o q.igq " + flags);
+    ASSERT_EQ(made.exit_code, 0) << flags << made.err;
+    const std::string settings = run("inspect q.igq --json").json().at("provenance").at("settings");
+    for (std::size_t at = 0; at < flags.size();) {  // "--flag value", two words at a time
+      const std::size_t end = flags.find(' ', flags.find(' ', at) + 1);
+      std::string wanted = flags.substr(at, end == std::string::npos ? end : end - at);
+      if (wanted == "--softmax row") wanted = "--softmax upper-bound";
+      EXPECT_NE(settings.find(wanted), std::string::npos) << wanted << " in " << settings;
+      at = end == std::string::npos ? flags.size() : end + 1;
+    }
+    EXPECT_EQ(run("eval q.igq --data-dir images --json").exit_code, 0) << flags;
+    const std::uintmax_t size = std::filesystem::file_size(path() / "q.igq");
+    if (flags.find("weight-groups") == std::string::npos) plain = std::max(plain, size);
+    else EXPECT_GT(size, plain) << "multipliers and zero-points are part of the file";
+  }
+}
+
 TEST_F(CliTest, InspectListsArchitecturesAndBitOperations) {
   const auto list = run("inspect --list --json").json();
   std::set<std::string> names;

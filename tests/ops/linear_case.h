@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "quant/plan.h"
+#include "quant/weight_groups.h"
 
 namespace igq::test {
 
@@ -27,6 +27,7 @@ struct LinearCase {
   Values values = Values::kRandom;
   std::vector<std::int32_t> multiples = {};  ///< kScale: scales are these multiples of a unit, one per group
   bool weight_zero = true;  ///< zero-points other than the middle, which need the row sums
+  int weight_group = 0;     ///< inputs per weight group; 0: none
 
   std::vector<float> x, bias;
   std::shared_ptr<LinearPlan> plan;
@@ -60,11 +61,12 @@ struct LinearCase {
       if (values == Values::kLargest) unsigned_code = 0;
       code = static_cast<std::int8_t>(unsigned_code - middle);
     }
-    for (int o = 0; o < out; ++o) {
+    if (weight_group != 0) group_weights(random);
+    for (int o = 0; o < out && weight_group == 0; ++o) {
       w.scale.push_back(0.01F + 0.1F * static_cast<float>(random.uniform()));
       w.zero_point.push_back(weight_zero ? static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(top) + 1)) : middle);
-      bias.push_back(normal(1.0));
     }
+    for (int o = 0; o < out; ++o) bias.push_back(normal(1.0));
     std::vector<double> sigma(static_cast<std::size_t>(in));
     for (double& s : sigma) s = 0.1 + random.uniform();
     x.resize(n);
@@ -74,7 +76,37 @@ struct LinearCase {
       if (values == Values::kLargest) x[i] = 1e6F;
     }
   }
+
+ private:
+  /// Random multipliers and zero-points, codes as the values ask.
+  void group_weights(Random& random) {
+    WeightPlan& w = plan->weight;
+    const AlignedBuffer<std::int8_t> codes = w.codes;
+    w = make_grouped_plan(in, out, w_bits, weight_group);
+    for (std::size_t i = 0; i < w.multiplier.size(); ++i) {
+      w.group_zero[i] = static_cast<std::uint8_t>(random.below(static_cast<std::uint64_t>(code_max(w_bits)) + 1));
+      const int most = max_multiplier(w_bits, w.group_zero[i]);
+      w.multiplier[i] = static_cast<std::uint8_t>(values == Values::kRandom ? 1 + static_cast<int>(random.below(static_cast<std::uint64_t>(most))) : most);
+    }
+    expand_group_codes(w, codes);
+    for (float& scale : w.scale) scale = 0.001F + 0.01F * static_cast<float>(random.uniform());
+  }
 };
+
+/// The weights by their definition in plan.h, whatever the plan keeps them as: scale [out] times these integers [in][out].
+inline std::vector<int> integer_weights(const LinearCase& c) {
+  const WeightPlan& w = c.plan->weight;
+  const auto out = static_cast<std::size_t>(c.out);
+  std::vector<int> result;
+  AlignedBuffer<std::int8_t> codes = w.codes;
+  if (w.group_size != 0) codes = group_codes(w);
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    const int code = codes[i] + (1 << (w.bits - 1));
+    const std::size_t n = i % out, g = w.group_size == 0 ? 0 : i / out / static_cast<std::size_t>(w.group_size) * out + n;
+    result.push_back(w.group_size == 0 ? code - w.zero_point[n] : w.multiplier[g] * (code - w.group_zero[g]));
+  }
+  return result;
+}
 
 /// A group by definition: the nearest pair of bounds, or the smallest scale that holds the range.
 inline int group_of(const LinearCase& c, int channel, float mn, float mx) {
@@ -109,7 +141,8 @@ struct LinearResult {
 inline LinearResult expected(const LinearCase& c) {
   const auto in = static_cast<std::size_t>(c.in), out = static_cast<std::size_t>(c.out);
   const WeightPlan& w = c.plan->weight;
-  const int middle = 1 << (w.bits - 1);
+  const int middle = 1 << (w.code_bits() - 1);
+  const std::vector<int> integers = integer_weights(c);
   const int groups = c.grouping == Grouping::kUpperBound ? c.in : static_cast<int>(c.plan->input.groups.size());
   std::vector<UniformQuantizer> quantizer(in);
   std::vector<int> group(in);
@@ -159,7 +192,7 @@ inline LinearResult expected(const LinearCase& c) {
         const int weight = w.codes[k * out + n];
         const double scale = static_cast<double>(group_scale[static_cast<std::size_t>(group[k])]) * w.scale[n];
         sum[static_cast<std::size_t>(group[k])] += code[k] * weight;
-        exact += scale * static_cast<double>(code[k] * (weight - zero));
+        exact += scale * static_cast<double>(code[k] * integers[k * out + n]);
         magnitude += scale * static_cast<double>(std::llabs(code[k]) * (std::abs(weight) + std::abs(zero)));
       }
       float v = 0.0F;

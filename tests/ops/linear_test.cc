@@ -75,6 +75,17 @@ TEST(Linear, SaturatingInputs) {
               static_cast<std::uint64_t>(bits));
 }
 
+/// Weight groups do not follow the groups of the activations; the sums must not notice.
+TEST(Linear, WeightGroups) {
+  for (const Grouping grouping : kGroupings)
+    for (int bits = 2; bits <= kMaxGroupedBits; ++bits)
+      for (const auto& [in, size] : {std::pair{37, 8}, {130, 32}, {64, 64}, {5, 1}})
+        for (const Values values : {Values::kRandom, Values::kEnds, Values::kLargest})
+          check({.rows = 9, .in = in, .out = 67, .grouping = grouping, .groups = 4, .a_bits = bits == 3 ? 8 : 4, .w_bits = bits, .values = values,
+                 .weight_group = size, .x = {}, .bias = {}, .plan = {}},
+                static_cast<std::uint64_t>(bits * 100 + in));
+}
+
 TEST(Linear, LongestContraction) {
   for (const Grouping grouping : {Grouping::kLayer, Grouping::kIgq, Grouping::kScale})
     for (const Values values : {Values::kEnds, Values::kLargest})

@@ -27,7 +27,7 @@ class OutputOf final : public SiteObserver {
 struct Setting {
   Grouping grouping;
   int bits;
-  bool integer_ratios = false;
+  void (*edit)(QuantizeOptions&) = [](QuantizeOptions&) {};
 };
 
 class IntegerModel : public ::testing::TestWithParam<std::string> {
@@ -38,13 +38,19 @@ class IntegerModel : public ::testing::TestWithParam<std::string> {
     job.options.weight_bits = job.options.activation_bits = setting.bits;
     job.options.grouping = setting.grouping;
     job.options.groups = 5;
-    job.options.integer_ratios = setting.integer_ratios;
+    setting.edit(job.options);
     quantize_model(model, synthetic_calibration(*model.model, 4, 1), job, best_isa(), 1, 0);
     return model;
   }
   const std::vector<Setting> settings_ = {{Grouping::kLayer, 8},  {Grouping::kStaticGroup, 4}, {Grouping::kIgq, 4}, {Grouping::kIgq, 8},
                                           {Grouping::kScale, 3}, {Grouping::kScale, 8},       {Grouping::kUpperBound, 4},
-                                          {Grouping::kScale, 4, true}, {Grouping::kScale, 8, true}};
+                                          {Grouping::kScale, 4, [](QuantizeOptions& o) { o.integer_ratios = true; }},
+                                          {Grouping::kScale, 8, [](QuantizeOptions& o) { o.integer_ratios = true; }},
+                                          // Everything beside the grouping: bounds, softmax, q/k/v, weights.
+                                          {Grouping::kIgq, 4, [](QuantizeOptions& o) { o.bounds = GroupBounds::kEnvelope, o.softmax_grouping = Grouping::kUpperBound, o.weight_groups = 8; }},
+                                          {Grouping::kIgq, 6, [](QuantizeOptions& o) { o.bounds = GroupBounds::kMse, o.qkv_grouping = QkvGrouping::kTensor; }},
+                                          {Grouping::kScale, 4, [](QuantizeOptions& o) { o.qkv_grouping = QkvGrouping::kHead, o.softmax_grouping = Grouping::kStaticGroup; }},
+                                          {Grouping::kScale, 2, [](QuantizeOptions& o) { o = preset_options(Preset::kBest), o.weight_bits = 2, o.activation_bits = 8, o.weight_groups = 8, o.views = 1; }}};
 };
 
 TEST_P(IntegerModel, EverySiteGivesWhatItsSimulationGives) {
