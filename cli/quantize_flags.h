@@ -29,6 +29,8 @@ struct QuantizeFlags {
   bool balance = false, integer_ratios = false;
   int views = 4;
   double ridge = 0.05;
+  bool reconstruct = false;
+  double reconstruct_minutes = 0.0;
   std::uint64_t seed = 0;
 
   /// `with_grid`: also --bits, --groups and --grouping, which `table` takes as lists.
