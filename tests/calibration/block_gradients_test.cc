@@ -163,7 +163,7 @@ TEST_P(BlockGradientsOf, AreCentralDifferences) {
 INSTANTIATE_TEST_SUITE_P(Fixtures, BlockGradientsOf,
                          testing::Values(Case{"vit_token", 1}, Case{"vit_qkv_nobias", 2}, Case{"vit_swiglu", 1}, Case{"deit3", 1}, Case{"vit_clip", 1},
                                          Case{"hf_dinov2_swiglu", 1}, Case{"swin_shift", 2}, Case{"swin_pad", 1}, Case{"swin_pad", 2}),
-                         [](const auto& info) { return std::string(info.param.model) + "_" + std::to_string(info.param.step); });
+                         [](const auto& which) { return std::string(which.param.model) + "_" + std::to_string(which.param.step); });
 
 }  // namespace
 }  // namespace igq
