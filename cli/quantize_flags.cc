@@ -91,11 +91,12 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
   app.add_option("--ridge", ridge, "gptq, erq: weight of keeping the weights, relative to the inputs' mean energy")
       ->check(CLI::Range(1e-6, 1e3))
       ->capture_default_str();
-  app.add_flag("--reconstruct", reconstruct,
-               "after weights are rounded, tune norms, biases and weight scales block by block to the float model's outputs");
+  CLI::Option* tuned = app.add_flag("--reconstruct", reconstruct,
+                                    "after weights are rounded, tune norms, biases and weight scales block by block to the float model's outputs");
   app.add_option("--reconstruct-minutes", reconstruct_minutes,
                  "with --reconstruct: stop after so long and keep what is done (0: no limit); where time ends depends on the machine")
       ->check(number_in(0.0, 1e6))
+      ->needs(tuned)
       ->capture_default_str();
   app.add_option("--bounds", bounds,
                  "bounds of an igq group: mean (the paper), envelope (10 % and 90 % quantiles, clips less) or mse (least expected error)")
@@ -136,7 +137,6 @@ QuantizeJob QuantizeFlags::job() const {
   o.integer_ratios = integer_ratios;
   o.views = views;
   o.ridge = ridge;
-  if (reconstruct_minutes > 0.0 && !reconstruct) fail("--reconstruct-minutes needs --reconstruct");
   o.reconstruct = reconstruct;
   o.reconstruct_minutes = reconstruct_minutes;
   job.allocate = parse_groups(groups) == 0;

@@ -13,7 +13,8 @@
 namespace igq {
 namespace {
 
-constexpr int kHeldOut = 8;  // every so many-th image
+constexpr int kHeldOut = 8;                                   // every so many-th image
+constexpr std::size_t kStateBytes = std::size_t{512} << 20;   // of activations between blocks; large models have fewer views
 
 /// Adam (Kingma and Ba, 2015) on parameters measured in units of their own: a step moves each by at most about rate * unit.
 class Adam {
@@ -39,8 +40,10 @@ class Adam {
 /// The tuned parameters of one block: read from the model, written to it.
 class Parameters {
  public:
+  std::vector<double> values, unit;  // in the places of `layout`
+
   Parameters(const BlockParts& block, const BlockGradients& layout, const std::shared_ptr<QuantizationPlan>& plan)
-      : block_(block), layout_(layout), plan_(plan), values(layout.size()), unit(layout.size()) {
+      : values(layout.size()), unit(layout.size()), block_(block), layout_(layout), plan_(plan) {
     read(BlockPart::kGamma1, block.norm1->gamma);
     read(BlockPart::kBeta1, block.norm1->beta);
     read(BlockPart::kGamma2, block.mlp->norm.gamma);
@@ -145,28 +148,20 @@ class Parameters {
   const BlockGradients& layout_;
   std::shared_ptr<QuantizationPlan> plan_;
   std::vector<std::vector<float>> scales_;  // of the four layers' weights, before
-
- public:
-  std::vector<double> values, unit;
 };
 
 class Reconstructor {
  public:
   Reconstructor(Model& model, const std::shared_ptr<QuantizationPlan>& plan, Model& original, const ReconstructOptions& options,
                 std::int64_t images, Isa isa, ThreadPool& pool)
-      : model_(model), plan_(plan), original_(original), options_(options), inputs_(images * options.views),
-        held_out_(images >= kHeldOut), kernels_(kernels::kernels_for(isa)), pool_(pool), random_(options.seed) {
+      : model_(model), plan_(plan), original_(original), options_(options), images_(images), kernels_(kernels::kernels_for(isa)), pool_(pool), random_(options.seed) {
     workers_ = std::vector<Worker>(static_cast<std::size_t>(pool.size()));
     for (Worker& w : workers_) {
       w.coded.kernels = w.exact.kernels = &kernels_;
       w.coded.execution = Execution::kSimulate;
     }
-    coded_.resize(static_cast<std::size_t>(inputs_));
-    exact_.resize(coded_.size());
     model_.prepare(Execution::kSimulate, kernels_);
     original_.prepare(Execution::kFloat, kernels_);
-    for (std::int64_t i = 0; i < inputs_; ++i) (is_held_out(i) ? held_ : tuned_).push_back(i);
-    if (held_.empty()) held_ = tuned_;
   }
 
   Reconstruction run(const std::function<void(std::int64_t, float*)>& load, const std::function<void(std::int64_t, std::int64_t)>& progress) {
@@ -175,9 +170,11 @@ class Reconstructor {
     int blocks = 0;
     for (int step = 1; step <= last; ++step) blocks += tunable(model_.block_parts(step)) ? 1 : 0;
     if (blocks == 0) fail("reconstruction: no block of {} has all of its linear layers quantized", model_.config().architecture);
+    embed(load);
+    for (std::int64_t i = 0; i < inputs_; ++i) (is_held_out(i) ? held_ : tuned_).push_back(i);
+    if (held_.empty()) held_ = tuned_;
     total_ = blocks * options_.epochs * static_cast<std::int64_t>(tuned_.size());
     progress_ = &progress;
-    embed(load);
     for (int step = 1; step <= last && !out_of_time(); ++step) {
       each(inputs_, [&](std::int64_t i, Worker& w) { run_step(original_, w.exact, step, exact_[static_cast<std::size_t>(i)]); });
       if (const std::optional<BlockParts> block = model_.block_parts(step); tunable(block)) tune(*block, step);
@@ -193,7 +190,7 @@ class Reconstructor {
     std::unique_ptr<BlockTape> tape;
   };
 
-  bool is_held_out(std::int64_t input) const { return held_out_ && input / options_.views % kHeldOut == kHeldOut - 1; }
+  bool is_held_out(std::int64_t input) const { return images_ >= kHeldOut && input / views_ % kHeldOut == kHeldOut - 1; }
 
   int last_block() const {
     int last = 0;
@@ -234,9 +231,18 @@ class Reconstructor {
   void embed(const std::function<void(std::int64_t, float*)>& load) {
     const ModelConfig& config = model_.config();
     AlignedBuffer<float> image(static_cast<std::size_t>(model_.image_floats())), view(image.size());
+    StepState& first = workers_[0].state;
+    load(0, image.data());
+    first.image = image.data();
+    run_step(original_, workers_[0].exact, 0, first);
+    const std::size_t per_view = 2 * static_cast<std::size_t>(images_) * first.x.size() * sizeof(float);
+    views_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(kStateBytes / per_view), 1, options_.views);
+    inputs_ = images_ * views_;
+    coded_.resize(static_cast<std::size_t>(inputs_));
+    exact_.resize(coded_.size());
     for (std::int64_t i = 0; i < inputs_; ++i) {
-      const int which = static_cast<int>(i % options_.views);
-      if (which == 0) load(i / options_.views, image.data());
+      const int which = static_cast<int>(i % views_);
+      if (which == 0) load(i / views_, image.data());
       make_view({image.data(), image.size()}, config.in_channels, config.image_height, config.image_width, which, view.data());
       for (const bool exact : {false, true}) {
         StepState& state = (exact ? exact_ : coded_)[static_cast<std::size_t>(i)];
@@ -336,8 +342,7 @@ class Reconstructor {
   std::shared_ptr<QuantizationPlan> plan_;
   Model& original_;
   const ReconstructOptions& options_;
-  std::int64_t inputs_;  // images times views
-  bool held_out_;
+  std::int64_t images_, views_ = 1, inputs_ = 0;  // images times views
   const kernels::Kernels& kernels_;
   ThreadPool& pool_;
   Random random_;

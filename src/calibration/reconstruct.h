@@ -17,7 +17,7 @@
 namespace igq {
 
 struct ReconstructOptions {
-  int views = 8;           ///< of each calibration image (views.h)
+  int views = 8;           ///< of each calibration image (views.h); fewer when activations between blocks would take over 512 MB
   int epochs = 1;          ///< passes over the images and views
   int batch = 8;           ///< images per step of Adam
   double rate = 3e-3;      ///< first step relative to the size of what is tuned; falls linearly to zero
