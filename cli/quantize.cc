@@ -1,6 +1,7 @@
 // igq quantize: checkpoint and calibration images -> .igq file.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -64,6 +65,12 @@ Table site_table(const QuantizeReport& report, const Model& model) {
     table.add({site.name, weight_bits, bits, grouping, groups, alone, accumulated});
   }
   return table;
+}
+
+std::string reconstruction_text(const Reconstruction& r) {
+  const auto kept = std::count_if(r.blocks.begin(), r.blocks.end(), [](const BlockReconstruction& b) { return b.kept; });
+  return fmt::format("reconstruction: {} of {} blocks improved on images held out{}\n", kept, r.blocks.size(),
+                     r.out_of_time ? ", stopped by --reconstruct-minutes" : "");
 }
 
 /// Top-1 of the float model and of the saved file on the same images.
@@ -141,6 +148,7 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
     std::cout << fmt::format("\n{}: {} from {} in float ({:.1f}x smaller), {} calibration images{}\n", flags.output,
                              megabytes(file_bytes), megabytes(before), before / file_bytes, images.count,
                              report.noise.images > 0 ? fmt::format(", logits {:.1f} dB", report.noise.logits_snr) : "");
+    if (report.reconstruction) std::cout << reconstruction_text(*report.reconstruction);
     std::cout << fmt::format("memory: statistics {}, peak {:.0f} MB\n", megabytes(static_cast<double>(report.calibration_bytes)), peak_rss_mb());
     if (!flags.data_dir.empty())
       std::cout << fmt::format("top-1 on {} images: float {:.2f} %, quantized {:.2f} %\n", gate.images, gate.float_top1, gate.top1);

@@ -93,6 +93,13 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
   app.add_option("--ridge", ridge, "gptq, erq: weight of keeping the weights, relative to the inputs' mean energy")
       ->check(CLI::Range(1e-6, 1e3))
       ->capture_default_str();
+  CLI::Option* tuned = app.add_flag("--reconstruct", reconstruct,
+                                    "after weights are rounded, tune norms, biases and weight scales block by block to the float model's outputs");
+  app.add_option("--reconstruct-minutes", reconstruct_minutes,
+                 "with --reconstruct: stop after so long and keep what is done (0: no limit); where time ends depends on the machine")
+      ->check(number_in(0.0, 1e6))
+      ->needs(tuned)
+      ->capture_default_str();
   app.add_option("--bounds", bounds,
                  "bounds of an igq group: mean (the paper), envelope (10 % and 90 % quantiles, clips less) or mse (least expected error)")
       ->check(parsed_by([](const std::string& t) { parse_group_bounds(t); }, "NAME"));
@@ -132,6 +139,8 @@ QuantizeJob QuantizeFlags::job() const {
   if (!scales.empty()) o.integer_ratios = scales == "integer";
   o.views = views;
   o.ridge = ridge;
+  o.reconstruct = reconstruct;
+  o.reconstruct_minutes = reconstruct_minutes;
   job.allocate = parse_groups(groups) == 0;
   if (!job.allocate) o.groups = parse_groups(groups);
   job.average_groups = average_groups;

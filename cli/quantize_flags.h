@@ -30,6 +30,8 @@ struct QuantizeFlags {
   std::string scales;  ///< empty: the preset's
   int views = 4;
   double ridge = 0.05;
+  bool reconstruct = false;
+  double reconstruct_minutes = 0.0;
   std::uint64_t seed = 0;
 
   /// `with_grid`: also --bits, --groups and --grouping, which `table` takes as lists.

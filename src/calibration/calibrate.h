@@ -50,6 +50,8 @@ struct QuantizeOptions {
   int views = 4;                             ///< of each calibration image, 1 to kMaxViews (views.h)
   double ridge = 0.05;                       ///< lambda over the mean second moment of the layer's inputs
   std::vector<float> clipping = {1.0f, 0.9f, 0.8f, 0.7f};  ///< factors of the weight bounds, the best per output channel
+  bool reconstruct = false;                  ///< reconstruct_blocks() after weights are rounded, whatever the method (reconstruct.h)
+  double reconstruct_minutes = 0.0;          ///< its time limit; 0: none
   std::uint64_t seed = 0;
   std::string keep;                          ///< regex: sites that stay float; empty: none
   /// regex -> {weight bits, activation bits}; the last match wins.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,6 +33,17 @@ struct Site {
   bool first_or_last = false;    ///< patch embedding or head
 };
 
+/// The parts of a transformer block, x += gamma1 * proj(attention(qkv(norm1(x)))), then x += mlp(x), for those who tune them.
+struct BlockParts {
+  LayerNorm* norm1 = nullptr;
+  Linear *qkv = nullptr, *proj = nullptr;
+  Attention* attention = nullptr;
+  const float* gamma1 = nullptr;                ///< LayerScale [channels], null without
+  Mlp* mlp = nullptr;
+  int windows = 1;                              ///< attention windows per image
+  std::span<const std::int32_t> token_of_row;   ///< row of the attention -> token, -1 for padding; empty: row = token
+};
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -44,6 +56,8 @@ class Model {
   /// Steps of a forward pass: 0 is the embedding, the last one gives the logits.
   virtual int steps() const = 0;
   virtual void run_step(ExecContext& context, int step, StepState& state) const = 0;
+  /// The block that `step` is; none for embedding, patch merging and head. The parts live as long as the model.
+  virtual std::optional<BlockParts> block_parts(int step) = 0;
   /// All steps for one normalised image; logits in state.logits. Thread safe with one context and state per thread.
   void forward(ExecContext& context, const float* image, StepState& state) const;
 

@@ -141,6 +141,12 @@ void Swin::run_step(ExecContext& context, int step, StepState& state) const {
   else run_merge(context, *s.merge, state);
 }
 
+std::optional<BlockParts> Swin::block_parts(int step) {
+  if (step < 1 || step > static_cast<int>(steps_.size()) || steps_[static_cast<std::size_t>(step - 1)].block == nullptr) return std::nullopt;
+  Block& b = *steps_[static_cast<std::size_t>(step - 1)].block;
+  return BlockParts{&b.norm1, &b.qkv, &b.proj, &b.attention, nullptr, &b.mlp, b.windows, b.token_of_row};
+}
+
 void Swin::embed(ExecContext& context, StepState& state) const {
   const ArenaScope scope(context.arena);
   const SwinConfig& s = config().swin;

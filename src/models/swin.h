@@ -11,6 +11,7 @@ class Swin final : public Model {
 
   int steps() const override { return static_cast<int>(steps_.size()) + 2; }
   void run_step(ExecContext& context, int step, StepState& state) const override;
+  std::optional<BlockParts> block_parts(int step) override;
 
  private:
   struct Block {

@@ -112,6 +112,12 @@ void Vit::run_step(ExecContext& context, int step, StepState& state) const {
   else head(context, state);
 }
 
+std::optional<BlockParts> Vit::block_parts(int step) {
+  if (step < 1 || step > static_cast<int>(blocks_.size())) return std::nullopt;
+  Block& b = blocks_[static_cast<std::size_t>(step - 1)];
+  return BlockParts{&b.norm1, &b.qkv, &b.proj, &b.attention, b.gamma1.empty() ? nullptr : b.gamma1.data(), &b.mlp, 1, {}};
+}
+
 void Vit::embed(ExecContext& context, StepState& state) const {
   const ArenaScope scope(context.arena);
   const VitConfig& v = config().vit;

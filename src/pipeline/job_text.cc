@@ -18,6 +18,8 @@ std::string job_text(const QuantizeJob& job) {
   if (o.grouping == Grouping::kScale) text += o.integer_ratios ? " --scales integer" : " --scales free";
   if (o.balance) text += " --balance";
   if (o.weights != WeightMethod::kNearest) text += fmt::format(" --views {} --ridge {}", o.views, o.ridge);
+  if (o.reconstruct) text += " --reconstruct";
+  if (o.reconstruct && o.reconstruct_minutes > 0.0) text += fmt::format(" --reconstruct-minutes {}", o.reconstruct_minutes);
   if (!o.keep.empty()) text += fmt::format(" --keep '{}'", o.keep);
   for (const auto& [pattern, bits] : o.site_bits) text += fmt::format(" --site-bits '{}=w{}a{}'", pattern, bits.first, bits.second);
   return text;

@@ -34,7 +34,15 @@ nlohmann::json noise_to_json(const Comparison& noise) {
   return {{"images", noise.images}, {"logits_snr_db", noise.logits_snr}, {"sites", std::move(sites)}};
 }
 
-/// The checkpoint's tensors with other biases.
+/// What it remembers of the reconstruction.
+nlohmann::json reconstruction_to_json(const Reconstruction& reconstruction) {
+  nlohmann::json blocks = nlohmann::json::array();
+  for (const BlockReconstruction& b : reconstruction.blocks)
+    blocks.push_back({{"block", b.block}, {"error_before", b.before}, {"error_after", b.after}, {"kept", b.kept}});
+  return {{"out_of_time", reconstruction.out_of_time}, {"blocks", std::move(blocks)}};
+}
+
+/// The checkpoint's tensors with other biases and norms.
 std::shared_ptr<const TensorSource> with_biases(const std::shared_ptr<const TensorSource>& tensors, BiasMap biases) {
   const auto changed = std::make_shared<MemoryTensors>(tensors->origin());
   for (auto& [name, values] : biases) {
@@ -42,6 +50,20 @@ std::shared_ptr<const TensorSource> with_biases(const std::shared_ptr<const Tens
     changed->add(name, shape, std::move(values));
   }
   return std::make_shared<OverlaidTensors>(changed, tensors);
+}
+
+Reconstruction reconstruct(Runner& runner, Model& model, const std::shared_ptr<QuantizationPlan>& plan, const TensorSource& tensors,
+                           const QuantizeOptions& options, const CalibrationSet& images, const StageProgress& progress) {
+  constexpr std::int64_t kUnits = 1000;
+  const auto tick = stage(progress, "reconstructing blocks", kUnits);
+  ReconstructOptions reconstruction;
+  reconstruction.minutes = options.reconstruct_minutes;
+  reconstruction.seed = options.seed;
+  const std::unique_ptr<Model> original = build_model(model.config(), tensors);
+  return reconstruct_blocks(model, plan, *original, reconstruction, images.count, images.load, runner.isa(), runner.pool(),
+                            [&](std::int64_t done, std::int64_t total) {
+                              if (tick) tick(kUnits * done / total);
+                            });
 }
 
 Allocation allocate(Runner& runner, const Statistics& statistics, const QuantizeOptions& options, const QuantizeJob& job,
@@ -157,6 +179,13 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
       if (tick) tick(p.done);
     });
     for (auto& [name, values] : refined) biases[name] = std::move(values);
+  }
+  if (options.reconstruct) {
+    Reconstruction& tuned = report.reconstruction.emplace(reconstruct(runner, model, plan, *float_model.tensors, options, images, progress));
+    report.calibration_bytes = std::max(report.calibration_bytes, tuned.bytes);
+    result.report["reconstruction"] = reconstruction_to_json(tuned);
+    for (auto& [name, values] : tuned.vectors) biases[name] = std::move(values);
+    tuned.vectors.clear();
   }
   const bool rewritten = options.balance || !biases.empty();  // refined or balanced weights come with other biases
   if (rewritten) result.tensors = with_biases(float_model.tensors, std::move(biases));

@@ -11,6 +11,7 @@
 #include "allocation/bops.h"
 #include "allocation/allocate.h"
 #include "calibration/calibrate.h"
+#include "calibration/reconstruct.h"
 #include "eval/compare.h"
 #include "io/image_folder.h"
 #include "models/load_model.h"
@@ -47,6 +48,7 @@ using StageProgress = std::function<std::function<void(std::int64_t)>(const std:
 struct QuantizeReport {
   QuantizedModel model;
   std::optional<Allocation> allocation;  ///< when the job asks for it
+  std::optional<Reconstruction> reconstruction;  ///< when the options ask for it; vectors are in `model`
   Comparison noise;                 ///< float against simulation on the first calibration images
   std::size_t calibration_bytes = 0;  ///< largest memory of the statistics
 };

@@ -131,6 +131,7 @@ std::vector<Row> flag_rows() {
        "GBOPs is too small: the smallest number of groups in every layer takes"},
       {"a budget that is not a number", {}, quantize + "--groups auto --budget-gbops nan", 2, "--budget-gbops: 'nan' is not a number from 1e-06 to"},
       {"a grouping nobody knows", {}, quantize + "--grouping magic", 2, "--grouping: unknown grouping 'magic': use one of float, layer, static-group, igq"},
+      {"a time limit of nothing", {}, quantize + "--reconstruct-minutes 1", 2, "--reconstruct-minutes requires --reconstruct"},
       {"a weight method nobody knows", {}, quantize + "--weights magic", 2, "--weights: unknown weight method 'magic': use one of rtn, gptq, erq"},
       {"a regular expression that is none", {}, quantize + "--keep '('", 2, "--keep: '(' is not a regular expression"},
       {"a regular expression that fits nothing", {}, quantize + "--keep zzz", 1, "--keep 'zzz' fits no site of the model: `igq inspect` prints their names"},

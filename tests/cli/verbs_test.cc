@@ -208,6 +208,20 @@ TEST_F(CliTest, AllocationStaysWithinItsBudget) {
   EXPECT_NE(tight.err.find("budget"), std::string::npos) << tight.err;
 }
 
+TEST_F(CliTest, ReconstructionIsStoredAndRepeatable) {
+  const std::string command = "quantize model --calib images --samples 8 --bits w3a4 --reconstruct --json -o ";
+  const Output one = run(command + "a.igq --threads 1"), two = run(command + "b.igq --threads 2");
+  ASSERT_EQ(one.exit_code, 0) << one.err;
+  ASSERT_EQ(two.exit_code, 0) << two.err;
+  EXPECT_EQ(read_text(path() / "a.igq"), read_text(path() / "b.igq"));
+  const auto blocks = one.json().at("report").at("reconstruction").at("blocks");
+  EXPECT_EQ(blocks.size(), 2u);
+  EXPECT_EQ(blocks[0].at("block"), "blocks.0");
+  EXPECT_NE(one.json().at("settings").get<std::string>().find("--reconstruct"), std::string::npos);
+  const Output evaluated = run("compare model a.igq --data-dir images --json");
+  EXPECT_EQ(evaluated.exit_code, 0) << evaluated.err;
+}
+
 TEST_F(CliTest, KeepAndSiteBits) {
   quantize("--bits w4a4 --groups 4 --keep 'mlp' --site-bits 'attn\\.proj=w6a5'");
   const auto plan = run("inspect q.igq --json").json().at("plan");
