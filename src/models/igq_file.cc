@@ -30,8 +30,8 @@ constexpr std::string_view kCodes = ":codes", kScale = ":scale", kZeroPoint = ":
 
 /// The oldest format version that can hold the plan.
 std::uint32_t version_for(const QuantizationPlan& plan) {
-  const auto grouped = [](const auto& entry) { return entry.second.weight.group_size != 0; };
-  return std::any_of(plan.linears.begin(), plan.linears.end(), grouped) ? 2 : 1;
+  const auto newer = [](const auto& entry) { return entry.second.weight.group_size != 0 || !entry.second.input.multiples.empty(); };
+  return std::any_of(plan.linears.begin(), plan.linears.end(), newer) ? 2 : 1;
 }
 
 /// Unsigned values as the signed codes of a stream of `bits` bits, and back.

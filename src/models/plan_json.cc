@@ -76,7 +76,7 @@ void check_multiples(const ActivationPlan& plan) {
   if (plan.multiples.empty()) return;
   if (plan.grouping != Grouping::kScale) fail("multiples of a unit beside grouping '{}'", grouping_name(plan.grouping));
   if (plan.multiples.size() != plan.groups.size()) fail("{} multiples for {} groups", plan.multiples.size(), plan.groups.size());
-  if (!std::isnormal(plan.unit) || plan.unit < 0.0f || !std::isfinite(1.0f / plan.unit)) fail("unit {} is no scale", plan.unit);
+  if (!std::isnormal(plan.unit) || plan.unit < 0.0f || !std::isfinite(1.0f / plan.unit) || !std::isfinite(plan.unit * static_cast<float>(kMaxMultiple))) fail("unit {} is no scale", plan.unit);
   std::int32_t last = 1;
   for (const std::int32_t m : plan.multiples) {
     if (m < last || m > kMaxMultiple) fail("multiples are not ascending from 1 to {}", kMaxMultiple);

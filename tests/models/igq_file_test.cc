@@ -88,6 +88,28 @@ TEST(IgqFile, WeightGroupsRoundTripAndRaiseTheVersion) {
   EXPECT_EQ(Forged::from(slurp(folder / "plain.igq")).version, 1u) << "readers of version 1 read what needs no more";
 }
 
+/// The tiny model with integer scales at a `scale` input.
+QuantizedModel tiny_igq_multiples() {
+  QuantizedModel model = tiny_igq();
+  ActivationPlan& input = model.plan.linears.at("blocks.0.mlp.fc1").input;
+  input.multiples.clear();
+  for (std::size_t g = 0; g < input.groups.size(); ++g) input.multiples.push_back(static_cast<std::int32_t>(1 + 80 * g));
+  input.unit = 0.1f / 3.0f;
+  return model;
+}
+
+TEST(IgqFile, MultiplesRoundTripAndRaiseTheVersion) {
+  const TemporaryFolder folder;
+  const QuantizedModel model = tiny_igq_multiples();
+  save_igq(folder / "a.igq", model, false);
+  const QuantizedModel back = load_igq(folder / "a.igq");
+  expect_same(model, back);
+  const ActivationPlan &was = model.plan.linears.at("blocks.0.mlp.fc1").input, &is = back.plan.linears.at("blocks.0.mlp.fc1").input;
+  EXPECT_EQ(was.multiples, is.multiples);
+  EXPECT_EQ(was.unit, is.unit);
+  EXPECT_EQ(Forged::from(slurp(folder / "a.igq")).version, 2u);
+}
+
 TEST(IgqFile, WeightsThatBecameCodesAreLeftOut) {
   const TemporaryFolder folder;
   QuantizedModel model = tiny_igq();
@@ -296,6 +318,32 @@ TEST(IgqFile, FieldsOfNewerVersionsAreRefusedByName) {
   f.set_json(j);
   spill(folder / "x.igq", f.to_bytes());
   EXPECT_EQ(error_of(folder / "x.igq"), "");
+}
+
+TEST(IgqFileDamage, MultiplesThatLie) {
+  const TemporaryFolder folder;
+  save_igq(folder / "a.igq", tiny_igq_multiples(), false);
+  const Forged good = Forged::from(slurp(folder / "a.igq"));
+  const auto input = [](json& j) -> json& { return j["plan"]["linears"]["blocks.0.mlp.fc1"]["input"]; };
+  const std::vector<std::pair<const char*, std::function<void(json&)>>> table = {
+      {"a multiple of 0", [=](json& j) { input(j)["multiples"][0] = 0; }},
+      {"a multiple of 256", [=](json& j) { input(j)["multiples"].back() = 256; }},
+      {"descending", [=](json& j) { input(j)["multiples"][0] = 255; }},
+      {"too few", [=](json& j) { input(j)["multiples"].erase(0); }},
+      {"no unit", [=](json& j) { input(j).erase("unit"); }},
+      {"a unit of 0", [=](json& j) { input(j)["unit"] = 0; }},
+      {"a unit below 0", [=](json& j) { input(j)["unit"] = -1; }},
+      {"a unit beyond float", [=](json& j) { input(j)["unit"] = 3e37; }},
+      {"multiples of other groupings", [=](json& j) { input(j)["grouping"] = "igq"; }},
+  };
+  for (const auto& [what, edit] : table) {
+    Forged f = good;
+    json j = f.json();
+    edit(j);
+    f.set_json(j);
+    spill(folder / "x.igq", f.to_bytes());
+    EXPECT_NE(error_of(folder / "x.igq").find("x.igq cannot be used"), std::string::npos) << what << ": " << error_of(folder / "x.igq");
+  }
 }
 
 TEST(IgqFileDamage, WeightGroupsThatLie) {
