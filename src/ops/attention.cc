@@ -42,16 +42,15 @@ void set_fixed(OperandQuantizers& q, const std::vector<Bounds>& bounds, int head
 void set_rows(OperandQuantizers& q, const float* mn, const float* mx, int rows, int bits, bool symmetric) {
   q.by_row = true;
   q.q_max = code_max(bits);
-  const int middle = 1 << (bits - 1);
-  for (int r = 0; r < rows; ++r) {
-    if (!symmetric) {
-      set(q, r, make_quantizer({mn[r], mx[r]}, bits));
-      continue;
-    }
-    const float scale = std::max(-mn[r], mx[r]) / static_cast<float>(middle - 1);
-    const float inv_scale = 1.0f / scale;
-    const bool usable = scale > 0.0f && std::isfinite(inv_scale);
-    set(q, r, {usable ? scale : 1.0f, usable ? inv_scale : 1.0f, middle, q.q_max});
+  if (!symmetric) return make_quantizers(mn, mx, rows, bits, q.scale, q.inv_scale, q.zero);
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto middle = static_cast<float>(1 << (bits - 1));
+  for (int r = 0; r < rows; ++r) {  // no branches: vectors
+    const float largest = -mn[r] > mx[r] ? -mn[r] : mx[r], scale = largest / (middle - 1.0f), inv_scale = 1.0f / scale;
+    const bool usable = (scale > 0.0f) & (inv_scale < kInfinity);
+    q.scale[r] = usable ? scale : 1.0f;
+    q.inv_scale[r] = usable ? inv_scale : 1.0f;
+    q.zero[r] = middle;
   }
 }
 
@@ -267,7 +266,7 @@ static void make_qkv_quantizers(const kernels::Kernels& kernels, const QkvPlan& 
   kernels.channel_range(v, ld, n, d, mn, mx);
   qv.by_row = false;
   qv.q_max = code_max(plan.bits);
-  for (int c = 0; c < d; ++c) set(qv, c, make_quantizer({mn[c], mx[c]}, plan.bits));
+  make_quantizers(mn, mx, d, plan.bits, qv.scale, qv.inv_scale, qv.zero);
 }
 
 void Attention::head_float(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const {

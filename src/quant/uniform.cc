@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <limits>
 
 namespace igq {
 
@@ -15,6 +16,21 @@ UniformQuantizer make_quantizer(Bounds bounds, int bits) {
   if (!(scale > 0.0f) || !std::isfinite(scale) || !std::isfinite(inv_scale)) return {1.0f, 1.0f, 0, q_max};
   const float zero = std::clamp(std::nearbyint(-lower * inv_scale), 0.0f, static_cast<float>(q_max));
   return {scale, inv_scale, static_cast<int>(zero), q_max};
+}
+
+void make_quantizers(const float* lower, const float* upper, int count, int bits, float* scale, float* inv_scale, float* zero) {
+  constexpr float kRound = 12582912.0f;  // as in centred_zero()
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto q_max = static_cast<float>(code_max(bits));
+  for (int i = 0; i < count; ++i) {
+    const float low = lower[i] < 0.0f ? lower[i] : 0.0f, high = upper[i] > 0.0f ? upper[i] : 0.0f;
+    const float s = (high - low) / q_max, inverse = 1.0f / s;
+    const bool usable = (s > 0.0f) & (s < kInfinity) & (inverse < kInfinity);
+    const float exact = -low * inverse, limited = exact < q_max ? exact : q_max;
+    scale[i] = usable ? s : 1.0f;
+    inv_scale[i] = usable ? inverse : 1.0f;
+    zero[i] = usable ? limited + kRound - kRound : 0.0f;
+  }
 }
 
 UniformQuantizer make_centred_quantizer(Bounds bounds, float scale, int bits) {

@@ -33,6 +33,9 @@ inline constexpr int kZeroPointMin = -768, kZeroPointMax = 1023;
 /// finite (calibration refuses NaN and infinity, naming the site).
 UniformQuantizer make_quantizer(Bounds bounds, int bits);
 
+/// make_quantizer() of many ranges at once, zero-points as float: without calls and branches, so that compilers make vectors of it.
+void make_quantizers(const float* lower, const float* upper, int count, int bits, float* scale, float* inv_scale, float* zero);
+
 /// Zero-point free to leave the codes: [lower, upper] is placed in the middle of the codes of the given scale.
 UniformQuantizer make_centred_quantizer(Bounds bounds, float scale, int bits);
 
