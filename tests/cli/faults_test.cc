@@ -156,7 +156,7 @@ std::vector<std::string> cache_lines(const fs::path& path) {
 }
 
 TEST_F(CliTest, KilledAllocationGoesOnWhereItWas) {
-  const std::string command = kQuantizeBits + "--groups auto --average-groups 4 --noise-images 0 --overwrite ";
+  const std::string command = kQuantizeBits + "--preset paper --groups auto --average-groups 4 --noise-images 0 --overwrite ";
   ASSERT_EQ(run(command + "-o whole.igq --perturbation-cache whole.cache").exit_code, 0);
   const auto whole = cache_lines(path() / "whole.cache");
   ASSERT_GT(whole.size(), 3u);

@@ -167,7 +167,7 @@ TEST_F(CliTest, InspectListsArchitecturesAndBitOperations) {
                                  "vit_base_patch16_clip_224", "swin_large_patch4_window12_384"})
     EXPECT_TRUE(names.contains(name)) << name;
   // The paper's overhead of 16 groups on DeiT-B at 4 bits (method.md section 6).
-  const Output bops = run("inspect --arch deit_base_patch16_224 --bops --bits w4a4 --groups 16 --json");
+  const Output bops = run("inspect --arch deit_base_patch16_224 --bops --preset paper --bits w4a4 --groups 16 --json");
   ASSERT_EQ(bops.exit_code, 0) << bops.err;
   EXPECT_NEAR(bops.json().at("bops_overhead_percent"), 3.3, 0.2);
   EXPECT_NE(run("inspect --arch deit_bas_patch16_224").err.find("deit_base_patch16_224"), std::string::npos);
