@@ -16,6 +16,13 @@
 
 namespace igq::test {
 
+/// Values for tensors whose shape alone matters: a new AlignedBuffer holds anything, values that are not finite too.
+inline AlignedBuffer<float> zeros(std::size_t count) {
+  AlignedBuffer<float> values;
+  values.resize_zero(count);
+  return values;
+}
+
 /// A copy of fixture `name` in a folder of its own, below a temporary one.
 class EditedFixture {
  public:
