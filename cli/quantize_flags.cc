@@ -87,7 +87,8 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
   app.add_flag("--balance", balance, "rewrite queries and keys so that they lose less per token (the float model stays the same)");
   app.add_option("--scales", scales,
                  "grouping scale: integer (multiples of one unit, which are added up without float sums: fastest, and at up to 5 bits\n"
-                 "all multiples that fit a byte whatever --groups says) or free (default: integer for best, free otherwise)")
+                 "all multiples that fit a byte whatever --groups says) or free (default: integer for best,\n"
+                 "free otherwise and where --groups auto is to choose the groups)")
       ->check(CLI::IsMember({"integer", "free"}));
   app.add_option("--views", views, "gptq, erq: shifted and mirrored copies of each calibration image")->check(CLI::Range(1, kMaxViews))->capture_default_str();
   app.add_option("--ridge", ridge, "gptq, erq: weight of keeping the weights, relative to the inputs' mean energy")
@@ -137,6 +138,7 @@ QuantizeJob QuantizeFlags::job() const {
   if (!grouping.empty()) o.grouping = parse_grouping(grouping);
   o.balance = o.balance || balance;
   if (!scales.empty()) o.integer_ratios = scales == "integer";
+  else if (parse_groups(groups) == 0) o.integer_ratios = false;  // all multiples that fit a byte leave nothing to allocate
   o.views = views;
   o.ridge = ridge;
   o.reconstruct = reconstruct;
