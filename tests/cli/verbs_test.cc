@@ -94,8 +94,9 @@ TEST_F(CliTest, PredictNamesClasses) {
   for (const auto& entry : std::filesystem::directory_iterator(path() / "images" / "coat")) images += " " + entry.path().string();
   const Output result = run("predict model" + images + " --topk 3 --json");
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  ASSERT_EQ(result.json().at("images").size(), 4u);
-  for (const auto& image : result.json().at("images")) {
+  const nlohmann::json document = result.json();  // which a loop over a part of it does not keep
+  ASSERT_EQ(document.at("images").size(), 4u);
+  for (const auto& image : document.at("images")) {
     ASSERT_EQ(image.at("predictions").size(), 3u);
     EXPECT_GE(image.at("predictions")[0].at("score"), image.at("predictions")[1].at("score"));
     EXPECT_GE(image.at("predictions")[1].at("logit"), image.at("predictions")[2].at("logit"));
