@@ -3,7 +3,7 @@
 //   bench_held_out MODEL CALIBRATION-DIR SAMPLES SEED[,SEED...] SETTINGS-FILE
 // SETTINGS-FILE has one setting per line, in flags of `igq quantize`. For each: `SAMPLES` images chosen with the seed calibrate, at
 // most 64 of the rest, four views each, are run in integers against the float model. Printed: the signal-to-noise ratio of what enters
-// the head (mean over images) and of the logits (of all together) in dB, the mean divergence of the predictions, agreement.
+// the head (mean over images and the least of them) and of the logits (of all together) in dB, the mean divergence of the predictions, agreement.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include <cmath>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <sstream>
 
 #include "calibration/views.h"
@@ -90,19 +91,20 @@ std::vector<double> log_softmax(const std::vector<float>& logits) {
 
 std::string compared(const Outputs& reference, const Outputs& test) {
   const std::size_t n = reference.logits.size();
-  double features = 0.0, divergence = 0.0;
+  double features = 0.0, least = std::numeric_limits<double>::infinity(), divergence = 0.0;
   std::size_t same = 0;
   Energy logits;
   for (std::size_t i = 0; i < n; ++i) {
     Energy energy;
     energy.add(reference.features[i], test.features[i]);
     features += energy.decibels() / static_cast<double>(n);
+    least = std::min(least, energy.decibels());
     logits.add(reference.logits[i], test.logits[i]);
     const std::vector<double> p = log_softmax(reference.logits[i]), q = log_softmax(test.logits[i]);
     for (std::size_t k = 0; k < p.size(); ++k) divergence += std::exp(p[k]) * (p[k] - q[k]) / static_cast<double>(n);
     same += std::max_element(p.begin(), p.end()) - p.begin() == std::max_element(q.begin(), q.end()) - q.begin();
   }
-  return fmt::format("features {:5.2f} dB, logits {:5.2f} dB, KL {:.5f}, same {:5.1f} %", features, logits.decibels(), divergence,
+  return fmt::format("features {:5.2f} dB (least {:5.2f}), logits {:5.2f} dB, KL {:.5f}, same {:5.1f} %", features, least, logits.decibels(), divergence,
                      100.0 * static_cast<double>(same) / static_cast<double>(n));
 }
 
