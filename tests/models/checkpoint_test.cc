@@ -22,8 +22,8 @@ TEST(Checkpoint, OneErrorNamesMissingExtraAndMisshapen) {
     t.erase("norm.bias");
     t.erase("blocks.1.attn.proj.weight");
     t["head_dist.weight"] = t.at("head.weight");
-    t.at("blocks.0.mlp.fc1.bias") = {{64, 2}, zeros(128)};
-    t.at("head.bias") = {{4}, zeros(4)};
+    t.at("blocks.0.mlp.fc1.bias") = {{64, 2}, test::zeros(128)};
+    t.at("head.bias") = {{4}, test::zeros(4)};
   });
   const std::string text = load_error(fixture.path());
   EXPECT_SAYS(text, fixture.weights().string());
@@ -44,7 +44,7 @@ TEST(Checkpoint, SwinFaultsNameTheStage) {
   EditedFixture fixture("swin_basic");
   fixture.edit_tensors([](Tensors& t) {
     t.erase("layers.1.downsample.norm.weight");
-    t.at("layers.0.blocks.1.attn.relative_position_bias_table") = {{7, 7, 2}, zeros(98)};
+    t.at("layers.0.blocks.1.attn.relative_position_bias_table") = {{7, 7, 2}, test::zeros(98)};
   });
   const std::string text = load_error(fixture.path());
   EXPECT_SAYS(text, "missing: layers.1.downsample.norm.weight;");
@@ -74,15 +74,15 @@ TEST(Checkpoint, BuffersAndUnusedHeadsAreIgnored) {
   EditedFixture fixture("swin_basic");
   const std::string before = checkpoint_checksum(*open_checkpoint(fixture.path()).tensors);
   fixture.edit_tensors([](Tensors& t) {
-    t["layers.0.blocks.1.attn_mask"] = {{4, 16, 16}, zeros(1024)};
-    t["layers.0.blocks.0.attn.relative_position_index"] = {{16, 16}, zeros(256)};
+    t["layers.0.blocks.1.attn_mask"] = {{4, 16, 16}, test::zeros(1024)};
+    t["layers.0.blocks.0.attn.relative_position_index"] = {{16, 16}, test::zeros(256)};
   });
   EXPECT_EQ(checkpoint_checksum(*open_checkpoint(fixture.path()).tensors), before);
   EditedFixture hf("hf_vit");
   const auto want = test::logits_of(load_model(hf.path()));
   hf.edit_tensors([](Tensors& t) {
-    t["vit.pooler.dense.weight"] = {{32, 32}, zeros(1024)};
-    t["vit.embeddings.mask_token"] = {{1, 1, 32}, zeros(32)};
+    t["vit.pooler.dense.weight"] = {{32, 32}, test::zeros(1024)};
+    t["vit.embeddings.mask_token"] = {{1, 1, 32}, test::zeros(32)};
   });
   EXPECT_EQ(test::logits_of(load_model(hf.path())), want);
 }
@@ -103,7 +103,7 @@ TEST(Checkpoint, NamesOfDinov2sOwnRelease) {
   EditedFixture fixture("vit_dinov2_reg");
   const auto want = test::logits_of(load_model(fixture.path()));
   fixture.edit_tensors([](Tensors& t) {
-    t["mask_token"] = {{1, 32}, zeros(32)};
+    t["mask_token"] = {{1, 32}, test::zeros(32)};
     t["register_tokens"] = std::move(t.at("reg_token"));
     t.erase("reg_token");
     // The position embedding covers the class token there: move a part of the token into it.
@@ -226,9 +226,9 @@ TEST(Checkpoint, ImageSizeFromTheCommandLine) {
 
 TEST(Checkpoint, PositionEmbeddingOfAnotherWidthOrWithoutPatches) {
   EditedFixture fixture("vit_token");
-  fixture.edit_tensors([](Tensors& t) { t.at("pos_embed") = {{1, 1, 32}, zeros(32)}; });
+  fixture.edit_tensors([](Tensors& t) { t.at("pos_embed") = {{1, 1, 32}, test::zeros(32)}; });
   EXPECT_SAYS(load_error(fixture.path()), "pos_embed is [1, 1, 32] instead of [1, 17, 32]");
-  fixture.edit_tensors([](Tensors& t) { t.at("pos_embed") = {{1, 8, 32}, zeros(256)}; });
+  fixture.edit_tensors([](Tensors& t) { t.at("pos_embed") = {{1, 8, 32}, test::zeros(256)}; });
   EXPECT_SAYS(load_error(fixture.path()), "'pos_embed' has 8 tokens");
 }
 
