@@ -160,7 +160,7 @@ IntegerRatios group_ratios(const std::vector<Bounds>& points, int groups, int bi
     }
     const auto count = static_cast<double>(points.size());
     if (largest > 1 && std::min(128.0 * sum / count, weight_rms * std::sqrt(sum_of_squares / count)) > most) break;
-    if (error >= least) continue;
+    if (error >= least * (1.0 - 1e-9)) continue;  // the fewest bits of those that are as good
     least = error;
     result = {multiples, unit_of(unit / code_max(bits))};
   }
