@@ -1,16 +1,13 @@
 // The byte family on AMX (tile products of bytes, tdpbusd), with AVX-512 VNNI for everything around them.
 #include "kernels/bytes_codes256.h"
 #include "kernels/bytes_gemm_amx.h"
-#include "kernels/bytes_simd512.h"
+#include "kernels/bytes_simd512_vnni.h"
 #include "kernels/kernels_internal.h"
 
 namespace igq::kernels {
 namespace {
 
-struct Simd : Simd512 {
-  static Int dot(Int s, Int a, Int w) { return _mm512_dpbusd_epi32(s, a, w); }
-};
-using Pack = PackAmx<Simd>;
+using Pack = PackAmx<Simd512Vnni>;
 
 std::size_t panel_bytes(int slots, int groups, CodeRange) noexcept { return Pack::panel_bytes(slots, groups); }
 
@@ -25,7 +22,7 @@ void pack_bytes_transposed(const std::int8_t* w, std::int64_t ldw, int slots_val
   Pack::transposed(w, ldw, slots_valid, slots, zero, cols, static_cast<char*>(panel), corrections);
 }
 
-void byte_gemm(const ByteGemm& g) noexcept { GemmAmx<Simd>::run(g); }
+void byte_gemm(const ByteGemm& g) noexcept { GemmAmx<Simd512Vnni>::run(g); }
 
 }  // namespace
 
@@ -37,10 +34,7 @@ void fill_byte_kernels_amx(Kernels& table) {
   table.pack_bytes = pack_bytes;
   table.pack_bytes_transposed = pack_bytes_transposed;
   table.byte_gemm = byte_gemm;
-  table.permute_codes = Codes256::permute;
-  table.code_sums = Codes256::code_sums;
-  table.offset_codes = Codes256::offset;
-  table.unpack_codes = Codes256::unpack;
+  Codes256::fill(table);
 }
 
 }  // namespace igq::kernels

@@ -4,27 +4,15 @@
 // 32 registers, so that a group ends with a conversion and an fma per sum and touches no memory.
 #include "kernels/bytes_codes256.h"
 #include "kernels/bytes_pack512.h"
-#include "kernels/bytes_simd512.h"
+#include "kernels/bytes_simd512_vnni.h"
 #include "kernels/bytes_tile.h"
 #include "kernels/kernels_internal.h"
 
 namespace igq::kernels {
 namespace {
 
-struct Simd : Simd512 {
-  static Int dot(Int s, Int a, Int w) {
-#ifdef IGQ_EMULATE_AVX512
-    return _mm512_dpbusd_epi32(s, a, w);
-#else
-    // As _mm512_dpbusd_epi32, for which g++ 12 copies every sum to another register and back in each step.
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(s) : "v"(a), "v"(w));
-    return s;
-#endif
-  }
-};
-using Policy = Dot<TileShape<Simd, 7>>;
-
-using Pack = Pack512<Simd>;
+using Policy = Dot<TileShape<Simd512Vnni, 7>>;
+using Pack = Pack512<Simd512Vnni>;
 
 std::size_t panel_bytes(int slots, int, CodeRange) noexcept {
   return static_cast<std::size_t>(slots) * kBytePanel;
@@ -51,10 +39,7 @@ void fill_byte_kernels_avx512_vnni(Kernels& table) {
   table.pack_bytes = pack_bytes;
   table.pack_bytes_transposed = pack_bytes_transposed;
   table.byte_gemm = byte_gemm;
-  table.permute_codes = Codes256::permute;
-  table.code_sums = Codes256::code_sums;
-  table.offset_codes = Codes256::offset;
-  table.unpack_codes = Codes256::unpack;
+  Codes256::fill(table);
 }
 
 }  // namespace igq::kernels

@@ -49,10 +49,7 @@ void fill_byte_kernels_avx_vnni(Kernels& table) {
   table.pack_bytes = pack_bytes;
   table.pack_bytes_transposed = pack_bytes_transposed;
   table.byte_gemm = byte_gemm;
-  table.permute_codes = Codes256::permute;
-  table.code_sums = Codes256::code_sums;
-  table.offset_codes = Codes256::offset;
-  table.unpack_codes = Codes256::unpack;
+  Codes256::fill(table);
 }
 
 }  // namespace igq::kernels

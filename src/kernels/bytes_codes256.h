@@ -31,6 +31,14 @@ struct Codes256 {
   static constexpr int kChannels = 4095;  ///< that the scratch holds, besides a channel of zeros
   static constexpr int kGroups = 256;
 
+  /// The part of the table that every vector instruction set has from here.
+  static void fill(Kernels& table) {
+    table.permute_codes = permute;
+    table.code_sums = code_sums;
+    table.offset_codes = offset;
+    table.unpack_codes = unpack;
+  }
+
   static void permute(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int slots,
                       const std::int16_t* zero, const std::int32_t* group_end, const float* group_scale, int groups,
                       std::uint8_t* out, std::int64_t ldo, float* row_sum) noexcept {
