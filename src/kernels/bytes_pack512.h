@@ -1,6 +1,6 @@
 // Packing of byte panels with 512-bit operations for the dot instruction: [part of 32 columns][slots / 4][column][4].
 //
-// The corrections for zero-points are summed while a step's vectors are in registers, so that the panel is not read
+// The corrections for zero-points (ZeroSums) are summed while a step's vectors are in registers, so that the panel is not read
 // again. Zero-points that are the same all over a group (every grouping with fixed bounds) cost one product per vector:
 // sum zero * w = zero * sum w. Others cost three, on zero + 768 in two unsigned bytes:
 //   sum zero * w = sum low * w + 256 * sum high * w - 768 * sum w.
@@ -13,9 +13,52 @@
 namespace igq::kernels {
 namespace {
 
+/// How a group's zero-points enter its corrections.
+enum class Zeros { kNone, kSame, kVarying };
+
+/// The corrections of one vector of 16 columns, -sum zero * w, summed while weights pass by.
+template <class Simd, Zeros kZeros>
+class ZeroSums {
+ public:
+  static constexpr int kOffset = 768;
+
+  /// The zero-points of slots [slot, slot + 4), once for all vectors of columns; `zero` may be null where there are none.
+  struct Quad {
+    __m512i low{}, high{};  ///< bytes of the zero-points plus 768, in every lane
+
+    Quad(const std::int16_t* zero, int slot) {
+      if constexpr (kZeros == Zeros::kVarying) {
+        const __m128i z = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(zero + slot));
+        const __m128i shifted = _mm_add_epi16(z, _mm_set1_epi16(kOffset));
+        const __m128i low_bytes = _mm_packus_epi16(_mm_and_si128(shifted, _mm_set1_epi16(255)), _mm_setzero_si128());
+        const __m128i high_bytes = _mm_packus_epi16(_mm_srli_epi16(shifted, 8), _mm_setzero_si128());
+        low = _mm512_broadcastd_epi32(low_bytes);
+        high = _mm512_broadcastd_epi32(high_bytes);
+      }
+    }
+  };
+
+  [[gnu::always_inline]] void add(const Quad& zero, __m512i w) {
+    if constexpr (kZeros == Zeros::kNone) return;
+    sum_ = Simd::dot(sum_, _mm512_set1_epi8(1), w);
+    if constexpr (kZeros == Zeros::kVarying) {
+      low_ = Simd::dot(low_, zero.low, w);
+      high_ = Simd::dot(high_, zero.high, w);
+    }
+  }
+  /// `zero` is that of all slots where they are the same.
+  [[gnu::always_inline]] void store(int zero, std::int32_t* corrections) const {
+    const __m512i offset = _mm512_mullo_epi32(sum_, _mm512_set1_epi32(kZeros == Zeros::kVarying ? kOffset : -zero));
+    const __m512i scaled = Simd::add32(low_, _mm512_slli_epi32(high_, 8));
+    Simd::store(corrections, kZeros == Zeros::kVarying ? _mm512_sub_epi32(offset, scaled) : offset);
+  }
+
+ private:
+  __m512i low_ = _mm512_setzero_si512(), high_ = _mm512_setzero_si512(), sum_ = _mm512_setzero_si512();
+};
+
 template <class Simd>
 struct Pack512 {
-  static constexpr int kZeroOffset = 768;
   static constexpr int kVectors = kBytePanel / 16;  ///< of 16 columns
 
   /// Where the vector of columns [16 j, 16 j + 16) of slots [k, k + 4) goes.
@@ -42,96 +85,81 @@ struct Pack512 {
     }
   }
 
-  /// One group's slots [begin, end) of a panel; `kVarying` when its zero-points differ.
-  template <bool kVarying>
+  /// One group's slots [begin, end) of a panel.
+  template <Zeros kZeros>
   static void group(RowReader& reader, const std::int32_t* order, int slots, const std::int16_t* zero, int begin, int end,
                     char* panel, std::int32_t* corrections) {
-    __m512i low[kVectors], high[kVectors], sum[kVectors];
-#pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) low[j] = high[j] = sum[j] = _mm512_setzero_si512();
-    const __m512i ones = _mm512_set1_epi8(1);
+    ZeroSums<Simd, kZeros> sums[kVectors];
     for (int k = begin; k < end; k += 4) {
-      const std::int8_t* const rows[4] = {reader.row(order[k], 0), reader.row(order[k + 1], 1),
-                                          reader.row(order[k + 2], 2), reader.row(order[k + 3], 3)};
       __m512i x[kVectors];
-      interleave(rows, x);
-      __m512i z_low{}, z_high{};
-      if constexpr (kVarying) split_zeros(zero + k, z_low, z_high);
+      read_quad(reader, order + k, x);
+      const typename ZeroSums<Simd, kZeros>::Quad quad(zero, k);
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
         Simd::store(at(panel, slots, k, j), x[j]);
-        sum[j] = Simd::dot(sum[j], ones, x[j]);
-        if constexpr (kVarying) {
-          low[j] = Simd::dot(low[j], z_low, x[j]);
-          high[j] = Simd::dot(high[j], z_high, x[j]);
-        }
+        sums[j].add(quad, x[j]);
       }
     }
-    store_corrections<kVarying>(low, high, sum, zero != nullptr && begin < end ? zero[begin] : 0, corrections);
+    store_corrections(sums, zero, begin, end, corrections);
   }
 
-  template <bool kVarying>
-  [[gnu::always_inline]] static void store_corrections(const __m512i (&low)[kVectors], const __m512i (&high)[kVectors],
-                                                       const __m512i (&sum)[kVectors], int zero,
-                                                       std::int32_t* corrections) {
+  /// Four slots of 64 columns from the matrix.
+  [[gnu::always_inline]] static void read_quad(RowReader& reader, const std::int32_t* order, __m512i (&x)[kVectors]) {
+    const std::int8_t* const rows[4] = {reader.row(order[0], 0), reader.row(order[1], 1), reader.row(order[2], 2),
+                                        reader.row(order[3], 3)};
+    interleave(rows, x);
+  }
+
+  template <Zeros kZeros>
+  [[gnu::always_inline]] static void store_corrections(const ZeroSums<Simd, kZeros> (&sums)[kVectors], const std::int16_t* zero, int begin,
+                                                       int end, std::int32_t* corrections) {
+    const int same = kZeros == Zeros::kSame && begin < end ? zero[begin] : 0;
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) {
-      const __m512i offset = _mm512_mullo_epi32(sum[j], _mm512_set1_epi32(kVarying ? kZeroOffset : -zero));
-      const __m512i scaled = Simd::add32(low[j], _mm512_slli_epi32(high[j], 8));
-      Simd::store(corrections + 16 * j, kVarying ? _mm512_sub_epi32(offset, scaled) : offset);
-    }
+    for (int j = 0; j < kVectors; ++j) sums[j].store(same, corrections + 16 * j);
   }
 
-  /// The low and high bytes of four zero-points plus 768, in every lane.
-  static void split_zeros(const std::int16_t* zero, __m512i& low, __m512i& high) {
-    const __m128i z = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(zero));
-    const __m128i shifted = _mm_add_epi16(z, _mm_set1_epi16(kZeroOffset));
-    const __m128i low_bytes = _mm_packus_epi16(_mm_and_si128(shifted, _mm_set1_epi16(255)), _mm_setzero_si128());
-    const __m128i high_bytes = _mm_packus_epi16(_mm_srli_epi16(shifted, 8), _mm_setzero_si128());
-    low = _mm512_broadcastd_epi32(low_bytes);
-    high = _mm512_broadcastd_epi32(high_bytes);
-  }
-
-  /// True when slots of the group that are not padding have different zero-points. The first slot never is padding.
-  static bool varies(const std::int32_t* order, const std::int16_t* zero, int begin, int end) {
+  /// The first slot of a group never is padding; zero-points of padding do not count.
+  static Zeros zeros_of(const std::int32_t* order, const std::int16_t* zero, int begin, int end) {
+    if (zero == nullptr) return Zeros::kNone;
     int different = 0;
     for (int k = begin; k < end; ++k) different |= static_cast<int>(order[k] >= 0) & static_cast<int>(zero[k] != zero[begin]);
-    return different != 0;
+    return different != 0 ? Zeros::kVarying : Zeros::kSame;
+  }
+
+  /// pack(begin, end, corrections) as template on the kind of zero-points, for every group.
+  template <class PackGroup>
+  [[gnu::always_inline]] static void each_group(const std::int32_t* order, const std::int16_t* zero, const std::int32_t* group_end,
+                                                int groups, std::int32_t* corrections, const PackGroup& pack) {
+    int begin = 0;
+    for (int g = 0; g < groups; ++g, corrections += kBytePanel) {
+      const int end = group_end[g];
+      switch (zeros_of(order, zero, begin, end)) {
+        case Zeros::kNone: pack.template operator()<Zeros::kNone>(begin, end, corrections); break;
+        case Zeros::kSame: pack.template operator()<Zeros::kSame>(begin, end, corrections); break;
+        case Zeros::kVarying: pack.template operator()<Zeros::kVarying>(begin, end, corrections); break;
+      }
+      begin = end;
+    }
   }
 
   static void straight(const std::int8_t* w, std::int64_t ldw, const std::int32_t* order, int slots,
                        const std::int16_t* zero, const std::int32_t* group_end, int groups, int cols, char* panel,
                        std::int32_t* corrections) {
     RowReader reader{w, ldw, cols};
-    int begin = 0;
-    for (int g = 0; g < groups; ++g, corrections += kBytePanel) {
-      const int end = group_end[g];
-      if (zero != nullptr && varies(order, zero, begin, end))
-        group<true>(reader, order, slots, zero, begin, end, panel, corrections);
-      else
-        group<false>(reader, order, slots, zero, begin, end, panel, corrections);
-      begin = end;
-    }
+    each_group(order, zero, group_end, groups, corrections, [&]<Zeros kZeros>(int begin, int end, std::int32_t* group_corrections) {
+      group<kZeros>(reader, order, slots, zero, begin, end, panel, group_corrections);
+    });
   }
 
-  /// corrections of one group, from a panel written before; `zero` is the same in all slots.
+  /// corrections of one group, from a panel written before.
   static void correct(char* panel, int slots, const std::int16_t* zero, std::int32_t* corrections) {
-    __m512i low[kVectors], high[kVectors], sum[kVectors];
-#pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) low[j] = high[j] = sum[j] = _mm512_setzero_si512();
-    const __m512i ones = _mm512_set1_epi8(1);
+    ZeroSums<Simd, Zeros::kVarying> sums[kVectors];
     for (int k = 0; zero != nullptr && k < slots; k += 4) {
-      __m512i z_low{}, z_high{};
-      split_zeros(zero + k, z_low, z_high);
+      const typename ZeroSums<Simd, Zeros::kVarying>::Quad quad(zero, k);
 #pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) {
-        const __m512i x = Simd::load(at(panel, slots, k, j));
-        low[j] = Simd::dot(low[j], z_low, x);
-        high[j] = Simd::dot(high[j], z_high, x);
-        sum[j] = Simd::dot(sum[j], ones, x);
-      }
+      for (int j = 0; j < kVectors; ++j) sums[j].add(quad, Simd::load(at(panel, slots, k, j)));
     }
-    store_corrections<true>(low, high, sum, 0, corrections);
+    store_corrections(sums, zero, 0, slots, corrections);
   }
 };
 

@@ -41,13 +41,11 @@ struct PackAmx {
     return static_cast<std::size_t>(most_steps) * static_cast<std::size_t>(AmxSteps(slots).tile_bytes()) * kVectors;
   }
 
-  template <bool kVarying>
+  /// One group's steps, from `panel` on.
+  template <Zeros kZeros>
   static void group(RowReader& reader, const std::int32_t* order, const AmxSteps& steps, const std::int16_t* zero, int begin,
                     int end, char* panel, std::int64_t column_bytes, std::int32_t* corrections) {
-    __m512i low[kVectors], high[kVectors], sum[kVectors];
-#pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) low[j] = high[j] = sum[j] = _mm512_setzero_si512();
-    const __m512i ones = _mm512_set1_epi8(1);
+    ZeroSums<Simd, kZeros> sums[kVectors];
     for (int k = begin; k < end; k += kTileBytes) {
       const int first = steps.start(k), stop = k + kTileBytes < end ? k + kTileBytes : end;
       for (int slot = first; slot < first + steps.depth; slot += 4, panel += 64) {
@@ -56,24 +54,17 @@ struct PackAmx {
           for (int j = 0; j < kVectors; ++j) Simd::store(panel + j * column_bytes, _mm512_setzero_si512());
           continue;
         }
-        const std::int8_t* const rows[4] = {reader.row(order[slot], 0), reader.row(order[slot + 1], 1),
-                                            reader.row(order[slot + 2], 2), reader.row(order[slot + 3], 3)};
         __m512i x[kVectors];
-        Pack::interleave(rows, x);
-        __m512i z_low{}, z_high{};
-        if constexpr (kVarying) Pack::split_zeros(zero + slot, z_low, z_high);
+        Pack::read_quad(reader, order + slot, x);
+        const typename ZeroSums<Simd, kZeros>::Quad quad(zero, slot);
 #pragma GCC unroll 4
         for (int j = 0; j < kVectors; ++j) {
           Simd::store(panel + j * column_bytes, x[j]);
-          sum[j] = Simd::dot(sum[j], ones, x[j]);
-          if constexpr (kVarying) {
-            low[j] = Simd::dot(low[j], z_low, x[j]);
-            high[j] = Simd::dot(high[j], z_high, x[j]);
-          }
+          sums[j].add(quad, x[j]);
         }
       }
     }
-    Pack::template store_corrections<kVarying>(low, high, sum, zero != nullptr && begin < end ? zero[begin] : 0, corrections);
+    Pack::store_corrections(sums, zero, begin, end, corrections);
   }
 
   static void straight(const std::int8_t* w, std::int64_t ldw, const std::int32_t* order, int slots, const std::int16_t* zero,
@@ -81,27 +72,18 @@ struct PackAmx {
     RowReader reader{w, ldw, cols};
     const AmxSteps steps(slots);
     const std::int64_t column_bytes = steps.tile_bytes() * AmxSteps::count(group_end, groups);
-    int begin = 0;
-    for (int g = 0; g < groups; ++g, corrections += kBytePanel) {
-      const int end = group_end[g];
-      if (zero != nullptr && Pack::varies(order, zero, begin, end))
-        group<true>(reader, order, steps, zero, begin, end, panel, column_bytes, corrections);
-      else
-        group<false>(reader, order, steps, zero, begin, end, panel, column_bytes, corrections);
+    Pack::each_group(order, zero, group_end, groups, corrections, [&]<Zeros kZeros>(int begin, int end, std::int32_t* group_corrections) {
+      group<kZeros>(reader, order, steps, zero, begin, end, panel, column_bytes, group_corrections);
       panel += (end - begin + kTileBytes - 1) / kTileBytes * steps.tile_bytes();
-      begin = end;
-    }
+    });
   }
 
   /// One group, w[c][k]: sixteen columns by sixteen quads of slots at a time, a transposition of 32-bit lanes.
   static void transposed(const std::int8_t* w, std::int64_t ldw, int slots_valid, int slots, const std::int16_t* zero, int cols,
                          char* panel, std::int32_t* corrections) {
     const AmxSteps steps(slots);
-    const __m512i ones = _mm512_set1_epi8(1);
     for (int j = 0; j < kVectors; ++j) {
-      __m512i low[kVectors], high[kVectors], sum[kVectors];
-#pragma GCC unroll 4
-      for (int i = 0; i < kVectors; ++i) low[i] = high[i] = sum[i] = _mm512_setzero_si512();
+      ZeroSums<Simd, Zeros::kVarying> sums;
       for (int k = 0; k < slots; k += kTileBytes) {
         const int first = steps.start(k), stop = k + kTileBytes < slots ? k + kTileBytes : slots;
         __m512i x[16];
@@ -111,17 +93,10 @@ struct PackAmx {
         for (int q = 0; q < skipped; ++q, panel += 64) Simd::store(panel, _mm512_setzero_si512());
         for (int q = 0; q < quads; ++q, panel += 64) {
           Simd::store(panel, x[q]);
-          if (zero == nullptr) continue;
-          __m512i z_low{}, z_high{};
-          Pack::split_zeros(zero + k + 4 * q, z_low, z_high);
-          low[0] = Simd::dot(low[0], z_low, x[q]);
-          high[0] = Simd::dot(high[0], z_high, x[q]);
-          sum[0] = Simd::dot(sum[0], ones, x[q]);
+          if (zero != nullptr) sums.add(typename ZeroSums<Simd, Zeros::kVarying>::Quad(zero, k + 4 * q), x[q]);
         }
       }
-      alignas(64) std::int32_t block[kBytePanel];
-      Pack::template store_corrections<true>(low, high, sum, 0, block);
-      Simd::store(corrections + 16 * j, Simd::load(block));
+      sums.store(0, corrections + 16 * j);
     }
   }
 
