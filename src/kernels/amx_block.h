@@ -10,7 +10,6 @@ namespace {
 /// The contraction of one block: registers 0 to 3 hold sums [row tile][column tile], 4 and 5 codes, 6 and 7 weights.
 template <int kRowTiles, int kColumnTiles>
 struct AmxBlock {
-  static constexpr int kColumns = kColumnTiles;
   static constexpr int kTiles = kRowTiles * kColumnTiles;
   using Sums = std::int32_t[kTiles][kTileRows][kTileRows];
 

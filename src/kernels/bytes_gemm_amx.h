@@ -33,55 +33,37 @@ struct GemmAmx {
       }
     }
 
+    [[gnu::always_inline]] void store(int r, Float x) const {
+      Float row[1] = {x};
+      store_outputs<Simd>(g, t + r, n, row);
+    }
+
     /// v = fma(float(sums + corrections), group_scale, v), v starting at 0; after the last group to the outputs. With multiples
     /// v holds integers until then.
     template <bool kFirst, bool kLast>
     [[gnu::always_inline]] void add(int group, const std::int32_t (&sums)[kTileRows][kTileRows], float (&v)[kTileRows][kTileRows]) const {
       const Float scale = Simd::set1(g.group_scale[group]);
       const Int correction = Simd::load(g.corrections + static_cast<std::int64_t>(group) * kBytePanel + n);
-      const Outputs outputs(*this);
       if (g.multiples != nullptr) {
         const Int multiple = Simd::set32(g.multiples[group]);
         const Float unit = Simd::set1(g.group_scale[0]);
         for_rows([&](int r) {
           const Int s = Simd::multiply32(Simd::add32(Simd::load(sums[r]), correction), multiple);
           const Int total = kFirst ? s : Simd::add32(s, Simd::load(v[r]));
-          if constexpr (kLast) outputs.store(r, Simd::mul(Simd::to_float(total), unit));
+          if constexpr (kLast) store(r, Simd::mul(Simd::to_float(total), unit));
           else Simd::store(v[r], total);
         });
       } else {
         for_rows([&](int r) {
           const Int s = Simd::add32(Simd::load(sums[r]), correction);
           const Float x = Simd::fma(Simd::to_float(s), scale, kFirst ? Simd::zerof() : Simd::loadf(v[r]));
-          if constexpr (kLast) outputs.store(r, x);
+          if constexpr (kLast) store(r, x);
           else Simd::storef(v[r], x);
         });
       }
       if (g.sums == nullptr) return;
       std::int32_t* kept = g.sums + (static_cast<std::int64_t>(group) * g.rows + t) * kBytePanel + n;
       for (int r = 0; r < rows; ++r) Simd::store(kept + std::int64_t{r} * kBytePanel, Simd::add32(Simd::load(sums[r]), correction));
-    }
-  };
-
-  /// Row sums, scales and bias; stores the columns that exist.
-  struct Outputs {
-    const Tile& tile;
-    int count;
-    Float zero, scale, bias;
-
-    explicit Outputs(const Tile& of) : tile(of), count(of.g.cols > of.n ? of.g.cols - of.n : 0) {
-      const ByteGemm& g = tile.g;
-      zero = g.row_sum != nullptr ? Simd::load_first(g.col_zero + tile.n, count) : Simd::zerof();
-      scale = Simd::load_first(g.col_scale + tile.n, count);
-      bias = g.bias != nullptr ? Simd::load_first(g.bias + tile.n, count) : Simd::zerof();
-    }
-    [[gnu::always_inline]] void store(int r, Float x) const {
-      const ByteGemm& g = tile.g;
-      if (g.y == nullptr) return;
-      const int row = tile.t + r;
-      if (g.row_sum != nullptr) x = Simd::fnma(zero, Simd::set1(g.row_sum[row]), x);
-      if (g.row_scale != nullptr) x = Simd::mul(x, Simd::set1(g.row_scale[row]));
-      Simd::store_first(g.y + row * g.ldy + tile.n, count, Simd::fma(x, scale, bias));
     }
   };
 
@@ -157,10 +139,9 @@ struct GemmAmx {
       for (int t = 0; t < g.rows; t += kTileRows) {
         const Tile tile{g, t, g.rows - t < kTileRows ? g.rows - t : kTileRows, n};
         for (int group = 0; group < g.groups; ++group) tile.template add<false, false>(group, kZeros, v);
-        const Outputs outputs(tile);
         const Float unit = Simd::set1(g.groups > 0 ? g.group_scale[0] : 0.0F);
         for (int r = 0; r < tile.rows; ++r)
-          outputs.store(r, g.multiples != nullptr ? Simd::mul(Simd::to_float(Simd::load(v[r])), unit) : Simd::loadf(v[r]));
+          tile.store(r, g.multiples != nullptr ? Simd::mul(Simd::to_float(Simd::load(v[r])), unit) : Simd::loadf(v[r]));
       }
   }
 };

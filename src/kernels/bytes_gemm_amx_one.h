@@ -7,6 +7,7 @@
 #pragma once
 
 #include "kernels/amx_block.h"
+#include "kernels/byte_outputs.h"
 
 namespace igq::kernels {
 namespace {
@@ -92,13 +93,10 @@ class OneGroupAmx {
   template <int kColumnTiles, bool kTwoBytes, int kRows>
   [[gnu::always_inline]] void finish_rows(int r) {
     const int first = t_ + r, tile = kTwoBytes ? 0 : r / kTileRows * kColumnTiles, in_tile = r % kTileRows;
-    const float* const row_sum = g_.row_sum == nullptr ? nullptr : g_.row_sum + first;
-    const float* const row_scale = g_.row_scale == nullptr ? nullptr : g_.row_scale + first;
-    const std::int64_t ldy = g_.ldy;
     const Float group_scale = Simd::set1(g_.group_scale[0]);
 #pragma GCC unroll 2
     for (int c = 0; c < kColumnTiles; ++c) {
-      const int n = n_ + c * kTileRows, count = g_.cols > n ? g_.cols - n : 0;
+      const int n = n_ + c * kTileRows;
       const Int correction = Simd::load(g_.corrections + n);
       Int s[kRows];
 #pragma GCC unroll 4
@@ -108,24 +106,10 @@ class OneGroupAmx {
       }
       if (g_.sums != nullptr)
         for (int i = 0; i < kRows; ++i) Simd::store(g_.sums + (std::int64_t{first} + i) * kBytePanel + n, s[i]);
-      if (g_.y == nullptr) continue;
       Float x[kRows];
 #pragma GCC unroll 4
       for (int i = 0; i < kRows; ++i) x[i] = Simd::fma(Simd::to_float(s[i]), group_scale, Simd::zerof());
-      if (row_sum != nullptr) {
-        const Float zero = Simd::load_first(g_.col_zero + n, count);
-#pragma GCC unroll 4
-        for (int i = 0; i < kRows; ++i) x[i] = Simd::fnma(zero, Simd::set1(row_sum[i]), x[i]);
-      }
-      if (row_scale != nullptr) {
-#pragma GCC unroll 4
-        for (int i = 0; i < kRows; ++i) x[i] = Simd::mul(x[i], Simd::set1(row_scale[i]));
-      }
-      const Float scale = Simd::load_first(g_.col_scale + n, count);
-      const Float bias = g_.bias != nullptr ? Simd::load_first(g_.bias + n, count) : Simd::zerof();
-      float* y = g_.y + first * ldy + n;
-#pragma GCC unroll 4
-      for (int i = 0; i < kRows; ++i, y += ldy) Simd::store_first(y, count, Simd::fma(x[i], scale, bias));
+      store_outputs<Simd>(g_, first, n, x);
     }
   }
 

@@ -9,6 +9,7 @@
 // Integer sums start from the zero-point corrections, so that a group ends with one conversion and one fma.
 #pragma once
 
+#include "kernels/byte_outputs.h"
 #include "kernels/intrinsics.h"
 #include "kernels/kernels.h"
 
@@ -231,29 +232,14 @@ struct Gemm {
     finish<R>(g, t, part, v);
   }
 
-  /// Row sums, scales and bias; stores the columns that exist.
   template <int R>
-  [[gnu::always_inline]] static void finish(const ByteGemm& g, int t, int part, Float (&v)[R][kVectors]) {
-    if (g.y == nullptr) return;
+  [[gnu::always_inline]] static void finish(const ByteGemm& g, int t, int part, const Float (&v)[R][kVectors]) {
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
-      const int n = part * Policy::kPartColumns + j * Simd::kLanes;
-      const int count = g.cols - n;
-      if (count <= 0) break;
-      if (g.row_sum != nullptr) {
-        const Float zero = Simd::load_first(g.col_zero + n, count);
+      Float column[R];
 #pragma GCC unroll 16
-        for (int r = 0; r < R; ++r) v[r][j] = Simd::fnma(zero, Simd::set1(g.row_sum[t + r]), v[r][j]);
-      }
-      if (g.row_scale != nullptr) {
-#pragma GCC unroll 16
-        for (int r = 0; r < R; ++r) v[r][j] = Simd::mul(v[r][j], Simd::set1(g.row_scale[t + r]));
-      }
-      const Float scale = Simd::load_first(g.col_scale + n, count);
-      const Float bias = g.bias != nullptr ? Simd::load_first(g.bias + n, count) : Simd::zerof();
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r)
-        Simd::store_first(g.y + (t + r) * g.ldy + n, count, Simd::fma(v[r][j], scale, bias));
+      for (int r = 0; r < R; ++r) column[r] = v[r][j];
+      store_outputs<Simd>(g, t, part * Policy::kPartColumns + j * Simd::kLanes, column);
     }
   }
 
