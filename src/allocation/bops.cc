@@ -1,8 +1,8 @@
 #include "allocation/bops.h"
 
-#include "calibration/error_bounds.h"
-
 #include <algorithm>
+
+#include "calibration/error_bounds.h"
 
 namespace igq {
 namespace {

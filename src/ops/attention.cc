@@ -231,13 +231,14 @@ ChannelRange Attention::forward(ExecContext& context, const Linear& qkv, const f
   const ArenaScope scope(context.arena);
   Scratch* scratch = take_scratches(context, threads, n, Execution::kInteger);
   const int heads_of_unit = kBytePanel / head_dim_;
-  qkv.forward_units(context, x, rows, range, 3, [&](int unit, int thread, std::span<float* const> parts) {
+  qkv.forward_units(context, x, rows, range, 3, [&](int unit, int thread, const float* outputs) {
     const WorkTimer timer(context, Work::kAttention, thread);
     for (int i = 0; i < heads_of_unit; ++i) {
       const int head = unit * heads_of_unit + i, column = head * head_dim_;
       for (std::int64_t window = 0; window < windows; ++window) {
-        const std::int64_t at = window * n * kBytePanel + i * head_dim_;
-        const Task task{parts[0] + at, parts[1] + at, parts[2] + at, kBytePanel, n, head, bias_of(bias, window, head, n),
+        const float* q = outputs + window * n * kBytePanel + i * head_dim_;
+        const std::int64_t part = std::int64_t{rows} * kBytePanel;
+        const Task task{q, q + part, q + 2 * part, kBytePanel, n, head, bias_of(bias, window, head, n),
                         out + window * n * channels + column, channels};
         head_integer(context, task, scratch[thread]);
         context.kernels->channel_range(task.out, channels, n, head_dim_, out_range.mn + column, out_range.mx + column);

@@ -47,8 +47,8 @@ class Linear {
   /// while it is in the cache.
   void forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y, ChannelRange range = {}) const;
 
-  /// Called with a unit of forward_units(), the thread that has it and the outputs of its parts, [rows][kBytePanel] each.
-  using UseUnit = std::function<void(int unit, int thread, std::span<float* const> parts)>;
+  /// Called with a unit of forward_units(), the thread that has it and its outputs, [parts][rows][kBytePanel].
+  using UseUnit = std::function<void(int unit, int thread, const float* outputs)>;
   /// In integers: the outputs a unit at a time, never all at once. Unit u is columns [64 u, 64 u + 64) of each of `parts` equal
   /// parts of the outputs (q, k and v), which must be multiples of 64 wide.
   void forward_units(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, const UseUnit& use) const;
@@ -67,11 +67,13 @@ class Linear {
   CodedInput code_input(ExecContext& context, const float* x, int rows, ChannelRange range) const;
   void finish_codes(ExecContext& context, CodedInput& input, int rows) const;
   void order_codes(ExecContext& context, CodedInput& input, int rows) const;
-  void add_zero_rows(ExecContext& context, CodedInput& input) const;
+  void keep_natural_order(ExecContext& context, CodedInput& input) const;
   double largest_code_norm() const;
   void fetch_first_panel(std::int64_t begin, std::int64_t end, std::int64_t count) const;
   template <class Place, class Finish>
   void multiply(ExecContext& context, const CodedInput& input, int rows, int parts, const Place& place, const Finish& finish) const;
+  template <class Use>
+  void multiply_by_panels(ExecContext& context, const CodedInput& input, int rows, int parts, const Use& use) const;
   void add_product(ExecContext& context, const CodedInput& input, int rows, const float* gamma, float* y) const;
   void forward_float(ExecContext& context, const float* x, int rows, const float* packed, float* y) const;
   void forward_simulated(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;

@@ -65,8 +65,17 @@ LargestCodes largest_codes(const ChannelQuantizers& q) {
   return largest;
 }
 
-/// corrections[n] = -sum over channels of m z w, from the sums of the zero rows, [kZeroRows][kBytePanel].
-void corrections_of(const std::int32_t* sums, std::int64_t* corrections) {
+/// corrections[n] = -sum over channels of m z w, by the product of the zero rows with the panel of `gemm`.
+void multiply_zero_rows(const kernels::Kernels& kernels, const ByteGemm& gemm, const std::uint8_t* zero_rows, std::int64_t* corrections) {
+  std::int32_t sums[kZeroRows * kBytePanel];
+  ByteGemm zeros = gemm;
+  zeros.a = zero_rows;
+  zeros.rows = kZeroRows;
+  zeros.high = nullptr;
+  zeros.row_sum = nullptr;
+  zeros.sums = sums;
+  zeros.y = nullptr;
+  kernels.byte_gemm(zeros);
   for (int n = 0; n < kBytePanel; ++n) {
     const std::int64_t shifted = sums[n] + std::int64_t{256} * sums[kBytePanel + n] + std::int64_t{65536} * sums[2 * kBytePanel + n];
     corrections[n] = std::int64_t{kZeroOffset} * sums[3 * kBytePanel + n] - shifted;
@@ -88,6 +97,24 @@ void finish_wide(const ByteGemm& g, const std::int32_t* sums, const std::int32_t
       if (g.row_sum != nullptr) v = std::fma(-g.col_zero[n], g.row_sum[t], v);
       g.y[t * g.ldy + n] = std::fma(v, g.col_scale[n], g.bias == nullptr ? 0.0f : g.bias[n]);
     }
+}
+
+/// byte_gemm where int32 does not hold the sums. `sums` has room for those of every group and of the high bytes. `zero_corrections` of
+/// natural order, null in group order, where those of `gemm` are exact.
+void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& gemm, const std::int64_t* zero_corrections, std::int32_t* sums) {
+  static constexpr std::int32_t kNone[kBytePanel] = {};
+  std::int32_t* high_sums = nullptr;
+  ByteGemm bytes = gemm;
+  if (zero_corrections != nullptr) bytes.corrections = kNone;
+  bytes.high = nullptr;
+  bytes.sums = sums;
+  kernels.byte_gemm(bytes);
+  if (gemm.high != nullptr) {
+    bytes.a = gemm.high;
+    bytes.sums = high_sums = sums + std::int64_t{gemm.rows} * kBytePanel;
+    kernels.byte_gemm(bytes);
+  }
+  finish_wide(gemm, sums, high_sums, zero_corrections);
 }
 
 }  // namespace
@@ -143,7 +170,7 @@ void Linear::order_codes(ExecContext& context, CodedInput& input, int rows) cons
 }
 
 /// Natural order as one group, and the rows of zero-points.
-void Linear::add_zero_rows(ExecContext& context, CodedInput& input) const {
+void Linear::keep_natural_order(ExecContext& context, CodedInput& input) const {
   ChannelQuantizers& q = input.q;
   q.slots = round_up(in_, kernels::kGroupAlign);
   q.groups = 1;
@@ -190,7 +217,7 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
   const WorkTimer timer(context, Work::kPermute);
   const ChannelQuantizers& q = input.q;
   if (col_zero_needed_) input.row_sum = context.arena.take<float>(static_cast<std::size_t>(rows));
-  if (input.in_natural_order()) add_zero_rows(context, input);
+  if (input.in_natural_order()) keep_natural_order(context, input);
   else order_codes(context, input, rows);
   if (q.multiples == nullptr) return;
   // |sum of a w| is at most the sum of |a| times the largest |w|, and at most |a| |w| (Cauchy and Schwarz).
@@ -259,7 +286,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
       gemm.corrections = corrections;
       gemm.groups = q.groups;
       gemm.group_end = q.group_end;
-      gemm.group_scale = natural ? &q.unit : q.multiples != nullptr ? &q.unit : q.group_scale;
+      gemm.group_scale = q.multiples != nullptr ? &q.unit : q.group_scale;
       gemm.multiples = natural ? nullptr : q.multiples;
       gemm.high = input.high;
       gemm.row_sum = input.row_sum;
@@ -272,38 +299,14 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
       gemm.range = range;
       std::int64_t zero_corrections[kBytePanel] = {};
       if (input.zero_rows != nullptr) {
-        std::int32_t sums[kZeroRows * kBytePanel];
-        ByteGemm zeros = gemm;
-        zeros.a = input.zero_rows;
-        zeros.rows = kZeroRows;
-        zeros.high = nullptr;
-        zeros.row_sum = nullptr;
-        zeros.sums = sums;
-        zeros.y = nullptr;
-        kernels.byte_gemm(zeros);
-        corrections_of(sums, zero_corrections);
+        multiply_zero_rows(kernels, gemm, input.zero_rows, zero_corrections);
         for (int n = 0; n < kBytePanel; ++n) corrections[n] = static_cast<std::int32_t>(zero_corrections[n]);
       }
       if (p + 1 < e) gemm.next = w.codes.data() + column_of(p + 1);
       gemm.next_stride = out_;
       gemm.next_rows = in_;
-      if (input.fits_int32) {
-        kernels.byte_gemm(gemm);
-      } else {
-        std::int32_t* wide = all_wide + wide_count * static_cast<std::size_t>(t);
-        std::int32_t* high_sums = nullptr;
-        if (natural) std::fill_n(corrections, kBytePanel, 0);
-        ByteGemm bytes = gemm;
-        bytes.high = nullptr;
-        bytes.sums = wide;
-        kernels.byte_gemm(bytes);
-        if (gemm.high != nullptr) {
-          bytes.a = gemm.high;
-          bytes.sums = high_sums = wide + static_cast<std::int64_t>(rows) * kBytePanel;
-          kernels.byte_gemm(bytes);
-        }
-        finish_wide(gemm, wide, high_sums, natural ? zero_corrections : nullptr);
-      }
+      if (input.fits_int32) kernels.byte_gemm(gemm);
+      else multiply_wide(kernels, gemm, natural ? zero_corrections : nullptr, all_wide + wide_count * static_cast<std::size_t>(t));
       finish(n0, cols, part, t, y);
     }
   });
@@ -337,12 +340,18 @@ void Linear::forward_integer(ExecContext& context, const float* x, int rows, flo
            [](std::int64_t, int, int, int, float*) {});
 }
 
-/// y += gamma * outputs, by panels that stay in the cache.
+/// multiply() into panels that stay in the cache, [parts][rows][kBytePanel] for each thread; use(n0, cols, part, thread, panel).
+template <class Use>
+void Linear::multiply_by_panels(ExecContext& context, const CodedInput& input, int rows, int parts, const Use& use) const {
+  const std::int64_t panel_floats = std::int64_t{rows} * kBytePanel;
+  auto* panels = context.arena.take<float>(static_cast<std::size_t>(panel_floats * parts * context.threads()));
+  const auto place = [&](std::int64_t, int part, int t) { return std::pair(panels + panel_floats * (t * parts + part), std::int64_t{kBytePanel}); };
+  multiply(context, input, rows, parts, place, use);
+}
+
+/// y += gamma * outputs.
 void Linear::add_product(ExecContext& context, const CodedInput& input, int rows, const float* gamma, float* y) const {
-  const std::size_t panel_floats = static_cast<std::size_t>(rows) * kBytePanel;
-  auto* panels = context.arena.take<float>(panel_floats * static_cast<std::size_t>(context.threads()));
-  const auto place = [&](std::int64_t, int, int t) { return std::pair(panels + panel_floats * static_cast<std::size_t>(t), std::int64_t{kBytePanel}); };
-  multiply(context, input, rows, 1, place, [&](std::int64_t n0, int cols, int, int t, const float* panel) {
+  multiply_by_panels(context, input, rows, 1, [&](std::int64_t n0, int cols, int, int t, const float* panel) {
     const WorkTimer timer(context, Work::kOther, t);
     context.kernels->add_residual(y + n0, out_, panel, kBytePanel, rows, cols, gamma == nullptr ? nullptr : gamma + n0);
   });
@@ -361,15 +370,10 @@ void Linear::forward_units(ExecContext& context, const float* x, int rows, Chann
   assert(runs_integer(context));
   const ArenaScope scope(context.arena);
   const CodedInput input = code_input(context, x, rows, range);
-  const std::size_t panel_floats = static_cast<std::size_t>(rows) * kBytePanel, unit_floats = panel_floats * static_cast<std::size_t>(parts);
-  auto* panels = context.arena.take<float>(unit_floats * static_cast<std::size_t>(context.threads()));
-  auto** all_parts = context.arena.take<float*>(static_cast<std::size_t>(context.threads() * parts));
-  for (int i = 0; i < context.threads() * parts; ++i) all_parts[i] = panels + panel_floats * static_cast<std::size_t>(i);
-  const auto place = [&](std::int64_t, int part, int t) { return std::pair(all_parts[t * parts + part], std::int64_t{kBytePanel}); };
-  multiply(context, input, rows, parts, place, [&](std::int64_t n0, int, int part, int t, float*) {
+  multiply_by_panels(context, input, rows, parts, [&](std::int64_t n0, int, int part, int t, const float* panel) {
     if (part != parts - 1) return;
     const std::int64_t unit = (n0 - std::int64_t{part} * (out_ / parts)) / kBytePanel;
-    use(static_cast<int>(unit), t, {all_parts + t * parts, static_cast<std::size_t>(parts)});
+    use(static_cast<int>(unit), t, panel - std::int64_t{part} * rows * kBytePanel);
   });
 }
 
@@ -390,12 +394,7 @@ void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels
   CodedInput inner = next.take_input(context, rows);
   std::fill_n(inner_range.mn, hidden, std::numeric_limits<float>::infinity());
   std::fill_n(inner_range.mx, hidden, -std::numeric_limits<float>::infinity());
-  const std::size_t panel_floats = static_cast<std::size_t>(rows) * kBytePanel;
-  auto* panels = context.arena.take<float>(panel_floats * static_cast<std::size_t>(context.threads()));
-  const auto place = [&](std::int64_t, int, int t) {
-    return std::pair(panels + panel_floats * static_cast<std::size_t>(t), std::int64_t{kBytePanel});
-  };
-  multiply(context, input, rows, 1, place, [&](std::int64_t n0, int cols, int, int t, float* panel) {
+  multiply_by_panels(context, input, rows, 1, [&](std::int64_t n0, int cols, int, int t, float* panel) {
     float *mn = inner_range.mn + n0, *mx = inner_range.mx + n0;
     {
       const WorkTimer timer(context, Work::kActivation, t);

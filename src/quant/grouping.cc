@@ -14,7 +14,6 @@ void set_channel(ChannelQuantizers& q, int c, int group, const UniformQuantizer&
   q.inv_scale[c] = u.inv_scale;
   q.zero[c] = static_cast<float>(u.zero_point);
   q.group[c] = group;
-  if (q.multiple != nullptr) q.multiple[c] = static_cast<float>(q.multiples[group]);
 }
 
 /// Points whose groups are found together: few enough for the stack, many enough for vectors.
@@ -95,14 +94,16 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
     q.fixed[i] = make_quantizer(plan.groups[i], plan.bits);
     q.group_scale[i] = q.fixed[i].scale;
   }
-  if (plan.grouping == Grouping::kScale) q.group_inverse = arena.take<float>(g);
-  if (!plan.multiples.empty())
+  if (!plan.multiples.empty()) {
     for (std::size_t i = 0; i < g; ++i) q.group_scale[i] = static_cast<float>(plan.multiples[i]) * plan.unit;
-  for (std::size_t i = 0; q.group_inverse != nullptr && i < g; ++i) q.group_inverse[i] = 1.0f / q.group_scale[i];
-  if (plan.multiples.empty()) return q;
-  q.multiples = plan.multiples.data();
-  q.multiple = arena.take<float>(n);
-  q.unit = plan.unit;
+    q.multiples = plan.multiples.data();
+    q.multiple = arena.take<float>(n);
+    q.unit = plan.unit;
+  }
+  if (plan.grouping == Grouping::kScale) {
+    q.group_inverse = arena.take<float>(g);
+    for (std::size_t i = 0; i < g; ++i) q.group_inverse[i] = 1.0f / q.group_scale[i];
+  }
   return q;
 }
 
@@ -124,7 +125,6 @@ void assign_channels(const ActivationPlan& plan, ChannelQuantizers& q, int begin
         set_channel(q, c, c, make_quantizer({mn[c - begin], mx[c - begin]}, plan.bits));
         q.group_scale[c] = q.scale[c];
         break;
-      case Grouping::kScale: break;  // done
       case Grouping::kStaticGroup: {
         const int group = static_cast<int>(static_cast<std::int64_t>(c) * q.groups / q.channels);
         set_channel(q, c, group, q.fixed[group]);
@@ -132,6 +132,7 @@ void assign_channels(const ActivationPlan& plan, ChannelQuantizers& q, int begin
       }
       case Grouping::kIgq: set_channel(q, c, q.group[c], q.fixed[q.group[c]]); break;
       case Grouping::kLayer:
+      case Grouping::kScale:  // returned above
       case Grouping::kFloat: set_channel(q, c, 0, q.fixed[0]); break;
     }
   }

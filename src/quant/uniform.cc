@@ -19,7 +19,6 @@ UniformQuantizer make_quantizer(Bounds bounds, int bits) {
 }
 
 void make_quantizers(const float* lower, const float* upper, int count, int bits, float* scale, float* inv_scale, float* zero) {
-  constexpr float kRound = 12582912.0f;  // as in centred_zero()
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const auto q_max = static_cast<float>(code_max(bits));
   for (int i = 0; i < count; ++i) {
@@ -29,7 +28,7 @@ void make_quantizers(const float* lower, const float* upper, int count, int bits
     const float exact = -low * inverse, limited = exact < q_max ? exact : q_max;
     scale[i] = usable ? s : 1.0f;
     inv_scale[i] = usable ? inverse : 1.0f;
-    zero[i] = usable ? limited + kRound - kRound : 0.0f;
+    zero[i] = usable ? round_small(limited) : 0.0f;
   }
 }
 
