@@ -86,7 +86,7 @@ struct GemmAmx {
     for (int group = 0; group < g.groups; ++group) {
       Block::zero();
       for (const int end = g.group_end[group]; k < end; k += kTileBytes, w += steps.tile_bytes(), fetch.step())
-        Block::step(a + steps.start(k), a + kTileRows * g.lda + steps.start(k), g.lda, w, column_bytes);
+        Block::step(a + steps.start(k), a + kTileRows * g.lda + steps.start(k), g.lda, w, column_bytes, [](int) {});
       k = g.group_end[group];
       if (group == 1) add.template operator()<true, false>(0);
       else if (group > 1) add.template operator()<false, false>(group - 1);

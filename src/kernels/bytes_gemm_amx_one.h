@@ -1,9 +1,9 @@
 // The byte product on AMX for one group, of codes of one byte or two.
 //
 // Codes of two bytes are two tiles of codes for the same rows: their sums are put together as integers, so that any number of
-// scales which are multiples of one unit costs two products and no group at all. A block's sums become outputs a few rows at a
-// time between the steps of the next block, because the tile unit and the vector unit work side by side only when their
-// instructions alternate within what the processor looks ahead.
+// scales which are multiples of one unit costs two products and no group at all. A block's sums become outputs row by row among
+// the tile instructions of the next block: the tile unit and the vector unit work side by side only when their instructions
+// alternate within what the processor looks ahead.
 #pragma once
 
 #include "kernels/amx_block.h"
@@ -11,6 +11,55 @@
 
 namespace igq::kernels {
 namespace {
+
+/// What the sums of up to two tiles of columns become: y = fma(row_scale * fma(-col_zero, row_sum, sum * unit), col_scale, bias).
+/// What is not given is replaced by what changes nothing, so that every row runs the same instructions.
+template <class Simd, int kColumnTiles, bool kTwoBytes>
+class OutputColumns {
+ public:
+  OutputColumns(const ByteGemm& g, int n)
+      : unit_(Simd::set1(g.group_scale[0])), row_sum_(g.row_sum == nullptr ? &kZero : g.row_sum), row_scale_(g.row_scale == nullptr ? &kOne : g.row_scale),
+        row_sum_step_(g.row_sum == nullptr ? 0 : 1), row_scale_step_(g.row_scale == nullptr ? 0 : 1), ldy_(g.ldy),
+        y_(g.y == nullptr ? nullptr : g.y + n), sums_(g.sums == nullptr ? nullptr : g.sums + n) {
+    for (int c = 0; c < kColumnTiles; ++c) {
+      const int at = n + c * kTileRows;
+      count_[c] = g.y == nullptr || g.cols < at ? 0 : g.cols - at;
+      correction_[c] = Simd::load(g.corrections + at);
+      zero_[c] = g.row_sum == nullptr ? Simd::zerof() : Simd::load_first(g.col_zero + at, count_[c]);
+      scale_[c] = Simd::load_first(g.col_scale + at, count_[c]);
+      bias_[c] = g.bias == nullptr ? Simd::zerof() : Simd::load_first(g.bias + at, count_[c]);
+    }
+  }
+
+  /// Row `row` from row r of a block's sums.
+  template <class Sums>
+  [[gnu::always_inline]] void finish(const Sums& sums, std::int64_t row, int r) const {
+    const int tile = kTwoBytes ? 0 : r / kTileRows * kColumnTiles, in_tile = kTwoBytes ? r : r % kTileRows;
+    const Float row_sum = Simd::set1(row_sum_[row * row_sum_step_]), row_scale = Simd::set1(row_scale_[row * row_scale_step_]);
+#pragma GCC unroll 2
+    for (int c = 0; c < kColumnTiles; ++c) {
+      Int s = Simd::add32(Simd::load(sums[tile + c][in_tile]), correction_[c]);
+      if constexpr (kTwoBytes) s = Simd::add32(s, Simd::shift_left_8(Simd::load(sums[kColumnTiles + c][in_tile])));
+      if (sums_ != nullptr) [[unlikely]] Simd::store(sums_ + row * kBytePanel + c * kTileRows, s);
+      if (y_ == nullptr) [[unlikely]] continue;
+      const Float x = Simd::mul(Simd::fnma(zero_[c], row_sum, Simd::mul(Simd::to_float(s), unit_)), row_scale);
+      Simd::store_first(y_ + row * ldy_ + c * kTileRows, count_[c], Simd::fma(x, scale_[c], bias_[c]));
+    }
+  }
+
+ private:
+  using Int = typename Simd::Int;
+  using Float = typename Simd::Float;
+  static constexpr float kZero = 0.0F, kOne = 1.0F;
+
+  Int correction_[kColumnTiles];
+  Float zero_[kColumnTiles], scale_[kColumnTiles], bias_[kColumnTiles], unit_;
+  const float *row_sum_, *row_scale_;
+  std::int64_t row_sum_step_, row_scale_step_, ldy_;
+  float* y_;
+  std::int32_t* sums_;
+  int count_[kColumnTiles];
+};
 
 template <class Simd>
 class OneGroupAmx {
@@ -22,95 +71,73 @@ class OneGroupAmx {
 
   void run() {
     const int full = g_.rows / height() * height(), rest = g_.rows - full;
-    for (int part = 0; part < 2; ++part) {
-      const int rows = part == 0 ? full : rest;
-      if (rows == 0) continue;
-      if (part == 0) set_block_shapes(kTileRows, kTileRows, steps_.depth);
-      else if (g_.high != nullptr) set_block_shapes(rest, rest, steps_.depth);
+    if (full > 0) {
+      set_block_shapes(kTileRows, kTileRows, steps_.depth);
+      if (g_.high != nullptr) all_columns<2, true>(0, full);
+      else all_columns<2, false>(0, full);
+    }
+    if (rest > 0) {
+      if (g_.high != nullptr) set_block_shapes(rest, rest, steps_.depth);
       else set_block_shapes(rest < kTileRows ? rest : kTileRows, rest - kTileRows, steps_.depth);
-      const int begin = part == 0 ? 0 : full;
-      for (int n = 0; n < column_tiles_; n += 2) {
-        if (column_tiles_ - n > 1) blocks<2>(begin, begin + rows, n * kTileRows);
-        else blocks<1>(begin, begin + rows, n * kTileRows);
-      }
+      if (g_.high != nullptr) all_columns<2, true>(full, g_.rows);
+      else if (rest > kTileRows) all_columns<2, false>(full, g_.rows);
+      else all_columns<1, false>(full, g_.rows);
     }
     release_tiles();
   }
 
  private:
-  using Int = typename Simd::Int;
-  using Float = typename Simd::Float;
-  static constexpr int kChunk = 4;  ///< rows that become outputs at a time; divides a tile
-
   int height() const { return g_.high != nullptr ? kTileRows : 2 * kTileRows; }
 
-  template <int kColumnTiles>
-  void blocks(int begin, int end, int n) {
-    for (int t = begin; t < end; t += height()) {
-      const int rows = end - t < height() ? end - t : height();
-      if (g_.high != nullptr) block<2, kColumnTiles, true>(t, rows, n);
-      else if (rows > kTileRows) block<2, kColumnTiles, false>(t, rows, n);
-      else block<1, kColumnTiles, false>(t, rows, n);
+  template <int kRowTiles, bool kTwoBytes>
+  void all_columns(int begin, int end) {
+    for (int n = 0; n < column_tiles_; n += 2) {
+      if (column_tiles_ - n > 1) blocks<kRowTiles, 2, kTwoBytes>(begin, end, n * kTileRows);
+      else blocks<kRowTiles, 1, kTwoBytes>(begin, end, n * kTileRows);
     }
-    if (g_.high != nullptr) finish<kColumnTiles, true>(0, rows_);
-    else finish<kColumnTiles, false>(0, rows_);
-    rows_ = 0;
   }
 
-  /// Products of rows [t, t + rows) by columns [n, n + 16 * kColumnTiles); meanwhile the block before becomes outputs.
+  /// Rows [begin, end), a block at a time, by columns [n, n + 16 * kColumnTiles).
   template <int kRowTiles, int kColumnTiles, bool kTwoBytes>
-  void block(int t, int rows, int n) {
+  void blocks(int begin, int end, int n) {
     using Block = AmxBlock<kRowTiles, kColumnTiles>;
-    const char* w = static_cast<const char*>(g_.panel) + n / kTileRows * column_bytes_;
-    const std::uint8_t* first = g_.a + t * g_.lda;
-    const std::uint8_t* second = kTwoBytes ? g_.high + t * g_.lda : first + kTileRows * g_.lda;
-    const int each = (rows_ / kChunk + step_count_) / step_count_ * kChunk;
-    Block::zero();
-    int done = 0;
-    for (int k = 0; k < steps_.slots; k += kTileBytes, w += steps_.tile_bytes()) {
-      Block::step(first + steps_.start(k), second + steps_.start(k), g_.lda, w, column_bytes_);
-      fetch_.step();
-      const int next = done + each < rows_ ? done + each : rows_;
-      finish<kColumnTiles, kTwoBytes>(done, next);
-      done = next;
-    }
-    current_ = 1 - current_;
-    Block::store(reinterpret_cast<typename Block::Sums&>(sums_[current_]));
-    t_ = t;
-    rows_ = rows;
-    n_ = n;
-  }
-
-  /// Rows [from, to) of the block before: y = fma(row_scale * (float(sum) * group_scale - col_zero * row_sum), col_scale, bias).
-  template <int kColumnTiles, bool kTwoBytes>
-  [[gnu::always_inline]] void finish(int from, int to) {
-    int r = from;
-    for (; r + kChunk <= to; r += kChunk) finish_rows<kColumnTiles, kTwoBytes, kChunk>(r);
-    for (; r < to; ++r) finish_rows<kColumnTiles, kTwoBytes, 1>(r);
-  }
-
-  /// kRows rows from r on, which do not cross a tile.
-  template <int kColumnTiles, bool kTwoBytes, int kRows>
-  [[gnu::always_inline]] void finish_rows(int r) {
-    const int first = t_ + r, tile = kTwoBytes ? 0 : r / kTileRows * kColumnTiles, in_tile = r % kTileRows;
-    const Float group_scale = Simd::set1(g_.group_scale[0]);
+    constexpr int kHeight = kTwoBytes ? kTileRows : kRowTiles * kTileRows;
+    constexpr int kEach = kHeight / 4;  // rows of the block before that become outputs in a step, a quarter at a time
+    const OutputColumns<Simd, kColumnTiles, kTwoBytes> columns(g_, n);
+    const std::int64_t lda = g_.lda, column_bytes = column_bytes_, tile_bytes = steps_.tile_bytes();
+    const char* panel = static_cast<const char*>(g_.panel) + n / kTileRows * column_bytes;
+    const int step_count = step_count_, last = steps_.slots - steps_.depth;
+    FetchNext fetch = fetch_;
+    alignas(64) typename Block::Sums buffers[2];
+    int current = 0, before = 0, before_rows = 0;
+    for (int t = begin; t < end; t += kHeight) {
+      const std::uint8_t* first = g_.a + t * lda;
+      const std::uint8_t* second = kTwoBytes ? g_.high + t * lda : first + kTileRows * lda;
+      const typename Block::Sums& sums = buffers[current];
+      const char* w = panel;
+      int done = 0;
+      Block::zero();
+      for (int step = 0; step < step_count; ++step, w += tile_bytes) {
+        const int k = step * kTileBytes < last ? step * kTileBytes : last;
+        fetch.step();
+        if (step > 0 && done + kEach <= before_rows) {  // in the first step the sums are still on their way to memory
+          Block::step(first + k, second + k, lda, w, column_bytes, [&](int quarter) __attribute__((always_inline)) {
 #pragma GCC unroll 2
-    for (int c = 0; c < kColumnTiles; ++c) {
-      const int n = n_ + c * kTileRows;
-      const Int correction = Simd::load(g_.corrections + n);
-      Int s[kRows];
-#pragma GCC unroll 4
-      for (int i = 0; i < kRows; ++i) {
-        s[i] = Simd::add32(Simd::load(sums_[current_][tile + c][in_tile + i]), correction);
-        if constexpr (kTwoBytes) s[i] = Simd::add32(s[i], Simd::shift_left_8(Simd::load(sums_[current_][kColumnTiles + c][r + i])));
+            for (int r = done + quarter * kEach / 4; r < done + (quarter + 1) * kEach / 4; ++r) columns.finish(sums, before + r, r);
+          });
+          done += kEach;
+        } else {
+          Block::step(first + k, second + k, lda, w, column_bytes, [](int) {});
+        }
       }
-      if (g_.sums != nullptr)
-        for (int i = 0; i < kRows; ++i) Simd::store(g_.sums + (std::int64_t{first} + i) * kBytePanel + n, s[i]);
-      Float x[kRows];
-#pragma GCC unroll 4
-      for (int i = 0; i < kRows; ++i) x[i] = Simd::fma(Simd::to_float(s[i]), group_scale, Simd::zerof());
-      store_outputs<Simd>(g_, first, n, x);
+      for (; done < before_rows; ++done) columns.finish(sums, before + done, done);
+      current = 1 - current;
+      Block::store(buffers[current]);
+      before = t;
+      before_rows = end - t < kHeight ? end - t : kHeight;
     }
+    for (int r = 0; r < before_rows; ++r) columns.finish(buffers[current], before + r, r);
+    fetch_ = fetch;
   }
 
   const ByteGemm& g_;
@@ -119,8 +146,6 @@ class OneGroupAmx {
   std::int64_t column_bytes_;
   int column_tiles_;
   FetchNext fetch_;
-  alignas(64) std::int32_t sums_[2][4][kTileRows][kTileRows];
-  int current_ = 0, t_ = 0, rows_ = 0, n_ = 0;  ///< the block before
 };
 
 }  // namespace

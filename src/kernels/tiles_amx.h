@@ -35,13 +35,14 @@ inline void zero_tile() { emulated::tile_zero(kTile); }
 template <int kTile>
 inline void load_tile(const void* p, std::int64_t stride) { emulated::tile_loadd(kTile, p, stride); }
 template <int kTile>
-inline void store_tile(void* p, std::int64_t stride) { emulated::tile_stored(kTile, p, stride); }
+inline void store_tile(void* p) { emulated::tile_stored(kTile, p, kTileBytes); }
 template <int kSums, int kCodes, int kWeights>
 inline void multiply_tiles() { emulated::tile_dpbusd(kSums, kCodes, kWeights); }
 
 #else
 
-// All are volatile, so they stay in order; "memory" where the compiler must have written or must read again.
+// All are volatile, so they stay in order. Memory operands of unknown or known size tell what is read and written: clobbering all
+// memory would make the compiler read every constant again after each tile.
 [[gnu::always_inline]] inline void set_tile_shapes(const TileShapes& shapes) {
   __asm__ volatile("ldtilecfg %0" ::"m"(shapes));
 }
@@ -52,11 +53,13 @@ template <int kTile>
 }
 template <int kTile>
 [[gnu::always_inline]] inline void load_tile(const void* p, std::int64_t stride) {
-  __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(kTile) : "memory");
+  __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(kTile), "m"(*static_cast<const char (*)[]>(p)));
 }
+/// Rows one after the other.
 template <int kTile>
-[[gnu::always_inline]] inline void store_tile(void* p, std::int64_t stride) {
-  __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(stride), "i"(kTile) : "memory");
+[[gnu::always_inline]] inline void store_tile(void* p) {
+  using Rows = char[kTileRows * kTileBytes];
+  __asm__ volatile("tilestored %%tmm%c3, (%1,%2,1)" : "+m"(*static_cast<Rows*>(p)) : "r"(p), "r"(std::int64_t{kTileBytes}), "i"(kTile));
 }
 /// sums[r][c] += sum over 64 bytes of codes[r] (unsigned) * weights (signed).
 template <int kSums, int kCodes, int kWeights>

@@ -57,6 +57,8 @@ void Linear::set_plan(std::shared_ptr<const LinearPlan> plan) {
   packed_simulated_ = {};
   col_scale_ = {};
   largest_code_norm_ = -1.0;
+  byte_panels_ = {};
+  packed_for_ = nullptr;
   plan_ = std::move(plan);
   if (plan_ == nullptr) return;
   const WeightPlan& w = plan_->weight;
@@ -83,6 +85,7 @@ void Linear::prepare(Execution execution, const kernels::Kernels& kernels) {
       col_zero_needed_ = col_zero_needed_ || zero != 0;
     }
   }
+  if (integer) prepare_integer(kernels);
   const bool dequantize = !integer && weight_coded && (execution != Execution::kFloat || packed_.empty());
   if (dequantize && packed_simulated_.empty()) {
     const AlignedBuffer<float> w = dequantized(plan_->weight, in_, out_);

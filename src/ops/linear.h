@@ -33,8 +33,11 @@ class Linear {
   void set_plan(std::shared_ptr<const LinearPlan> plan);
   const LinearPlan* plan() const { return plan_.get(); }
   /// Builds what an execution needs (packed floats, dequantized weights) so that forward() allocates nothing.
-  /// Not thread safe; forward() is.
+  /// Not thread safe the first time; forward() is.
   void prepare(Execution execution, const kernels::Kernels& kernels);
+
+  /// True once integers on this table need the plan's weight codes no more: they have been packed.
+  bool packed_for(const kernels::Kernels& kernels) const { return packed_for_ == &kernels; }
 
   /// The float weight [out][in] (dequantized when only codes exist).
   AlignedBuffer<float> weight() const;
@@ -64,12 +67,13 @@ class Linear {
   CodedInput take_input(ExecContext& context, int rows) const;
   void code_columns(const ExecContext& context, CodedInput& input, const float* x, std::int64_t ldx, int row, int rows, int begin,
                     int cols, int thread) const;
-  CodedInput code_input(ExecContext& context, const float* x, int rows, ChannelRange range) const;
+  CodedInput code_input(ExecContext& context, const float* x, int rows, ChannelRange range, int parts) const;
   void finish_codes(ExecContext& context, CodedInput& input, int rows) const;
   void order_codes(ExecContext& context, CodedInput& input, int rows) const;
   void keep_natural_order(ExecContext& context, CodedInput& input) const;
-  double largest_code_norm() const;
-  void fetch_first_panel(std::int64_t begin, std::int64_t end, std::int64_t count) const;
+  double find_largest_code_norm() const;
+  void prepare_integer(const kernels::Kernels& kernels);
+  void fetch_first_panel(const ExecContext& context, int parts, int thread, std::int64_t begin, std::int64_t end, std::int64_t count) const;
   template <class Place, class Finish>
   void multiply(ExecContext& context, const CodedInput& input, int rows, int parts, const Place& place, const Finish& finish) const;
   template <class Use>
@@ -87,7 +91,12 @@ class Linear {
   AlignedBuffer<float> packed_simulated_;  // dequantized weights in panels
   AlignedBuffer<float> col_scale_, col_zero_;  // [out] padded to whole byte panels; zero shifted like the signed codes
   bool col_zero_needed_ = false;
-  alignas(8) mutable double largest_code_norm_ = -1.0;  // of an output's weight codes; unknown below 0
+  double largest_code_norm_ = -1.0;        // of an output's weight codes; unknown below 0
+  // Weights packed once, [panels][panel_bytes_], where the order of codes does not depend on the image: for one instruction set, the
+  // first asked for; others gather panels for each image.
+  AlignedBuffer<std::uint8_t> byte_panels_;
+  std::size_t panel_bytes_ = 0;
+  const kernels::Kernels* packed_for_ = nullptr;
   std::shared_ptr<const LinearPlan> plan_;
 };
 

@@ -3,10 +3,11 @@
 // multiples in natural order, added up as integers whatever the groups (section 8). Everything that depends on the image is per
 // image.
 #include <algorithm>
-#include <atomic>
 #include <cassert>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <vector>
 
 #include "ops/linear.h"
 
@@ -51,6 +52,10 @@ CodeForm form_of(const ActivationPlan& plan, const kernels::Kernels& kernels) {
   return kernels.two_bytes ? CodeForm::kTwoByteProducts : CodeForm::kCodes;
 }
 
+kernels::CodeRange code_range(CodeForm form, const LinearPlan& plan) {
+  return {form == CodeForm::kCodes ? code_max(plan.input.bits) : 255, 1 << (plan.weight.code_bits() - 1)};
+}
+
 /// Bounds of a = m (code - z) over all codes: the sum over channels of |a|, and of a^2.
 struct LargestCodes {
   double sum = 0.0, squares = 0.0;
@@ -65,10 +70,13 @@ LargestCodes largest_codes(const ChannelQuantizers& q) {
   return largest;
 }
 
+constexpr std::int32_t kNoCorrections[kBytePanel] = {};
+
 /// corrections[n] = -sum over channels of m z w, by the product of the zero rows with the panel of `gemm`.
 void multiply_zero_rows(const kernels::Kernels& kernels, const ByteGemm& gemm, const std::uint8_t* zero_rows, std::int64_t* corrections) {
   std::int32_t sums[kZeroRows * kBytePanel];
   ByteGemm zeros = gemm;
+  zeros.corrections = kNoCorrections;
   zeros.a = zero_rows;
   zeros.rows = kZeroRows;
   zeros.high = nullptr;
@@ -102,10 +110,9 @@ void finish_wide(const ByteGemm& g, const std::int32_t* sums, const std::int32_t
 /// byte_gemm where int32 does not hold the sums. `sums` has room for those of every group and of the high bytes. `zero_corrections` of
 /// natural order, null in group order, where those of `gemm` are exact.
 void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& gemm, const std::int64_t* zero_corrections, std::int32_t* sums) {
-  static constexpr std::int32_t kNone[kBytePanel] = {};
   std::int32_t* high_sums = nullptr;
   ByteGemm bytes = gemm;
-  if (zero_corrections != nullptr) bytes.corrections = kNone;
+  if (zero_corrections != nullptr) bytes.corrections = kNoCorrections;
   bytes.high = nullptr;
   bytes.sums = sums;
   kernels.byte_gemm(bytes);
@@ -176,8 +183,10 @@ void Linear::keep_natural_order(ExecContext& context, CodedInput& input) const {
   q.groups = 1;
   q.group_end = context.arena.take<std::int32_t>(1);
   q.group_end[0] = q.slots;
-  q.order = context.arena.take<std::int32_t>(static_cast<std::size_t>(q.slots));
-  for (int c = 0; c < q.slots; ++c) q.order[c] = c < in_ ? c : -1;
+  if (packed_for_ != context.kernels) {
+    q.order = context.arena.take<std::int32_t>(static_cast<std::size_t>(q.slots));
+    for (int c = 0; c < q.slots; ++c) q.order[c] = c < in_ ? c : -1;
+  }
   input.codes = input.natural;
   input.lda = input.stride;
   if (std::all_of(q.zero, q.zero + in_, [](float z) { return z == 0.0f; })) return;
@@ -192,10 +201,8 @@ void Linear::keep_natural_order(ExecContext& context, CodedInput& input) const {
   }
 }
 
-/// The largest norm of an output's weight codes; found when an image first asks for it.
-double Linear::largest_code_norm() const {
-  const std::atomic_ref<double> known(largest_code_norm_);
-  if (const double norm = known.load(std::memory_order_relaxed); norm >= 0.0) return norm;
+/// The largest norm of an output's weight codes.
+double Linear::find_largest_code_norm() const {
   constexpr std::int64_t kColumns = 256;
   std::int32_t squares[kColumns], largest = 0;  // 16,384 squares of 128 stay below 2^31
   for (std::int64_t n0 = 0; n0 < out_; n0 += kColumns) {
@@ -207,9 +214,26 @@ double Linear::largest_code_norm() const {
     }
     largest = std::max(largest, *std::max_element(squares, squares + count));
   }
-  const double norm = std::sqrt(static_cast<double>(largest));
-  known.store(norm, std::memory_order_relaxed);  // whoever else found it stores the same
-  return norm;
+  return std::sqrt(static_cast<double>(largest));
+}
+
+/// What integers need of the weights whatever the image: where the order of codes is always the natural one, the panels too.
+void Linear::prepare_integer(const kernels::Kernels& kernels) {
+  const CodeForm form = form_of(plan_->input, kernels);
+  const WeightPlan& w = plan_->weight;
+  if (!plan_->input.multiples.empty() && largest_code_norm_ < 0.0) largest_code_norm_ = find_largest_code_norm();
+  if (form == CodeForm::kCodes || packed_for_ != nullptr) return;
+  const int slots = round_up(in_, kernels::kGroupAlign);
+  const kernels::CodeRange range = code_range(form, *plan_);
+  std::vector<std::int32_t> order(static_cast<std::size_t>(slots), -1);
+  std::iota(order.begin(), order.begin() + in_, 0);
+  panel_bytes_ = (kernels.panel_bytes(slots, 1, range) + 63) / 64 * 64;
+  byte_panels_.resize_zero(panel_bytes_ * static_cast<std::size_t>((out_ + kBytePanel - 1) / kBytePanel));
+  std::int32_t corrections[kBytePanel];  // of zero-points, which come with the image
+  for (int n = 0; n < out_; n += kBytePanel)
+    kernels.pack_bytes(w.codes.data() + n, out_, order.data(), slots, nullptr, &slots, 1, std::min(kBytePanel, out_ - n), range,
+                       byte_panels_.data() + panel_bytes_ * static_cast<std::size_t>(n / kBytePanel), corrections);
+  packed_for_ = &kernels;
 }
 
 /// Everything that needs all of the input's codes: their order, sums of rows.
@@ -224,7 +248,7 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
   constexpr double kLimit = 0x1p31 - 1;
   const LargestCodes largest = largest_codes(q);
   input.fits_int32 = largest.sum * static_cast<double>(1 << (plan_->weight.code_bits() - 1)) <= kLimit ||
-                     std::sqrt(largest.squares) * largest_code_norm() * 1.000001 <= kLimit;
+                     std::sqrt(largest.squares) * largest_code_norm_ * 1.000001 <= kLimit;
   if (input.row_sum == nullptr) return;
   std::int64_t zeros = 0;
   for (int c = 0; c < in_; ++c) zeros += static_cast<std::int64_t>(q.multiple[c]) * static_cast<std::int64_t>(q.zero[c]);
@@ -235,11 +259,15 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
   }
 }
 
-/// Asks for the weights of a layer's first panel while `begin` to `end` of `count` pieces of the work before it are
-/// done; those of the other panels are asked for by byte_gemm.
-void Linear::fetch_first_panel(std::int64_t begin, std::int64_t end, std::int64_t count) const {
-  const std::int8_t* w = plan_->weight.codes.data();
-  for (std::int64_t k = in_ * begin / count; k < in_ * end / count; ++k) __builtin_prefetch(w + k * out_, 0, 2);
+/// Asks for the weights of the panel with which `thread` will begin, while pieces [begin, end) of the `count` pieces of work before
+/// it are done, which the threads share evenly; those of the other panels are asked for by byte_gemm. `parts` as in multiply().
+void Linear::fetch_first_panel(const ExecContext& context, int parts, int thread, std::int64_t begin, std::int64_t end, std::int64_t count) const {
+  const std::int64_t threads = context.threads(), panel = (out_ / parts + kBytePanel - 1) / kBytePanel * thread / threads;
+  const bool packed = packed_for_ == context.kernels;
+  const auto bytes = static_cast<std::int64_t>(panel_bytes_), lines = packed ? bytes / 64 : in_, stride = packed ? 64 : std::int64_t{out_};
+  const void* first = packed ? static_cast<const void*>(byte_panels_.data() + panel * bytes) : plan_->weight.codes.data() + panel * kBytePanel;
+  const auto line_at = [&](std::int64_t piece) { return std::clamp<std::int64_t>(lines * (piece * threads - thread * count) / count, 0, lines); };
+  for (std::int64_t i = line_at(begin); i < line_at(end); ++i) __builtin_prefetch(static_cast<const char*>(first) + i * stride, 0, 2);
 }
 
 /// For every panel of output columns from n0 on: place(n0, part, thread) says where its outputs go (address, stride);
@@ -252,8 +280,9 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
   const WeightPlan& w = plan_->weight;
   const ChannelQuantizers& q = input.q;
   const bool natural = input.in_natural_order();
-  const kernels::CodeRange range{natural ? 255 : code_max(plan_->input.bits), 1 << (w.code_bits() - 1)};
-  const std::size_t panel_bytes = (kernels.panel_bytes(q.slots, q.groups, range) + 63) / 64 * 64;
+  const bool packed = natural && packed_for_ == &kernels;
+  const kernels::CodeRange range = code_range(input.form, *plan_);
+  const std::size_t panel_bytes = packed ? 0 : (kernels.panel_bytes(q.slots, q.groups, range) + 63) / 64 * 64;
   const std::size_t correction_count = static_cast<std::size_t>(q.groups) * kBytePanel;
   const auto threads = static_cast<std::size_t>(context.threads());
   auto* panels = context.arena.take<std::uint8_t>(panel_bytes * threads);
@@ -266,13 +295,15 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
   const auto column_of = [&](std::int64_t p) { return p / parts * kBytePanel + p % parts * part_columns; };
   context.parallel_for((part_columns + kBytePanel - 1) / kBytePanel, 1, [&](std::int64_t begin, std::int64_t end, int t) {
     const std::int64_t b = begin * parts, e = end * parts;
-    void* panel = panels + panel_bytes * static_cast<std::size_t>(t);
+    const auto packed_panel = [&](std::int64_t p) { return byte_panels_.data() + panel_bytes_ * static_cast<std::size_t>(column_of(p) / kBytePanel); };
+    std::uint8_t* panel = panels + panel_bytes * static_cast<std::size_t>(t);
     std::int32_t* corrections = all_corrections + correction_count * static_cast<std::size_t>(t);
+    std::fill_n(corrections, correction_count, 0);
     for (std::int64_t p = b; p < e; ++p) {
       const std::int64_t n0 = column_of(p);
       const int part = static_cast<int>(p % parts);
       const int cols = static_cast<int>(std::min<std::int64_t>(kBytePanel, out_ - n0));
-      {
+      if (!packed) {
         const WorkTimer pack_timer(context, Work::kPackPanel, t);
         kernels.pack_bytes(w.codes.data() + n0, out_, q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end, q.groups,
                            cols, range, panel, corrections);
@@ -282,7 +313,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
       gemm.a = input.codes;
       gemm.lda = input.lda;
       gemm.rows = rows;
-      gemm.panel = panel;
+      gemm.panel = packed ? packed_panel(p) : panel;
       gemm.corrections = corrections;
       gemm.groups = q.groups;
       gemm.group_end = q.group_end;
@@ -302,9 +333,9 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
         multiply_zero_rows(kernels, gemm, input.zero_rows, zero_corrections);
         for (int n = 0; n < kBytePanel; ++n) corrections[n] = static_cast<std::int32_t>(zero_corrections[n]);
       }
-      if (p + 1 < e) gemm.next = w.codes.data() + column_of(p + 1);
-      gemm.next_stride = out_;
-      gemm.next_rows = in_;
+      if (p + 1 < e) gemm.next = packed ? reinterpret_cast<const std::int8_t*>(packed_panel(p + 1)) : w.codes.data() + column_of(p + 1);
+      gemm.next_stride = packed ? 64 : out_;
+      gemm.next_rows = packed ? static_cast<int>(panel_bytes_ / 64) : in_;
       if (input.fits_int32) kernels.byte_gemm(gemm);
       else multiply_wide(kernels, gemm, natural ? zero_corrections : nullptr, all_wide + wide_count * static_cast<std::size_t>(t));
       finish(n0, cols, part, t, y);
@@ -313,7 +344,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
 }
 
 /// Quantizes a whole input whose values exist.
-Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int rows, ChannelRange range) const {
+Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int rows, ChannelRange range, int parts) const {
   const WorkTimer timer(context, Work::kQuantize);
   if (needs_channel_ranges(plan_->input) && !range) {
     range = take_channel_range(context, in_);
@@ -325,7 +356,7 @@ Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int 
     constexpr std::int64_t kRows = 16;
     for (std::int64_t b = begin; b < end; b += kRows) {
       const std::int64_t e = std::min(end, b + kRows);
-      fetch_first_panel(b, e, rows);
+      fetch_first_panel(context, parts, thread, b, e, rows);
       code_columns(context, input, x + b * in_, in_, static_cast<int>(b), static_cast<int>(e - b), 0, in_, thread);
     }
   });
@@ -335,7 +366,7 @@ Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int 
 
 void Linear::forward_integer(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const {
   const ArenaScope scope(context.arena);
-  const CodedInput input = code_input(context, x, rows, range);
+  const CodedInput input = code_input(context, x, rows, range, 1);
   multiply(context, input, rows, 1, [&](std::int64_t n0, int, int) { return std::pair(y + n0, std::int64_t{out_}); },
            [](std::int64_t, int, int, int, float*) {});
 }
@@ -360,7 +391,7 @@ void Linear::add_product(ExecContext& context, const CodedInput& input, int rows
 void Linear::forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y, ChannelRange range) const {
   const ArenaScope scope(context.arena);
   if (runs_integer(context) && context.observer == nullptr)
-    return add_product(context, code_input(context, x, rows, range), rows, gamma, y);
+    return add_product(context, code_input(context, x, rows, range, 1), rows, gamma, y);
   float* outputs = context.arena.take<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(out_));
   forward(context, x, rows, outputs, range);
   add_residual(context, y, outputs, rows, out_, gamma);
@@ -369,7 +400,7 @@ void Linear::forward_residual(ExecContext& context, const float* x, int rows, co
 void Linear::forward_units(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, const UseUnit& use) const {
   assert(runs_integer(context));
   const ArenaScope scope(context.arena);
-  const CodedInput input = code_input(context, x, rows, range);
+  const CodedInput input = code_input(context, x, rows, range, parts);
   multiply_by_panels(context, input, rows, parts, [&](std::int64_t n0, int, int part, int t, const float* panel) {
     if (part != parts - 1) return;
     const std::int64_t unit = (n0 - std::int64_t{part} * (out_ / parts)) / kBytePanel;
@@ -390,7 +421,7 @@ void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels
     return;
   }
   const kernels::Kernels& kernels = *context.kernels;
-  const CodedInput input = code_input(context, x, rows, range);
+  const CodedInput input = code_input(context, x, rows, range, 1);
   CodedInput inner = next.take_input(context, rows);
   std::fill_n(inner_range.mn, hidden, std::numeric_limits<float>::infinity());
   std::fill_n(inner_range.mx, hidden, -std::numeric_limits<float>::infinity());
@@ -401,7 +432,7 @@ void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels
       kernels.activate(activation, panel, kBytePanel, rows, cols, mn, mx);
     }
     const WorkTimer timer(context, Work::kQuantize, t);
-    next.fetch_first_panel(n0, n0 + cols, out_);
+    next.fetch_first_panel(context, 1, t, n0, n0 + cols, out_);
     const int begin = static_cast<int>(n0);
     assign_channels(next.plan_->input, inner.q, begin, begin + cols, mn, mx);
     next.code_columns(context, inner, panel, kBytePanel, 0, rows, begin, cols, t);
