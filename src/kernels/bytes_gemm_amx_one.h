@@ -12,7 +12,7 @@
 namespace igq::kernels {
 namespace {
 
-/// What the sums of up to two tiles of columns become: y = fma(row_scale * fma(-col_zero, row_sum, sum * unit), col_scale, bias).
+/// What the sums of up to two tiles of columns become: out = fma(row_scale * fma(-col_zero, row_sum, sum * unit), col_scale, bias).
 /// What is not given is replaced by what changes nothing, so that every row runs the same instructions.
 template <class Simd, int kColumnTiles, bool kTwoBytes>
 class OutputColumns {
@@ -20,7 +20,7 @@ class OutputColumns {
   OutputColumns(const ByteGemm& g, int n)
       : unit_(Simd::set1(g.group_scale[0])), row_sum_(g.row_sum == nullptr ? &kZero : g.row_sum), row_scale_(g.row_scale == nullptr ? &kOne : g.row_scale),
         row_sum_step_(g.row_sum == nullptr ? 0 : 1), row_scale_step_(g.row_scale == nullptr ? 0 : 1), ldy_(g.ldy),
-        y_(g.y == nullptr ? nullptr : g.y + n), sums_(g.sums == nullptr ? nullptr : g.sums + n) {
+        y_(g.y == nullptr ? nullptr : g.y + n), add_(g.add), sums_(g.sums == nullptr ? nullptr : g.sums + n) {
     for (int c = 0; c < kColumnTiles; ++c) {
       const int at = n + c * kTileRows;
       count_[c] = g.y == nullptr || g.cols < at ? 0 : g.cols - at;
@@ -28,6 +28,7 @@ class OutputColumns {
       zero_[c] = g.row_sum == nullptr ? Simd::zerof() : Simd::load_first(g.col_zero + at, count_[c]);
       scale_[c] = Simd::load_first(g.col_scale + at, count_[c]);
       bias_[c] = g.bias == nullptr ? Simd::zerof() : Simd::load_first(g.bias + at, count_[c]);
+      gamma_[c] = !g.add || g.gamma == nullptr ? Simd::set1(1.0F) : Simd::load_first(g.gamma + at, count_[c]);
     }
   }
 
@@ -43,7 +44,10 @@ class OutputColumns {
       if (sums_ != nullptr) [[unlikely]] Simd::store(sums_ + row * kBytePanel + c * kTileRows, s);
       if (y_ == nullptr) [[unlikely]] continue;
       const Float x = Simd::mul(Simd::fnma(zero_[c], row_sum, Simd::mul(Simd::to_float(s), unit_)), row_scale);
-      Simd::store_first(y_ + row * ldy_ + c * kTileRows, count_[c], Simd::fma(x, scale_[c], bias_[c]));
+      Float out = Simd::fma(x, scale_[c], bias_[c]);
+      float* y = y_ + row * ldy_ + c * kTileRows;
+      if (add_) out = Simd::fma(gamma_[c], out, Simd::load_first(y, count_[c]));
+      Simd::store_first(y, count_[c], out);
     }
   }
 
@@ -53,10 +57,11 @@ class OutputColumns {
   static constexpr float kZero = 0.0F, kOne = 1.0F;
 
   Int correction_[kColumnTiles];
-  Float zero_[kColumnTiles], scale_[kColumnTiles], bias_[kColumnTiles], unit_;
+  Float zero_[kColumnTiles], scale_[kColumnTiles], bias_[kColumnTiles], gamma_[kColumnTiles], unit_;
   const float *row_sum_, *row_scale_;
   std::int64_t row_sum_step_, row_scale_step_, ldy_;
   float* y_;
+  bool add_;
   std::int32_t* sums_;
   int count_[kColumnTiles];
 };

@@ -72,7 +72,9 @@ void byte_gemm(const ByteGemm& g) noexcept {
       if (g.multiples != nullptr) v[n] = static_cast<float>(total[n]) * g.group_scale[0];
       if (g.row_sum != nullptr) v[n] = __builtin_fmaf(-g.col_zero[n], g.row_sum[t], v[n]);
       if (g.row_scale != nullptr) v[n] = v[n] * g.row_scale[t];
-      g.y[t * g.ldy + n] = __builtin_fmaf(v[n], g.col_scale[n], g.bias != nullptr ? g.bias[n] : 0.0F);
+      const float out = __builtin_fmaf(v[n], g.col_scale[n], g.bias != nullptr ? g.bias[n] : 0.0F);
+      float& y = g.y[t * g.ldy + n];
+      y = g.add ? __builtin_fmaf(g.gamma != nullptr ? g.gamma[n] : 1.0F, out, y) : out;
     }
   }
 }

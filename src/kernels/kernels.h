@@ -41,7 +41,8 @@ struct CodeRange {
 ///               with `multiples`, whose groups share a unit: v = float(sum over g of multiples[g] * S_g) * group_scale[0],
 ///               the sum in int32 (modulo 2^32: callers see to it that the whole fits)
 ///   v         = fma(-col_zero[n], row_sum[t], v)                                     when row_sum is given
-///   y[t][n]   = fma(v * row_scale[t], col_scale[n], bias[n])                         row_scale 1 / bias 0 when null
+///   out       = fma(v * row_scale[t], col_scale[n], bias[n])                         row_scale 1 / bias 0 when null
+///   y[t][n]   = out, or with `add` fma(gamma[n], out, y[t][n])                       gamma 1 when null
 struct ByteGemm {
   const std::uint8_t* a;          ///< codes [rows][lda] in slot order (see permute_codes); lda a multiple of 4
   std::int64_t lda;
@@ -59,6 +60,8 @@ struct ByteGemm {
   const float* col_zero;          ///< [kBytePanel]; read only when row_sum is given
   const float* col_scale;         ///< [kBytePanel]
   const float* bias;              ///< [kBytePanel] or null
+  bool add;                       ///< outputs are added to y, the end of a residual branch
+  const float* gamma;             ///< [cols] or null; read only with `add`
   float* y;                       ///< [rows][ldy], first of the panel's columns; may be null when only `sums` are wanted
   std::int64_t ldy;
   int cols;                       ///< valid columns, 1 to kBytePanel; others are not written

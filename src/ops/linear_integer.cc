@@ -56,6 +56,14 @@ kernels::CodeRange code_range(CodeForm form, const LinearPlan& plan) {
   return {form == CodeForm::kCodes ? code_max(plan.input.bits) : 255, 1 << (plan.weight.code_bits() - 1)};
 }
 
+/// Where a panel's outputs go, or what they are added to (see ByteGemm).
+struct Outputs {
+  float* y;
+  std::int64_t ldy;
+  bool add = false;
+  const float* gamma = nullptr;
+};
+
 /// Bounds of a = m (code - z) over all codes: the sum over channels of |a|, and of a^2.
 struct LargestCodes {
   double sum = 0.0, squares = 0.0;
@@ -103,7 +111,9 @@ void finish_wide(const ByteGemm& g, const std::int32_t* sums, const std::int32_t
       if (high_sums != nullptr) total += std::int64_t{256} * high_sums[t * kBytePanel + n];
       float v = static_cast<float>(total) * g.group_scale[0];
       if (g.row_sum != nullptr) v = std::fma(-g.col_zero[n], g.row_sum[t], v);
-      g.y[t * g.ldy + n] = std::fma(v, g.col_scale[n], g.bias == nullptr ? 0.0f : g.bias[n]);
+      const float out = std::fma(v, g.col_scale[n], g.bias == nullptr ? 0.0f : g.bias[n]);
+      float& y = g.y[t * g.ldy + n];
+      y = g.add ? std::fma(g.gamma == nullptr ? 1.0f : g.gamma[n], out, y) : out;
     }
 }
 
@@ -270,8 +280,8 @@ void Linear::fetch_first_panel(const ExecContext& context, int parts, int thread
   for (std::int64_t i = line_at(begin); i < line_at(end); ++i) __builtin_prefetch(static_cast<const char*>(first) + i * stride, 0, 2);
 }
 
-/// For every panel of output columns from n0 on: place(n0, part, thread) says where its outputs go (address, stride);
-/// finish(n0, cols, part, thread, address) is called when they are there. With more than one part, panel by panel of all parts
+/// For every panel of output columns from n0 on: place(n0, part, thread) says where its outputs go; finish(n0, cols, part, thread, address)
+/// is called when they are there. With more than one part, panel by panel of all parts
 /// in turn by the same thread.
 template <class Place, class Finish>
 void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, int parts, const Place& place, const Finish& finish) const {
@@ -308,7 +318,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
         kernels.pack_bytes(w.codes.data() + n0, out_, q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end, q.groups,
                            cols, range, panel, corrections);
       }
-      const auto [y, ldy] = place(n0, part, t);
+      const Outputs outputs = place(n0, part, t);
       ByteGemm gemm{};
       gemm.a = input.codes;
       gemm.lda = input.lda;
@@ -324,8 +334,10 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
       gemm.col_zero = col_zero_.data() + n0;
       gemm.col_scale = col_scale_.data() + n0;
       gemm.bias = bias_.empty() ? nullptr : bias_.data() + n0;
-      gemm.y = y;
-      gemm.ldy = ldy;
+      gemm.y = outputs.y;
+      gemm.ldy = outputs.ldy;
+      gemm.add = outputs.add;
+      gemm.gamma = outputs.gamma;
       gemm.cols = cols;
       gemm.range = range;
       std::int64_t zero_corrections[kBytePanel] = {};
@@ -338,7 +350,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
       gemm.next_rows = packed ? static_cast<int>(panel_bytes_ / 64) : in_;
       if (input.fits_int32) kernels.byte_gemm(gemm);
       else multiply_wide(kernels, gemm, natural ? zero_corrections : nullptr, all_wide + wide_count * static_cast<std::size_t>(t));
-      finish(n0, cols, part, t, y);
+      finish(n0, cols, part, t, outputs.y);
     }
   });
 }
@@ -367,7 +379,7 @@ Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int 
 void Linear::forward_integer(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const {
   const ArenaScope scope(context.arena);
   const CodedInput input = code_input(context, x, rows, range, 1);
-  multiply(context, input, rows, 1, [&](std::int64_t n0, int, int) { return std::pair(y + n0, std::int64_t{out_}); },
+  multiply(context, input, rows, 1, [&](std::int64_t n0, int, int) { return Outputs{y + n0, out_}; },
            [](std::int64_t, int, int, int, float*) {});
 }
 
@@ -376,16 +388,14 @@ template <class Use>
 void Linear::multiply_by_panels(ExecContext& context, const CodedInput& input, int rows, int parts, const Use& use) const {
   const std::int64_t panel_floats = std::int64_t{rows} * kBytePanel;
   auto* panels = context.arena.take<float>(static_cast<std::size_t>(panel_floats * parts * context.threads()));
-  const auto place = [&](std::int64_t, int part, int t) { return std::pair(panels + panel_floats * (t * parts + part), std::int64_t{kBytePanel}); };
+  const auto place = [&](std::int64_t, int part, int t) { return Outputs{panels + panel_floats * (t * parts + part), kBytePanel}; };
   multiply(context, input, rows, parts, place, use);
 }
 
 /// y += gamma * outputs.
 void Linear::add_product(ExecContext& context, const CodedInput& input, int rows, const float* gamma, float* y) const {
-  multiply_by_panels(context, input, rows, 1, [&](std::int64_t n0, int cols, int, int t, const float* panel) {
-    const WorkTimer timer(context, Work::kOther, t);
-    context.kernels->add_residual(y + n0, out_, panel, kBytePanel, rows, cols, gamma == nullptr ? nullptr : gamma + n0);
-  });
+  multiply(context, input, rows, 1, [&](std::int64_t n0, int, int) { return Outputs{y + n0, out_, true, gamma == nullptr ? nullptr : gamma + n0}; },
+           [](std::int64_t, int, int, int, float*) {});
 }
 
 void Linear::forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y, ChannelRange range) const {

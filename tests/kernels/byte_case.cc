@@ -75,6 +75,7 @@ Case::Case(Shape s, std::uint64_t seed) : shape(std::move(s)) {
   col_zero = floats(random, static_cast<std::size_t>(shape.cols));
   col_scale = floats(random, static_cast<std::size_t>(shape.cols));
   bias = floats(random, static_cast<std::size_t>(shape.cols));
+  gamma = floats(random, static_cast<std::size_t>(shape.cols));
 }
 
 Result run(const Kernels& kernels, const Case& c) {
@@ -113,6 +114,8 @@ Result run(const Kernels& kernels, const Case& c) {
   g.col_zero = c.shape.row_sum ? c.col_zero.data() : nullptr;
   g.col_scale = c.col_scale.data();
   g.bias = c.shape.bias ? c.bias.data() : nullptr;
+  g.add = c.shape.add;
+  g.gamma = c.shape.gamma ? c.gamma.data() : nullptr;
   g.y = r.y.data();
   g.ldy = c.ldy;
   g.cols = c.shape.cols;

@@ -23,6 +23,7 @@ struct Shape {
   bool row_scale = true, row_sum = true, bias = true;
   bool multiples = false;  ///< groups are added up as integers
   bool two_bytes = false;  ///< codes of two bytes; one group
+  bool add = false, gamma = false;  ///< outputs are added to what y holds, times gamma
 };
 
 struct Case {
@@ -36,7 +37,7 @@ struct Case {
   std::vector<std::int32_t> order, group_end;
   std::vector<std::int16_t> zero;
   std::vector<std::int32_t> multiples;  // [groups], empty without
-  std::vector<float> group_scale, row_scale, col_zero, col_scale, bias;
+  std::vector<float> group_scale, row_scale, col_zero, col_scale, bias, gamma;
   static constexpr int kFirstColumn = 3;  ///< n0 of the panel in w
 
   explicit Case(Shape s, std::uint64_t seed = 1);

@@ -83,6 +83,11 @@ class Bytes : public ::testing::TestWithParam<std::size_t> {
           v += c.bias[n];
           magnitude += std::abs(c.bias[n]);
         }
+        if (c.shape.add) {
+          const double gamma = c.shape.gamma ? c.gamma[n] : 1.0F;
+          v = v * gamma - 7.0;
+          magnitude = magnitude * std::abs(gamma) + 7.0;
+        }
         ASSERT_NEAR(y, v, 2 * eps * magnitude) << "row " << t << " column " << n;
       }
     }
@@ -146,6 +151,19 @@ TEST_P(Bytes, CodesOfTwoBytes) {
           SCOPED_TRACE(::testing::Message() << rows << "x" << channels << "x" << cols);
           check({.rows = rows, .group_channels = {channels}, .cols = cols, .zero_low = -20, .zero_high = 40, .row_scale = options,
                  .row_sum = options, .bias = options, .two_bytes = true});
+        }
+}
+
+TEST_P(Bytes, OutputsAddedToWhatIsThere) {
+  for (int rows : {1, 5, 16, 33})
+    for (int cols : {1, 16, 23, 64})
+      for (bool gamma : {false, true})
+        for (const std::vector<int>& groups : {std::vector<int>{70}, std::vector<int>{19, 8, 37}}) {
+          SCOPED_TRACE(::testing::Message() << rows << "x" << cols << ", " << groups.size() << " groups");
+          check({.rows = rows, .group_channels = groups, .cols = cols, .row_scale = false, .add = true, .gamma = gamma});
+          if (kernels().two_bytes && groups.size() == 1)
+            check({.rows = rows, .group_channels = groups, .cols = cols, .zero_low = -20, .zero_high = 40, .row_scale = false, .two_bytes = true,
+                   .add = true, .gamma = gamma});
         }
 }
 
