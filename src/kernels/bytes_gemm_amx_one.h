@@ -17,18 +17,31 @@ namespace {
 template <class Simd, int kColumnTiles, bool kTwoBytes>
 class OutputColumns {
  public:
-  OutputColumns(const ByteGemm& g, int n)
+  OutputColumns(const ByteGemm& g, const std::int32_t* corrections, int n)
       : unit_(Simd::set1(g.group_scale[0])), row_sum_(g.row_sum == nullptr ? &kZero : g.row_sum), row_scale_(g.row_scale == nullptr ? &kOne : g.row_scale),
         row_sum_step_(g.row_sum == nullptr ? 0 : 1), row_scale_step_(g.row_scale == nullptr ? 0 : 1), ldy_(g.ldy),
         y_(g.y == nullptr ? nullptr : g.y + n), add_(g.add), sums_(g.sums == nullptr ? nullptr : g.sums + n) {
     for (int c = 0; c < kColumnTiles; ++c) {
       const int at = n + c * kTileRows;
+      correction_[c] = Simd::load(corrections + at);
       count_[c] = g.y == nullptr || g.cols < at ? 0 : g.cols - at;
-      correction_[c] = Simd::load(g.corrections + at);
       zero_[c] = g.row_sum == nullptr ? Simd::zerof() : Simd::load_first(g.col_zero + at, count_[c]);
       scale_[c] = Simd::load_first(g.col_scale + at, count_[c]);
       bias_[c] = g.bias == nullptr ? Simd::zerof() : Simd::load_first(g.bias + at, count_[c]);
       gamma_[c] = !g.add || g.gamma == nullptr ? Simd::set1(1.0F) : Simd::load_first(g.gamma + at, count_[c]);
+    }
+  }
+
+  /// Adds what the zero rows, the first of a block, take from every column to the corrections: kZeroOffset * sums[3] - (sums[0] +
+  /// 256 * sums[1] + 65536 * sums[2]).
+  template <class Sums>
+  void take_zero_rows(const Sums& sums, std::int32_t* corrections) {
+    for (int c = 0; c < kColumnTiles; ++c) {
+      const auto& s = sums[c];
+      const Int shifted = Simd::add32(Simd::load(s[0]), Simd::shift_left_8(Simd::add32(Simd::load(s[1]), Simd::shift_left_8(Simd::load(s[2])))));
+      const Int offset = Simd::multiply32(Simd::load(s[3]), Simd::set32(static_cast<std::int32_t>(kZeroOffset)));
+      correction_[c] = Simd::add32(correction_[c], Simd::sub32(offset, shifted));
+      Simd::store(corrections + c * kTileRows, correction_[c]);
     }
   }
 
@@ -72,14 +85,17 @@ class OneGroupAmx {
   OneGroupAmx(const ByteGemm& g, int slots)
       : g_(g), steps_(slots), step_count_((slots + kTileBytes - 1) / kTileBytes), column_bytes_(steps_.tile_bytes() * step_count_),
         column_tiles_(g.sums != nullptr ? kBytePanel / kTileRows : (g.cols + kTileRows - 1) / kTileRows),
-        fetch_(g, std::int64_t{step_count_} * ((column_tiles_ + 1) / 2) * ((g.rows + height() - 1) / height())) {}
+        begin_(g.zero_rows ? -kZeroRows : 0),
+        fetch_(g, std::int64_t{step_count_} * ((column_tiles_ + 1) / 2) * ((g.rows - begin_ + height() - 1) / height())) {
+    for (int n = 0; n < kBytePanel; n += kTileRows) Simd::store(corrections_ + n, Simd::load(g.corrections + n));
+  }
 
   void run() {
-    const int full = g_.rows / height() * height(), rest = g_.rows - full;
-    if (full > 0) {
+    const int full = begin_ + (g_.rows - begin_) / height() * height(), rest = g_.rows - full;
+    if (full > begin_) {
       set_block_shapes(kTileRows, kTileRows, steps_.depth);
-      if (g_.high != nullptr) all_columns<2, true>(0, full);
-      else all_columns<2, false>(0, full);
+      if (g_.high != nullptr) all_columns<2, true>(begin_, full);
+      else all_columns<2, false>(begin_, full);
     }
     if (rest > 0) {
       if (g_.high != nullptr) set_block_shapes(rest, rest, steps_.depth);
@@ -102,13 +118,13 @@ class OneGroupAmx {
     }
   }
 
-  /// Rows [begin, end), a block at a time, by columns [n, n + 16 * kColumnTiles).
+  /// Rows [begin, end), a block at a time, by columns [n, n + 16 * kColumnTiles). Rows below 0 are the zero rows.
   template <int kRowTiles, int kColumnTiles, bool kTwoBytes>
   void blocks(int begin, int end, int n) {
     using Block = AmxBlock<kRowTiles, kColumnTiles>;
     constexpr int kHeight = kTwoBytes ? kTileRows : kRowTiles * kTileRows;
     constexpr int kEach = kHeight / 4;  // rows of the block before that become outputs in a step, a quarter at a time
-    const OutputColumns<Simd, kColumnTiles, kTwoBytes> columns(g_, n);
+    OutputColumns<Simd, kColumnTiles, kTwoBytes> columns(g_, corrections_, n);
     const std::int64_t lda = g_.lda, column_bytes = column_bytes_, tile_bytes = steps_.tile_bytes();
     const char* panel = static_cast<const char*>(g_.panel) + n / kTileRows * column_bytes;
     const int step_count = step_count_, last = steps_.slots - steps_.depth;
@@ -121,6 +137,10 @@ class OneGroupAmx {
       const typename Block::Sums& sums = buffers[current];
       const char* w = panel;
       int done = 0;
+      if (before < 0) {
+        columns.take_zero_rows(sums, corrections_ + n);
+        done = kZeroRows;
+      }
       Block::zero();
       for (int step = 0; step < step_count; ++step, w += tile_bytes) {
         const int k = step * kTileBytes < last ? step * kTileBytes : last;
@@ -141,7 +161,8 @@ class OneGroupAmx {
       before = t;
       before_rows = end - t < kHeight ? end - t : kHeight;
     }
-    for (int r = 0; r < before_rows; ++r) columns.finish(buffers[current], before + r, r);
+    if (before < 0) columns.take_zero_rows(buffers[current], corrections_ + n);
+    for (int r = before < 0 ? kZeroRows : 0; r < before_rows; ++r) columns.finish(buffers[current], before + r, r);
     fetch_ = fetch;
   }
 
@@ -150,7 +171,9 @@ class OneGroupAmx {
   int step_count_;
   std::int64_t column_bytes_;
   int column_tiles_;
+  int begin_;  ///< the first row: below 0 where zero rows come first
   FetchNext fetch_;
+  alignas(64) std::int32_t corrections_[kBytePanel];
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 // The byte family of kernels as kernels.h defines them, written to be read. Every faster version is compared with this
 // one bit by bit, so it stays free of any cleverness. Panel layout here: [slots][kBytePanel] signed codes.
+#include "kernels/byte_zero_rows.h"
 #include "kernels/kernels_internal.h"
 
 namespace igq::kernels {
@@ -49,6 +50,7 @@ void pack_bytes_transposed(const std::int8_t* w, std::int64_t ldw, int slots_val
 }
 
 void byte_gemm(const ByteGemm& g) noexcept {
+  if (g.zero_rows) return multiply_after_zero_rows(g, byte_gemm);
   const auto* panel = static_cast<const std::int8_t*>(g.panel);
   for (std::int64_t t = 0; t < g.rows; ++t) {
     const std::uint8_t* a = g.a + t * g.lda;

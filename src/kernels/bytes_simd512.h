@@ -21,6 +21,7 @@ struct Simd512 {
   }
   static Int ones16() { return _mm512_set1_epi16(1); }
   static Int add32(Int x, Int y) { return _mm512_add_epi32(x, y); }
+  static Int sub32(Int x, Int y) { return _mm512_sub_epi32(x, y); }
   static Int multiply32(Int x, Int y) { return _mm512_mullo_epi32(x, y); }
   static Int shift_left_8(Int x) { return _mm512_slli_epi32(x, 8); }
   static Int set32(std::int32_t x) { return _mm512_set1_epi32(x); }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "kernels/byte_outputs.h"
+#include "kernels/byte_zero_rows.h"
 #include "kernels/intrinsics.h"
 #include "kernels/kernels.h"
 
@@ -262,6 +263,7 @@ struct Gemm {
   /// All rows, in tiles whose heights differ by one at most: a short tail tile would leave the multipliers waiting.
   static void run(const ByteGemm& g, int chunk) {
     if (g.rows <= 0) return;
+    if (g.zero_rows) return multiply_after_zero_rows(g, [&](const ByteGemm& part) { run(part, chunk); });
     const int slots = g.groups > 0 ? g.group_end[g.groups - 1] : 0;
     const int parts = g.sums != nullptr ? Policy::kParts : (g.cols + Policy::kPartColumns - 1) / Policy::kPartColumns;
     const std::int64_t tiles = (g.rows + Policy::kRows - 1) / Policy::kRows;

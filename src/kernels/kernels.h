@@ -23,6 +23,11 @@ inline constexpr int kBytePanel = 64;
 /// Channels a group is padded to at least, in the order handed to `pack_bytes` and `permute_codes`.
 inline constexpr int kGroupAlign = 4;
 
+/// Rows of zero-points (ByteGemm::zero_rows): the three bytes, lowest first, of m * (z + kZeroOffset), and m, for every slot's zero-point z
+/// (-768 to 1023) and multiple m (1 to 255).
+inline constexpr int kZeroRows = 4;
+inline constexpr std::uint32_t kZeroOffset = 768;
+
 /// What quantize_multiples stores.
 enum class CodeForm { kCodes, kProducts, kTwoByteProducts };
 
@@ -55,6 +60,8 @@ struct ByteGemm {
   const std::int32_t* multiples;  ///< [groups] or null
   const std::uint8_t* high;       ///< second bytes of codes of 16 bits, [rows][lda], or null: a[t][k] stands for a + 256 high
                                   ///<   (one group, int32 as for multiples); only where the table says `two_bytes`
+  bool zero_rows;                 ///< kZeroRows rows of zero-points lie before row 0 of `a` (before that of `high`: zeros), and -sum of m z w
+                                  ///<   over the slots is added to the corrections (one group, no multiples, int32 as for them)
   const float* row_scale;         ///< [rows] or null
   const float* row_sum;           ///< [rows] or null
   const float* col_zero;          ///< [kBytePanel]; read only when row_sum is given

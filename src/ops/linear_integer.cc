@@ -27,7 +27,7 @@ struct Linear::CodedInput {
   int rows = 0;
   std::uint8_t* codes = nullptr;                       // what the product reads, [rows][lda]
   std::int64_t lda = 0;
-  std::uint8_t* zero_rows = nullptr;                   // [kZeroRows][lda], null when every zero-point is 0
+  bool zero_rows = false;                              // whether rows of zero-points lie before the codes (kernels.h, kZeroRows)
   std::int32_t* sums = nullptr;                        // [threads][rows], sums of multiples times codes
   float* row_sum = nullptr;                            // [rows], null when no weight zero-point needs it
   bool fits_int32 = true;                              // multiples: whether int32 holds every sum of this image
@@ -39,10 +39,9 @@ namespace {
 
 using kernels::ByteGemm;
 using kernels::CodeForm;
+using kernels::kZeroRows;
 
-/// Zero-points times multiples as rows of codes, so that one small product gives what they add to every output column
-/// (method.md section 8): m * (z + kZeroOffset) in three bytes, and m.
-constexpr int kZeroRows = 4, kZeroOffset = -kZeroPointMin;
+static_assert(kernels::kZeroOffset == -kZeroPointMin);
 
 int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
@@ -78,60 +77,51 @@ LargestCodes largest_codes(const ChannelQuantizers& q) {
   return largest;
 }
 
-constexpr std::int32_t kNoCorrections[kBytePanel] = {};
-
-/// corrections[n] = -sum over channels of m z w, by the product of the zero rows with the panel of `gemm`.
-void multiply_zero_rows(const kernels::Kernels& kernels, const ByteGemm& gemm, const std::uint8_t* zero_rows, std::int64_t* corrections) {
-  std::int32_t sums[kZeroRows * kBytePanel];
-  ByteGemm zeros = gemm;
-  zeros.corrections = kNoCorrections;
-  zeros.a = zero_rows;
-  zeros.rows = kZeroRows;
-  zeros.high = nullptr;
-  zeros.row_sum = nullptr;
-  zeros.sums = sums;
-  zeros.y = nullptr;
-  kernels.byte_gemm(zeros);
+/// corrections[n] = -sum over channels of m z w from the sums of the zero rows (see kZeroRows).
+void sum_zero_rows(const std::int32_t* sums, std::int64_t* corrections) {
   for (int n = 0; n < kBytePanel; ++n) {
     const std::int64_t shifted = sums[n] + std::int64_t{256} * sums[kBytePanel + n] + std::int64_t{65536} * sums[2 * kBytePanel + n];
-    corrections[n] = std::int64_t{kZeroOffset} * sums[3 * kBytePanel + n] - shifted;
+    corrections[n] = std::int64_t{kernels::kZeroOffset} * sums[3 * kBytePanel + n] - shifted;
   }
 }
 
-/// The product's outputs where int32 does not hold the sums of multiples: they are put together in 64 bits from sums of codes,
-/// [groups][rows][kBytePanel] in `sums`, or of low and high bytes. Rounded once, so where both are possible they are the same.
-void finish_wide(const ByteGemm& g, const std::int32_t* sums, const std::int32_t* high_sums, const std::int64_t* corrections) {
+/// byte_gemm where int32 does not hold the sums of multiples: they are put together in 64 bits from sums of codes or of low and high
+/// bytes, for which `sums` has room, [groups + 1][kZeroRows + rows][kBytePanel]. Rounded once, so where both are possible they are
+/// the same.
+void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& g, std::int32_t* sums) {
+  static constexpr std::int32_t kNone[kBytePanel] = {};
+  const int before = g.zero_rows ? kZeroRows : 0, rows = before + g.rows;
+  const std::int64_t plane = std::int64_t{rows} * kBytePanel;
+  std::int64_t corrections[kBytePanel] = {};
+  std::int32_t* high_sums = nullptr;
+  ByteGemm bytes = g;
+  bytes.zero_rows = false;
+  bytes.rows = rows;
+  bytes.row_sum = nullptr;
+  bytes.y = nullptr;
+  bytes.high = nullptr;
+  bytes.a = g.a - before * g.lda;
+  bytes.sums = sums;
+  if (g.multiples == nullptr) bytes.corrections = kNone;  // natural order, where the zero rows are the corrections
+  kernels.byte_gemm(bytes);
+  if (g.zero_rows) sum_zero_rows(sums, corrections);
+  if (g.high != nullptr) {
+    bytes.a = g.high - before * g.lda;
+    bytes.sums = high_sums = sums + plane;
+    kernels.byte_gemm(bytes);
+  }
   for (std::int64_t t = 0; t < g.rows; ++t)
     for (int n = 0; n < g.cols; ++n) {
-      std::int64_t total = corrections == nullptr ? 0 : corrections[n];
-      for (std::int64_t i = 0; i < g.groups; ++i) {
-        const std::int64_t s = sums[(i * g.rows + t) * kBytePanel + n];
-        total += g.multiples == nullptr ? s : s * g.multiples[i];
-      }
-      if (high_sums != nullptr) total += std::int64_t{256} * high_sums[t * kBytePanel + n];
+      const std::int64_t at = (before + t) * kBytePanel + n;
+      std::int64_t total = corrections[n];
+      for (std::int64_t i = 0; i < g.groups; ++i) total += std::int64_t{sums[i * plane + at]} * (g.multiples == nullptr ? 1 : g.multiples[i]);
+      if (high_sums != nullptr) total += std::int64_t{256} * high_sums[at];
       float v = static_cast<float>(total) * g.group_scale[0];
       if (g.row_sum != nullptr) v = std::fma(-g.col_zero[n], g.row_sum[t], v);
       const float out = std::fma(v, g.col_scale[n], g.bias == nullptr ? 0.0f : g.bias[n]);
       float& y = g.y[t * g.ldy + n];
       y = g.add ? std::fma(g.gamma == nullptr ? 1.0f : g.gamma[n], out, y) : out;
     }
-}
-
-/// byte_gemm where int32 does not hold the sums. `sums` has room for those of every group and of the high bytes. `zero_corrections` of
-/// natural order, null in group order, where those of `gemm` are exact.
-void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& gemm, const std::int64_t* zero_corrections, std::int32_t* sums) {
-  std::int32_t* high_sums = nullptr;
-  ByteGemm bytes = gemm;
-  if (zero_corrections != nullptr) bytes.corrections = kNoCorrections;
-  bytes.high = nullptr;
-  bytes.sums = sums;
-  kernels.byte_gemm(bytes);
-  if (gemm.high != nullptr) {
-    bytes.a = gemm.high;
-    bytes.sums = high_sums = sums + std::int64_t{gemm.rows} * kBytePanel;
-    kernels.byte_gemm(bytes);
-  }
-  finish_wide(gemm, sums, high_sums, zero_corrections);
 }
 
 }  // namespace
@@ -146,9 +136,10 @@ Linear::CodedInput Linear::take_input(ExecContext& context, int rows) const {
   // Rows that start at whole cache lines, an odd number of them apart so that they share no cache set, are read faster.
   const int lines = round_up(in_, 64) / 64;
   input.stride = natural ? 64 * (lines | 1) : in_;
-  const auto r = static_cast<std::size_t>(rows), bytes = r * static_cast<std::size_t>(input.stride);
-  input.natural = context.arena.take<std::uint8_t>(bytes);
-  if (input.form == CodeForm::kTwoByteProducts) input.high = context.arena.take<std::uint8_t>(bytes);
+  const int before = natural ? kZeroRows : 0;
+  const auto r = static_cast<std::size_t>(rows), bytes = (r + static_cast<std::size_t>(before)) * static_cast<std::size_t>(input.stride);
+  input.natural = context.arena.take<std::uint8_t>(bytes) + before * input.stride;
+  if (input.form == CodeForm::kTwoByteProducts) input.high = context.arena.take<std::uint8_t>(bytes) + before * input.stride;
   for (std::uint8_t* codes : {input.natural, input.high})
     for (int t = 0; codes != nullptr && slots != in_ && t < rows; ++t) std::fill_n(codes + t * input.stride + in_, slots - in_, std::uint8_t{0});
   if (input.q.multiples != nullptr && col_zero_needed_) {
@@ -200,14 +191,16 @@ void Linear::keep_natural_order(ExecContext& context, CodedInput& input) const {
   input.codes = input.natural;
   input.lda = input.stride;
   if (std::all_of(q.zero, q.zero + in_, [](float z) { return z == 0.0f; })) return;
-  const auto stride = static_cast<std::size_t>(input.stride);
-  input.zero_rows = context.arena.take<std::uint8_t>(kZeroRows * stride);
-  std::fill_n(input.zero_rows, kZeroRows * stride, std::uint8_t{0});
-  for (std::size_t c = 0; c < static_cast<std::size_t>(in_); ++c) {
+  input.zero_rows = true;
+  const std::int64_t stride = input.stride;
+  std::uint8_t* zero_rows = input.natural - kZeroRows * stride;
+  for (std::uint8_t* first : {zero_rows, input.high == nullptr ? nullptr : input.high - kZeroRows * stride})
+    if (first != nullptr) std::fill_n(first, kZeroRows * stride, std::uint8_t{0});
+  for (int c = 0; c < in_; ++c) {
     const auto m = static_cast<std::uint32_t>(q.multiple[c]);
-    const std::uint32_t shifted = m * static_cast<std::uint32_t>(static_cast<int>(q.zero[c]) + kZeroOffset);
-    for (std::size_t byte = 0; byte < 3; ++byte) input.zero_rows[byte * stride + c] = static_cast<std::uint8_t>(shifted >> (8 * byte));
-    input.zero_rows[3 * stride + c] = static_cast<std::uint8_t>(m);
+    const std::uint32_t shifted = m * static_cast<std::uint32_t>(static_cast<int>(q.zero[c]) - kZeroPointMin);
+    for (int byte = 0; byte < 3; ++byte) zero_rows[byte * stride + c] = static_cast<std::uint8_t>(shifted >> (8 * byte));
+    zero_rows[3 * stride + c] = static_cast<std::uint8_t>(m);
   }
 }
 
@@ -297,7 +290,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
   const auto threads = static_cast<std::size_t>(context.threads());
   auto* panels = context.arena.take<std::uint8_t>(panel_bytes * threads);
   auto* all_corrections = context.arena.take<std::int32_t>(correction_count * threads);
-  const std::size_t wide_count = input.fits_int32 ? 0 : (static_cast<std::size_t>(q.groups) + 1) * static_cast<std::size_t>(rows) * kBytePanel;
+  const std::size_t wide_count = input.fits_int32 ? 0 : (static_cast<std::size_t>(q.groups) + 1) * static_cast<std::size_t>(kZeroRows + rows) * kBytePanel;
   auto* all_wide = context.arena.take<std::int32_t>(wide_count * threads);
   const bool any_zero = !natural && std::any_of(q.zero, q.zero + in_, [](float z) { return z != 0.0f; });
   const int part_columns = out_ / parts;
@@ -330,6 +323,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
       gemm.group_scale = q.multiples != nullptr ? &q.unit : q.group_scale;
       gemm.multiples = natural ? nullptr : q.multiples;
       gemm.high = input.high;
+      gemm.zero_rows = input.zero_rows;
       gemm.row_sum = input.row_sum;
       gemm.col_zero = col_zero_.data() + n0;
       gemm.col_scale = col_scale_.data() + n0;
@@ -340,16 +334,11 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, int rows, i
       gemm.gamma = outputs.gamma;
       gemm.cols = cols;
       gemm.range = range;
-      std::int64_t zero_corrections[kBytePanel] = {};
-      if (input.zero_rows != nullptr) {
-        multiply_zero_rows(kernels, gemm, input.zero_rows, zero_corrections);
-        for (int n = 0; n < kBytePanel; ++n) corrections[n] = static_cast<std::int32_t>(zero_corrections[n]);
-      }
       if (p + 1 < e) gemm.next = packed ? reinterpret_cast<const std::int8_t*>(packed_panel(p + 1)) : w.codes.data() + column_of(p + 1);
       gemm.next_stride = packed ? 64 : out_;
       gemm.next_rows = packed ? static_cast<int>(panel_bytes_ / 64) : in_;
       if (input.fits_int32) kernels.byte_gemm(gemm);
-      else multiply_wide(kernels, gemm, natural ? zero_corrections : nullptr, all_wide + wide_count * static_cast<std::size_t>(t));
+      else multiply_wide(kernels, gemm, all_wide + wide_count * static_cast<std::size_t>(t));
       finish(n0, cols, part, t, outputs.y);
     }
   });

@@ -82,24 +82,35 @@ Result run(const Kernels& kernels, const Case& c) {
   const auto rows = static_cast<std::size_t>(c.shape.rows);
   const auto groups = static_cast<std::size_t>(c.groups);
   Result r;
-  r.a.assign(rows * static_cast<std::size_t>(c.lda), 0xA5);
+  const std::size_t before = (c.shape.zero_rows ? kZeroRows : 0) * static_cast<std::size_t>(c.lda);
+  r.a.assign(before + rows * static_cast<std::size_t>(c.lda), 0xA5);
   r.row_sum.assign(rows, -1.0F);
   r.corrections.assign(groups * kBytePanel, -1);
   r.sums.assign(groups * rows * kBytePanel, -1);
   r.y.assign(rows * static_cast<std::size_t>(c.ldy), -7.0F);
   kernels.permute_codes(c.codes.data(), c.ldc, c.shape.rows, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
-                        c.group_scale.data(), c.groups, r.a.data(), c.lda, c.shape.row_sum ? r.row_sum.data() : nullptr);
+                        c.group_scale.data(), c.groups, r.a.data() + before, c.lda, c.shape.row_sum ? r.row_sum.data() : nullptr);
   if (c.shape.two_bytes) {
     r.a_high = r.a;
     kernels.permute_codes(c.high.data(), c.ldc, c.shape.rows, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
-                          c.group_scale.data(), c.groups, r.a_high.data(), c.lda, nullptr);
+                          c.group_scale.data(), c.groups, r.a_high.data() + before, c.lda, nullptr);
+    std::fill_n(r.a_high.begin(), before, std::uint8_t{0});
+  }
+  // A zero-point that 3 divides stands for a multiple of 3.
+  for (std::size_t k = 0; k < before / kZeroRows; ++k) {
+    const int zero = k < c.zero.size() && c.order[k] >= 0 ? c.zero[k] : 0, m = zero % 3 == 0 ? 3 : 1;
+    const bool channel = k < c.order.size() && c.order[k] >= 0;
+    const auto shifted = static_cast<std::uint32_t>(m * (zero / m + static_cast<int>(kZeroOffset)));
+    for (std::size_t byte = 0; byte < 3; ++byte) r.a[byte * before / kZeroRows + k] = static_cast<std::uint8_t>(channel ? shifted >> (8 * byte) : 0);
+    r.a[3 * before / kZeroRows + k] = static_cast<std::uint8_t>(channel ? m : 0);
   }
   AlignedBuffer<std::byte> panel(kernels.panel_bytes(c.slots, c.groups, c.range));
   const std::int8_t* w = c.w.empty() ? nullptr : c.w.data() + Case::kFirstColumn;  // nothing lies behind a null pointer, not even undefined
-  kernels.pack_bytes(w, c.ldw, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
+  kernels.pack_bytes(w, c.ldw, c.order.data(), c.slots, before > 0 ? nullptr : c.zeros(), c.group_end.data(),
                      c.groups, c.shape.cols, c.range, panel.data(), r.corrections.data());
   ByteGemm g{};
-  g.a = r.a.data();
+  g.a = r.a.data() + before;
+  g.zero_rows = c.shape.zero_rows;
   g.lda = c.lda;
   g.rows = c.shape.rows;
   g.panel = panel.data();
@@ -108,7 +119,7 @@ Result run(const Kernels& kernels, const Case& c) {
   g.group_end = c.group_end.data();
   g.group_scale = c.group_scale.data();
   g.multiples = c.multiples.empty() ? nullptr : c.multiples.data();
-  g.high = c.shape.two_bytes ? r.a_high.data() : nullptr;
+  g.high = c.shape.two_bytes ? r.a_high.data() + before : nullptr;
   g.row_scale = c.shape.row_scale ? c.row_scale.data() : nullptr;
   g.row_sum = c.shape.row_sum ? r.row_sum.data() : nullptr;
   g.col_zero = c.shape.row_sum ? c.col_zero.data() : nullptr;

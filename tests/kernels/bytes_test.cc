@@ -154,6 +154,18 @@ TEST_P(Bytes, CodesOfTwoBytes) {
         }
 }
 
+TEST_P(Bytes, RowsOfZeroPoints) {
+  for (int rows : {1, 3, 11, 12, 13, 28, 29, 45, 64})
+    for (int channels : {1, 63, 65, 200})
+      for (int cols : {1, 17, 64})
+        for (bool two_bytes : {false, true}) {
+          if (two_bytes && !kernels().two_bytes) continue;
+          SCOPED_TRACE(::testing::Message() << rows << "x" << channels << "x" << cols << (two_bytes ? " of two bytes" : ""));
+          check({.rows = rows, .group_channels = {channels}, .cols = cols, .zero_low = -250, .zero_high = 250, .row_scale = false,
+                 .two_bytes = two_bytes, .zero_rows = true});
+        }
+}
+
 TEST_P(Bytes, OutputsAddedToWhatIsThere) {
   for (int rows : {1, 5, 16, 33})
     for (int cols : {1, 16, 23, 64})
