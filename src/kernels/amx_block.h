@@ -11,7 +11,7 @@ namespace {
 template <int kRowTiles, int kColumnTiles>
 struct AmxBlock {
   static constexpr int kTiles = kRowTiles * kColumnTiles;
-  using Sums = std::int32_t[kTiles][kTileRows][kTileRows];
+  using Sums = std::int32_t[kTiles][kTileRows][kTileRows];  ///< [column tile][row tile], so that a block's rows are evenly spaced
 
   [[gnu::always_inline]] static void zero() {
     zero_tile<0>();
@@ -43,8 +43,8 @@ struct AmxBlock {
   }
   [[gnu::always_inline]] static void store(Sums& s) {
     store_tile<0>(s[0]);
-    if constexpr (kColumnTiles > 1) store_tile<1>(s[1]);
-    if constexpr (kRowTiles > 1) store_tile<2>(s[kColumnTiles]);
+    if constexpr (kColumnTiles > 1) store_tile<1>(s[kRowTiles]);
+    if constexpr (kRowTiles > 1) store_tile<2>(s[1]);
     if constexpr (kTiles == 4) store_tile<3>(s[3]);
   }
 };

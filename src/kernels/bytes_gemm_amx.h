@@ -74,8 +74,8 @@ struct GemmAmx {
     alignas(64) typename Block::Sums sums;
     alignas(64) float v[Block::kTiles][kTileRows][kTileRows];
     const auto tile = [&](int i) {
-      const int row = i / kColumnTiles * kTileRows;
-      return Tile{g, t + row, height - row < kTileRows ? height - row : kTileRows, n + i % kColumnTiles * kTileRows};
+      const int row = i % kRowTiles * kTileRows;
+      return Tile{g, t + row, height - row < kTileRows ? height - row : kTileRows, n + i / kRowTiles * kTileRows};
     };
     const auto add = [&]<bool kFirst, bool kLast>(int group) {
       for (int i = 0; i < Block::kTiles; ++i) tile(i).template add<kFirst, kLast>(group, sums[i], v[i]);

@@ -46,13 +46,13 @@ struct Simd512 {
   static Float mul(Float x, Float y) { return _mm512_mul_ps(x, y); }
 
   /// The first `count` lanes only; nothing else is touched.
-  static Float load_first(const float* p, int count) {
-    return _mm512_mask_loadu_ps(_mm512_setzero_ps(), first(count), p);
-  }
-  static void store_first(float* p, int count, Float x) { _mm512_mask_storeu_ps(p, first(count), x); }
+  static Float load_first(const float* p, int count) { return load_lanes(p, first_lanes(count)); }
+  static void store_first(float* p, int count, Float x) { store_lanes(p, first_lanes(count), x); }
 
- private:
-  static __mmask16 first(int count) { return static_cast<__mmask16>(count >= kLanes ? 0xFFFFU : (1U << count) - 1U); }
+  using Lanes = __mmask16;
+  static Lanes first_lanes(int count) { return static_cast<Lanes>(count >= kLanes ? 0xFFFFU : (1U << count) - 1U); }
+  static Float load_lanes(const float* p, Lanes lanes) { return _mm512_mask_loadu_ps(_mm512_setzero_ps(), lanes, p); }
+  static void store_lanes(float* p, Lanes lanes, Float x) { _mm512_mask_storeu_ps(p, lanes, x); }
 };
 
 }  // namespace
