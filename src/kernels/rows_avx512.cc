@@ -1,10 +1,15 @@
 // The float kernels for AVX-512.
-#include "kernels/rows_kernels.h"
+#include "kernels/codes_avx512.h"
 #include "kernels/kernels_internal.h"
-#include "kernels/vec16_avx512.h"
 
 namespace igq::kernels {
 
-void fill_float_kernels_avx512(Kernels& table) { fill_float_kernels<VecAvx512>(table); }
+void fill_float_kernels_avx512(Kernels& table) {
+  fill_float_kernels<VecAvx512>(table);
+  table.quantize_channels = quantize_channels_avx512;
+  table.quantize_rows = quantize_rows_avx512;
+  table.quantize_multiples = quantize_multiples_avx512;
+  table.softmax_codes = softmax_codes_avx512;
+}
 
 }  // namespace igq::kernels

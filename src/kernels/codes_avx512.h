@@ -1,0 +1,172 @@
+// Codes of 64 columns at a time for AVX-512: rounded and shifted as integers of 32 bits, limited and multiplied as words, stored as
+// whole cache lines. The same codes as the float formulas of rows_kernels.h, which serve the columns left over, at about half the
+// instructions: these kernels are bound by them.
+#pragma once
+
+#include "kernels/rows_kernels.h"
+#include "kernels/vec16_avx512.h"
+
+namespace igq::kernels {
+namespace {
+
+inline constexpr int kCodeColumns = 64;
+
+/// Words of 64 columns, as packing pairs of vectors leaves them: within each quarter of a vector four columns of either.
+struct Words64 {
+  __m512i w[2];
+};
+
+inline Words64 pack_words(const __m512i (&x)[4]) { return {{_mm512_packus_epi32(x[0], x[1]), _mm512_packus_epi32(x[2], x[3])}}; }
+
+/// The low bytes of words, which are at most 255, in the order of columns.
+inline __m512i bytes_in_order(__m512i first, __m512i second) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
+}
+
+/// Values times inv_scale, rounded, as integers that zero-points may be added to: at most a million, which every code's limits are
+/// within. NaN becomes the least, as max gives its second operand.
+inline __m512i rounded(__m512 scaled) {
+  return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(scaled, _mm512_set1_ps(-1e6F)), _mm512_set1_ps(1e6F)));
+}
+
+inline std::int32_t sum_of_lanes(__m512i x) {
+  alignas(64) std::int32_t lanes[16];
+  _mm512_storeu_si512(lanes, x);
+  const __m256i half = _mm256_add_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(lanes)), _mm256_load_si256(reinterpret_cast<const __m256i*>(lanes + 8)));
+  const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+  const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xB1)));
+}
+
+/// The quantizers of 64 columns.
+struct Quantizers64 {
+  __m512 inv[4];
+  __m512i zero[4], top;
+
+  Quantizers64(const float* inv_scale, const float* zero_point, int q_max) : top(_mm512_set1_epi16(static_cast<short>(q_max))) {
+    for (int j = 0; j < 4; ++j) {
+      inv[j] = _mm512_loadu_ps(inv_scale + 16 * j);
+      zero[j] = _mm512_cvtps_epi32(_mm512_loadu_ps(zero_point + 16 * j));
+    }
+  }
+  /// Packing makes what is negative 0.
+  Words64 codes(const float* x) const {
+    __m512i shifted[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) shifted[j] = _mm512_add_epi32(rounded(_mm512_mul_ps(_mm512_loadu_ps(x + 16 * j), inv[j])), zero[j]);
+    const Words64 words = pack_words(shifted);
+    return {{_mm512_min_epu16(words.w[0], top), _mm512_min_epu16(words.w[1], top)}};
+  }
+};
+
+/// The columns of whole blocks of 64, and what is left.
+inline int whole_columns(int cols) { return cols / kCodeColumns * kCodeColumns; }
+
+inline void quantize_channels_avx512(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero, int q_max,
+                                     std::uint8_t* codes, std::int64_t ldc) noexcept {
+  const int whole = whole_columns(cols);
+  for (int c = 0; c < whole; c += kCodeColumns) {
+    const Quantizers64 q(inv_scale + c, zero + c, q_max);
+    for (int t = 0; t < rows; ++t) {
+      const Words64 code = q.codes(x + t * ldx + c);
+      _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(code.w[0], code.w[1]));
+    }
+  }
+  if (whole < cols) quantize<VecAvx512, false>(x + whole, ldx, rows, cols - whole, inv_scale + whole, zero + whole, q_max, codes + whole, ldc);
+}
+
+inline void quantize_rows_avx512(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero, int q_max,
+                                 std::uint8_t* codes, std::int64_t ldc) noexcept {
+  const int whole = whole_columns(cols);
+  const __m512i top = _mm512_set1_epi16(static_cast<short>(q_max));
+  for (int t = 0; t < rows && whole > 0; ++t) {
+    const __m512 inv = _mm512_set1_ps(inv_scale[t]);
+    const __m512i row_zero = _mm512_set1_epi32(static_cast<int>(zero[t]));
+    for (int c = 0; c < whole; c += kCodeColumns) {
+      __m512i shifted[4];
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) shifted[j] = _mm512_add_epi32(rounded(_mm512_mul_ps(_mm512_loadu_ps(x + t * ldx + c + 16 * j), inv)), row_zero);
+      const Words64 words = pack_words(shifted);
+      _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(_mm512_min_epu16(words.w[0], top), _mm512_min_epu16(words.w[1], top)));
+    }
+  }
+  if (whole < cols) quantize<VecAvx512, true>(x + whole, ldx, rows, cols - whole, inv_scale, zero, q_max, codes + whole, ldc);
+}
+
+template <CodeForm kForm>
+void quantize_multiples_avx512_as(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
+                                  const float* m, int q_max, std::uint8_t* codes, std::uint8_t* high, std::int64_t ldc,
+                                  std::int32_t* sums) noexcept {
+  constexpr int kRows = 16;  // whose sums of lanes are added up over all columns
+  const int whole = whole_columns(cols);
+  for (int first = 0; first < rows && whole > 0; first += kRows) {
+    const int height = rows - first < kRows ? rows - first : kRows;
+    __m512i totals[kRows];
+    for (int c = 0; c < whole; c += kCodeColumns) {
+      const Quantizers64 q(inv_scale + c, zero + c, q_max);
+      __m512i multiples[4];
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) multiples[j] = _mm512_cvtps_epi32(_mm512_loadu_ps(m + c + 16 * j));
+      const Words64 multiple = pack_words(multiples);
+      for (int r = 0; r < height; ++r) {
+        const std::int64_t t = first + r;
+        const Words64 code = q.codes(x + t * ldx + c);
+        if constexpr (kForm == CodeForm::kCodes) {
+          _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(code.w[0], code.w[1]));
+        } else {
+          const __m512i p0 = _mm512_mullo_epi16(code.w[0], multiple.w[0]), p1 = _mm512_mullo_epi16(code.w[1], multiple.w[1]);
+          if constexpr (kForm == CodeForm::kProducts) {
+            _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(p0, p1));
+          } else {
+            const __m512i low = _mm512_set1_epi16(255);
+            _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(_mm512_and_si512(p0, low), _mm512_and_si512(p1, low)));
+            _mm512_storeu_si512(high + t * ldc + c, bytes_in_order(_mm512_srli_epi16(p0, 8), _mm512_srli_epi16(p1, 8)));
+          }
+        }
+        if (sums == nullptr) continue;
+        const __m512i sum = _mm512_add_epi32(_mm512_madd_epi16(code.w[0], multiple.w[0]), _mm512_madd_epi16(code.w[1], multiple.w[1]));
+        totals[r] = c == 0 ? sum : _mm512_add_epi32(totals[r], sum);
+      }
+    }
+    for (int r = 0; r < height && sums != nullptr; ++r) sums[first + r] += sum_of_lanes(totals[r]);
+  }
+  if (whole < cols)
+    quantize_multiples_as<VecAvx512, kForm>(x + whole, ldx, rows, cols - whole, inv_scale + whole, zero + whole, m + whole, q_max, codes + whole,
+                                            high == nullptr ? nullptr : high + whole, ldc, sums);
+}
+
+inline void quantize_multiples_avx512(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
+                                      const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::uint8_t* high, std::int64_t ldc,
+                                      std::int32_t* sums) noexcept {
+  switch (form) {
+    case CodeForm::kCodes: return quantize_multiples_avx512_as<CodeForm::kCodes>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, high, ldc, sums);
+    case CodeForm::kProducts: return quantize_multiples_avx512_as<CodeForm::kProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, high, ldc, sums);
+    case CodeForm::kTwoByteProducts: return quantize_multiples_avx512_as<CodeForm::kTwoByteProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, high, ldc, sums);
+  }
+}
+
+inline void softmax_codes_avx512(const float* x, std::int64_t ldx, int rows, int cols, const float* inverse, const float* inv_scale, int q_max,
+                                 std::uint8_t* codes, std::int64_t ldc, float* code_sum) noexcept {
+  const int whole = whole_columns(cols);
+  if (whole < cols) softmax_codes<VecAvx512>(x + whole, ldx, rows, cols - whole, inverse, inv_scale, q_max, codes + whole, ldc, code_sum);
+  const __m512i top = _mm512_set1_epi16(static_cast<short>(q_max)), ones = _mm512_set1_epi16(1);
+  for (int t = 0; t < rows && whole > 0; ++t) {
+    const __m512 inverse_sum = _mm512_set1_ps(inverse[t]), inv = _mm512_set1_ps(inv_scale[t]);
+    __m512i total = _mm512_setzero_si512();
+    for (int c = 0; c < whole; c += kCodeColumns) {
+      __m512i values[4];
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) values[j] = rounded(_mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + t * ldx + c + 16 * j), inverse_sum), inv));
+      const Words64 words = pack_words(values);
+      const __m512i w0 = _mm512_min_epu16(words.w[0], top), w1 = _mm512_min_epu16(words.w[1], top);
+      _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(w0, w1));
+      total = _mm512_add_epi32(total, _mm512_madd_epi16(_mm512_add_epi16(w0, w1), ones));
+    }
+    const auto sum = static_cast<float>(sum_of_lanes(total));  // exact, as the sum of both
+    code_sum[t] = whole < cols ? code_sum[t] + sum : sum;
+  }
+}
+
+}  // namespace
+}  // namespace igq::kernels
