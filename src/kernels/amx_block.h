@@ -49,8 +49,7 @@ struct AmxBlock {
   }
 };
 
-/// The registers' shapes for blocks of `rows` and `second_rows` (0: one row tile) rows of `depth` slots a step.
-inline void set_block_shapes(int rows, int second_rows, int depth) {
+constexpr TileShapes block_shapes(int rows, int second_rows, int depth) {
   TileShapes shapes;
   for (int tile = 0; tile < 4; ++tile)
     if (tile < 2 || second_rows > 0) shapes.set(tile, tile < 2 ? rows : second_rows, kTileBytes);
@@ -58,7 +57,15 @@ inline void set_block_shapes(int rows, int second_rows, int depth) {
   if (second_rows > 0) shapes.set(5, second_rows, depth);
   shapes.set(6, depth / 4, kTileBytes);
   shapes.set(7, depth / 4, kTileBytes);
-  set_tile_shapes(shapes);
+  return shapes;
+}
+
+/// The registers' shapes for blocks of `rows` and `second_rows` (0: one row tile) rows of `depth` slots a step. Nearly all blocks are
+/// whole, and loading shapes just written would wait for them.
+inline void set_block_shapes(int rows, int second_rows, int depth) {
+  static constexpr TileShapes kWhole = block_shapes(kTileRows, kTileRows, kTileBytes);
+  if (rows == kTileRows && second_rows == kTileRows && depth == kTileBytes) set_tile_shapes(kWhole);
+  else set_tile_shapes(block_shapes(rows, second_rows, depth));
 }
 
 /// Asks for the next panel's weights a few rows at a time, evenly over the steps of this one: more at once than the processor

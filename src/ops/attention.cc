@@ -91,6 +91,11 @@ struct BytePanels {
 
 }  // namespace
 
+/// Rows that go from scores to outputs together when `left` are left: kernels.row_block, and up to a quarter more rather than few
+/// rows by themselves, which would cost nearly as much as many.
+static int block_rows(const kernels::Kernels& kernels, int left) { return 4 * left <= 5 * kernels.row_block ? left : kernels.row_block; }
+static int most_block_rows(const kernels::Kernels& kernels, int n) { return std::min(n, 5 * kernels.row_block / 4); }
+
 /// One window and head.
 struct Attention::Task {
   const float *q, *k, *v;  // rows of n tokens, stride ld
@@ -138,7 +143,7 @@ Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Executio
   const auto np = static_cast<std::size_t>(s.n_padded), dp = static_cast<std::size_t>(s.d_padded);
   const auto longest = std::max(np, dp);
   s.scores_stride = round_up(n, kFloatPanel);
-  const auto score_rows = static_cast<std::size_t>(execution == Execution::kInteger ? std::min(n, context.kernels->row_block) : n);
+  const auto score_rows = static_cast<std::size_t>(execution == Execution::kInteger ? most_block_rows(*context.kernels, n) : n);
   s.scores = arena.take<float>(score_rows * static_cast<std::size_t>(s.scores_stride));
   for (float** row : {&s.row_a, &s.row_b, &s.row_c}) *row = arena.take<float>(longest);
   if (execution != Execution::kInteger) s.panel = arena.take<float>(np * dp);
@@ -353,9 +358,8 @@ void Attention::head_integer(const ExecContext& context, const Task& task, Scrat
   kernels::ByteGemm gemm{};
   gemm.groups = 1;
   gemm.group_scale = &one;
-  const int row_block = kernels.row_block;
-  for (int t = 0; t < n; t += row_block) {
-    gemm.rows = std::min(row_block, n - t);
+  for (int t = 0; t < n; t += gemm.rows) {
+    gemm.rows = block_rows(kernels, n - t);
     gemm.a = s.codes_q + static_cast<std::int64_t>(t) * slots_d;
     gemm.lda = slots_d;
     gemm.group_end = &slots_d;
