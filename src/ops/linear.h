@@ -63,22 +63,23 @@ class Linear {
                    const float* gamma, float* y, ChannelRange range = {}) const;
 
  private:
-  struct CodedInput;  // linear_integer.cc
-  CodedInput take_input(ExecContext& context, int rows) const;
+  struct CodedInput;  // linear_codes.h
+  CodedInput take_input(ExecContext& context, int rows, int parts, bool by_rows) const;
   void code_columns(const ExecContext& context, CodedInput& input, const float* x, std::int64_t ldx, int row, int rows, int begin,
                     int cols, int thread) const;
-  CodedInput code_input(ExecContext& context, const float* x, int rows, ChannelRange range, int parts) const;
+  CodedInput code_input(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, bool by_rows) const;
   void finish_codes(ExecContext& context, CodedInput& input, int rows) const;
   void order_codes(ExecContext& context, CodedInput& input, int rows) const;
   void keep_natural_order(ExecContext& context, CodedInput& input) const;
   double find_largest_code_norm() const;
   void prepare_integer(const kernels::Kernels& kernels);
-  void fetch_first_panel(const ExecContext& context, int parts, int thread, std::int64_t begin, std::int64_t end, std::int64_t count) const;
+  void fetch_first_panel(const ExecContext& context, const CodedInput& input, int thread, std::int64_t begin, std::int64_t end,
+                         std::int64_t count) const;
   template <class Place, class Finish>
-  void multiply(ExecContext& context, const CodedInput& input, int rows, int parts, const Place& place, const Finish& finish) const;
+  void multiply(ExecContext& context, const CodedInput& input, const Place& place, const Finish& finish) const;
   template <class Use>
-  void multiply_by_panels(ExecContext& context, const CodedInput& input, int rows, int parts, const Use& use) const;
-  void add_product(ExecContext& context, const CodedInput& input, int rows, const float* gamma, float* y) const;
+  void multiply_by_panels(ExecContext& context, const CodedInput& input, const Use& use) const;
+  void add_product(ExecContext& context, const CodedInput& input, const float* gamma, float* y) const;
   void forward_float(ExecContext& context, const float* x, int rows, const float* packed, float* y) const;
   void forward_simulated(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;
   void forward_integer(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;

@@ -1,0 +1,233 @@
+// Inputs of fully connected layers as codes: quantized, laid out for the product, and what else the product needs to know of them.
+// Everything that depends on the image is per image.
+#include "ops/linear_codes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+namespace igq {
+
+using kernels::CodeForm;
+using kernels::kBytePanel;
+using kernels::kZeroRows;
+
+namespace {
+
+static_assert(kernels::kZeroOffset == -kZeroPointMin);
+
+int round_up(int n, int to) { return (n + to - 1) / to * to; }
+
+CodeForm form_of(const ActivationPlan& plan, const kernels::Kernels& kernels) {
+  if (plan.multiples.empty()) return CodeForm::kCodes;
+  if (plan.multiples.back() * code_max(plan.bits) <= 255) return CodeForm::kProducts;
+  return kernels.two_bytes ? CodeForm::kTwoByteProducts : CodeForm::kCodes;
+}
+
+kernels::CodeRange code_range(CodeForm form, const LinearPlan& plan) {
+  return {form == CodeForm::kCodes ? code_max(plan.input.bits) : 255, 1 << (plan.weight.code_bits() - 1)};
+}
+
+/// Bounds of a = m (code - z) over all codes: the sum over channels of |a|, and of a^2.
+struct LargestCodes {
+  double sum = 0.0, squares = 0.0;
+};
+LargestCodes largest_codes(const ChannelQuantizers& q) {
+  LargestCodes largest;
+  for (int c = 0; c < q.channels; ++c) {
+    const float code = q.multiple[c] * std::max(std::abs(q.zero[c]), std::abs(static_cast<float>(q.q_max) - q.zero[c]));  // below 2^18: exact
+    largest.sum += static_cast<double>(code);
+    largest.squares += static_cast<double>(code) * static_cast<double>(code);
+  }
+  return largest;
+}
+
+}  // namespace
+
+Linear::CodedInput Linear::take_input(ExecContext& context, int rows, int parts, bool by_rows) const {
+  CodedInput input;
+  input.rows = rows;
+  input.parts = parts;
+  input.q = take_quantizers(plan_->input, in_, context.arena);
+  input.form = form_of(plan_->input, *context.kernels);
+  input.range = code_range(input.form, *plan_);
+  const bool natural = input.in_natural_order();
+  const int threads = context.threads(), slots = natural ? round_up(in_, kernels::kGroupAlign) : in_;
+  // Below 32 rows a thread's register blocks would be half empty.
+  const bool split = by_rows && natural && packed_for_ == context.kernels && threads > 1 && rows >= 32 * threads;
+  input.segment_rows = std::max(1, split ? (rows + threads - 1) / threads : rows);
+  // Rows that start at whole cache lines, an odd number of them apart so that they share no cache set, are read faster.
+  const int lines = round_up(in_, 64) / 64;
+  input.stride = natural ? 64 * (lines | 1) : in_;
+  const std::int64_t before = natural ? kZeroRows : 0;
+  const auto r = static_cast<std::size_t>(rows);
+  const auto bytes = static_cast<std::size_t>((rows + before * input.segments()) * input.stride);
+  input.natural = context.arena.take<std::uint8_t>(bytes) + before * input.stride;
+  if (input.form == CodeForm::kTwoByteProducts) input.high = context.arena.take<std::uint8_t>(bytes) + before * input.stride;
+  for (std::uint8_t* codes : {input.natural, input.high})
+    for (int t = 0; codes != nullptr && slots != in_ && t < rows; ++t) std::fill_n(codes + input.offset(t) + in_, slots - in_, std::uint8_t{0});
+  if (input.q.multiples != nullptr && col_zero_needed_) {
+    const std::size_t count = r * static_cast<std::size_t>(threads);
+    input.sums = context.arena.take<std::int32_t>(count);
+    std::fill_n(input.sums, count, 0);
+  }
+  return input;
+}
+
+/// Codes of columns [begin, begin + cols) of rows [row, row + rows); x points at the first of them.
+void Linear::code_columns(const ExecContext& context, CodedInput& input, const float* x, std::int64_t ldx, int row, int rows, int begin,
+                          int cols, int thread) const {
+  const ChannelQuantizers& q = input.q;
+  for (int end = row + rows; row < end;) {
+    const int height = std::min(end, (row / input.segment_rows + 1) * input.segment_rows) - row;  // of this segment
+    const std::int64_t at = input.offset(row) + begin;
+    if (q.multiples == nullptr) {
+      context.kernels->quantize_channels(x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, q.q_max, input.natural + at, input.stride);
+    } else {
+      context.kernels->quantize_multiples(x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, q.multiple + begin, q.q_max, input.form,
+                                          input.natural + at, input.high == nullptr ? nullptr : input.high + at, input.stride,
+                                          input.sums == nullptr ? nullptr : input.sums + std::int64_t{thread} * input.rows + row);
+    }
+    row += height;
+    x += height * ldx;
+  }
+}
+
+/// natural -> codes in group order, once all channels have their quantizers.
+void Linear::order_codes(ExecContext& context, CodedInput& input, int rows) const {
+  ChannelQuantizers& q = input.q;
+  order_slots(q, context.kernels->group_align, context.arena);
+  input.lda = q.slots;
+  input.codes = context.arena.take<std::uint8_t>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(q.slots));
+  float* row_sum = q.multiples == nullptr ? input.row_sum : nullptr;
+  context.parallel_for(rows, 16, [&](std::int64_t b, std::int64_t e, int) {
+    context.kernels->permute_codes(input.natural + b * in_, in_, static_cast<int>(e - b), q.order, q.slots, q.slot_zero, q.group_end,
+                                   q.group_scale, q.groups, input.codes + b * q.slots, q.slots, row_sum == nullptr ? nullptr : row_sum + b);
+  });
+}
+
+/// Natural order as one group, and the rows of zero-points.
+void Linear::keep_natural_order(ExecContext& context, CodedInput& input) const {
+  ChannelQuantizers& q = input.q;
+  q.slots = round_up(in_, kernels::kGroupAlign);
+  q.groups = 1;
+  q.group_end = context.arena.take<std::int32_t>(1);
+  q.group_end[0] = q.slots;
+  if (packed_for_ != context.kernels) {
+    q.order = context.arena.take<std::int32_t>(static_cast<std::size_t>(q.slots));
+    for (int c = 0; c < q.slots; ++c) q.order[c] = c < in_ ? c : -1;
+  }
+  input.codes = input.natural;
+  input.lda = input.stride;
+  if (std::all_of(q.zero, q.zero + in_, [](float z) { return z == 0.0f; })) return;
+  input.zero_rows = true;
+  const std::int64_t stride = input.stride;
+  const auto zeros = static_cast<std::size_t>(kZeroRows * stride);
+  std::uint8_t* first = input.natural - zeros;
+  std::fill_n(first, zeros, std::uint8_t{0});
+  for (int c = 0; c < in_; ++c) {
+    const auto m = static_cast<std::uint32_t>(q.multiple[c]);
+    const std::uint32_t shifted = m * static_cast<std::uint32_t>(static_cast<int>(q.zero[c]) - kZeroPointMin);
+    for (int byte = 0; byte < 3; ++byte) first[byte * stride + c] = static_cast<std::uint8_t>(shifted >> (8 * byte));
+    first[3 * stride + c] = static_cast<std::uint8_t>(m);
+  }
+  for (int t = 0; t < input.rows; t += input.segment_rows) {
+    if (t > 0) std::copy_n(first, zeros, input.natural + input.offset(t) - zeros);
+    if (input.high != nullptr) std::fill_n(input.high + input.offset(t) - zeros, zeros, std::uint8_t{0});
+  }
+}
+
+/// The largest norm of an output's weight codes.
+double Linear::find_largest_code_norm() const {
+  constexpr std::int64_t kColumns = 256;
+  std::int32_t squares[kColumns], largest = 0;  // 16,384 squares of 128 stay below 2^31
+  for (std::int64_t n0 = 0; n0 < out_; n0 += kColumns) {
+    const std::int64_t count = std::min(kColumns, out_ - n0);
+    std::fill_n(squares, count, 0);
+    for (std::int64_t k = 0; k < in_; ++k) {
+      const std::int8_t* codes = plan_->weight.codes.data() + k * out_ + n0;
+      for (std::int64_t n = 0; n < count; ++n) squares[n] += codes[n] * codes[n];
+    }
+    largest = std::max(largest, *std::max_element(squares, squares + count));
+  }
+  return std::sqrt(static_cast<double>(largest));
+}
+
+/// What integers need of the weights whatever the image: where the order of codes is always the natural one, the panels too.
+void Linear::prepare_integer(const kernels::Kernels& kernels) {
+  const CodeForm form = form_of(plan_->input, kernels);
+  const WeightPlan& w = plan_->weight;
+  if (!plan_->input.multiples.empty() && largest_code_norm_ < 0.0) largest_code_norm_ = find_largest_code_norm();
+  if (form == CodeForm::kCodes || packed_for_ != nullptr) return;
+  const int slots = round_up(in_, kernels::kGroupAlign);
+  const kernels::CodeRange range = code_range(form, *plan_);
+  std::vector<std::int32_t> order(static_cast<std::size_t>(slots), -1);
+  std::iota(order.begin(), order.begin() + in_, 0);
+  panel_bytes_ = (kernels.panel_bytes(slots, 1, range) + 63) / 64 * 64;
+  byte_panels_.resize_zero(panel_bytes_ * static_cast<std::size_t>((out_ + kBytePanel - 1) / kBytePanel));
+  std::int32_t corrections[kBytePanel];  // of zero-points, which come with the image
+  for (int n = 0; n < out_; n += kBytePanel)
+    kernels.pack_bytes(w.codes.data() + n, out_, order.data(), slots, nullptr, &slots, 1, std::min(kBytePanel, out_ - n), range,
+                       byte_panels_.data() + panel_bytes_ * static_cast<std::size_t>(n / kBytePanel), corrections);
+  packed_for_ = &kernels;
+}
+
+/// Everything that needs all of the input's codes: their order, sums of rows.
+void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) const {
+  const WorkTimer timer(context, Work::kPermute);
+  const ChannelQuantizers& q = input.q;
+  if (col_zero_needed_) input.row_sum = context.arena.take<float>(static_cast<std::size_t>(rows));
+  if (input.in_natural_order()) keep_natural_order(context, input);
+  else order_codes(context, input, rows);
+  if (q.multiples == nullptr) return;
+  // |sum of a w| is at most the sum of |a| times the largest |w|, and at most |a| |w| (Cauchy and Schwarz).
+  constexpr double kLimit = 0x1p31 - 1;
+  const LargestCodes largest = largest_codes(q);
+  input.fits_int32 = largest.sum * static_cast<double>(1 << (plan_->weight.code_bits() - 1)) <= kLimit ||
+                     std::sqrt(largest.squares) * largest_code_norm_ * 1.000001 <= kLimit;
+  if (input.row_sum == nullptr) return;
+  std::int64_t zeros = 0;
+  for (int c = 0; c < in_; ++c) zeros += static_cast<std::int64_t>(q.multiple[c]) * static_cast<std::int64_t>(q.zero[c]);
+  for (int t = 0; t < rows; ++t) {
+    std::int64_t sum = -zeros;
+    for (int thread = 0; thread < context.threads(); ++thread) sum += input.sums[std::int64_t{thread} * rows + t];
+    input.row_sum[t] = static_cast<float>(sum) * q.unit;
+  }
+}
+
+/// Asks for the weights of the panel with which `thread` will begin, while pieces [begin, end) of the `count` pieces of work before
+/// it are done, which the threads share evenly; those of the other panels are asked for by byte_gemm.
+void Linear::fetch_first_panel(const ExecContext& context, const CodedInput& input, int thread, std::int64_t begin, std::int64_t end,
+                               std::int64_t count) const {
+  const std::int64_t threads = context.threads();
+  const std::int64_t panel = input.segments() > 1 ? 0 : (out_ / input.parts + kBytePanel - 1) / kBytePanel * thread / threads;
+  const bool packed = packed_for_ == context.kernels;
+  const auto bytes = static_cast<std::int64_t>(panel_bytes_), lines = packed ? bytes / 64 : in_, stride = packed ? 64 : std::int64_t{out_};
+  const void* first = packed ? static_cast<const void*>(byte_panels_.data() + panel * bytes) : plan_->weight.codes.data() + panel * kBytePanel;
+  const auto line_at = [&](std::int64_t piece) { return std::clamp<std::int64_t>(lines * (piece * threads - thread * count) / count, 0, lines); };
+  for (std::int64_t i = line_at(begin); i < line_at(end); ++i) __builtin_prefetch(static_cast<const char*>(first) + i * stride, 0, 2);
+}
+
+/// Quantizes a whole input whose values exist. `parts` as in multiply(); `by_rows`: threads had better share its rows than the weights.
+Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, bool by_rows) const {
+  const WorkTimer timer(context, Work::kQuantize);
+  if (needs_channel_ranges(plan_->input) && !range) {
+    range = take_channel_range(context, in_);
+    channel_range(context, x, in_, rows, in_, range);
+  }
+  CodedInput input = take_input(context, rows, parts, by_rows);
+  assign_channels(plan_->input, input.q, 0, in_, range.mn, range.mx);
+  context.parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end, int thread) {
+    constexpr std::int64_t kRows = 16;
+    for (std::int64_t b = begin; b < end; b += kRows) {
+      const std::int64_t e = std::min(end, b + kRows);
+      fetch_first_panel(context, input, thread, b, e, rows);
+      code_columns(context, input, x + b * in_, in_, static_cast<int>(b), static_cast<int>(e - b), 0, in_, thread);
+    }
+  });
+  finish_codes(context, input, rows);
+  return input;
+}
+
+}  // namespace igq
