@@ -112,6 +112,7 @@ void run_bench(const BenchFlags& flags) {
   if (flags.run.execution.empty()) executions = {Execution::kFloat, Execution::kInteger};
   else executions = {parse_execution(flags.run.execution)};
   LoadedModel loaded = load_for_bench(flags, executions.back() != Execution::kFloat);
+  if (executions.size() == 1) loaded.prepare_only(executions[0], kernels::kernels_for(flags.run.parsed_isa()));
   std::vector<Row> rows;
   int threads = 0;
   for (const Execution execution : executions) {

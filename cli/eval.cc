@@ -25,12 +25,13 @@ struct EvalFlags {
 
 void run_eval(const EvalFlags& flags) {
   check_output(flags.results_file, flags.overwrite, kResultsOutput);
-  const LoadedModel loaded = flags.model.load();
+  LoadedModel loaded = flags.model.load();
   const ModelConfig& config = loaded.model->config();
   ImageFolder folder = list_images(flags.data_dir);
   map_labels(folder, config.labels, config.num_classes);
   std::vector<Sample> samples = flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
   const Execution execution = flags.run.execution_for(loaded);
+  loaded.prepare_only(execution, kernels::kernels_for(flags.run.parsed_isa()));
   Runner runner(*loaded.model, execution, flags.run.parsed_isa(), flags.run.threads);
   EvalResult result;
   {

@@ -20,9 +20,10 @@ struct PredictFlags {
 };
 
 void run_predict(const PredictFlags& flags) {
-  const LoadedModel loaded = flags.model.load();
+  LoadedModel loaded = flags.model.load();
   const ModelConfig& config = loaded.model->config();
   const Execution execution = flags.run.execution_for(loaded);
+  loaded.prepare_only(execution, kernels::kernels_for(flags.run.parsed_isa()));
   Runner runner(*loaded.model, execution, flags.run.parsed_isa(), flags.run.threads);
   AlignedBuffer<float> image(static_cast<std::size_t>(loaded.model->image_floats()));
   nlohmann::json images = nlohmann::json::array();

@@ -47,6 +47,7 @@ Classifier::Classifier(const std::filesystem::path& model, const ClassifierOptio
   const Isa isa = parse_isa(options.isa);
   auto loaded = std::make_shared<LoadedModel>(load(model, options));
   const Execution execution = choose_execution(*loaded, options.execution);
+  loaded->prepare_only(execution, kernels::kernels_for(isa));
   impl_ = std::make_unique<Impl>(std::move(loaded), execution, isa, options.threads);
 }
 

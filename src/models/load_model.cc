@@ -27,9 +27,9 @@ LoadedModel load_quantized(const fs::path& path) {
   loaded.tensors = std::move(stored.tensors);
   loaded.provenance = std::move(stored.provenance);
   loaded.report = std::move(stored.report);
-  const auto plan = std::make_shared<const QuantizationPlan>(std::move(stored.plan));
+  loaded.stored_plan = std::make_shared<QuantizationPlan>(std::move(stored.plan));
   try {
-    loaded.model = build_model(stored.config, *loaded.tensors, plan);
+    loaded.model = build_model(stored.config, *loaded.tensors, loaded.stored_plan);
   } catch (const Error& e) {
     const std::string text = e.what();
     if (text.starts_with(path.string())) throw;
@@ -63,6 +63,15 @@ Spread spread_of(const std::string& name, const Shape& shape) {
 }
 
 }  // namespace
+
+void LoadedModel::prepare_only(Execution execution, const kernels::Kernels& kernels) {
+  for (const Site& site : model->sites()) {
+    if (site.linear == nullptr) continue;
+    site.linear->prepare(execution, kernels);
+    if (stored_plan != nullptr && site.linear->packed_for(kernels)) stored_plan->linears.at(site.name).weight.codes = {};
+  }
+  model->prepare(execution, kernels);
+}
 
 LoadedModel load_model(const fs::path& path, const CheckpointOptions& options) {
   std::error_code ignored;

@@ -86,6 +86,7 @@ void Linear::prepare(Execution execution, const kernels::Kernels& kernels) {
     }
   }
   if (integer) prepare_integer(kernels);
+  assert((!weight_coded || !plan_->weight.codes.empty() || (integer && packed_for(kernels))) && "the weight codes were given up (prepare_only)");
   const bool dequantize = !integer && weight_coded && (execution != Execution::kFloat || packed_.empty());
   if (dequantize && packed_simulated_.empty()) {
     const AlignedBuffer<float> w = dequantized(plan_->weight, in_, out_);
