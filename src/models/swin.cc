@@ -162,6 +162,20 @@ void Swin::embed(ExecContext& context, StepState& state) const {
   layer_norm(context, patch_norm_, state.x.data(), state.tokens, state.x.data());
 }
 
+/// use(row, count, token) for rows whose tokens follow each other, or are all padding (-1), in parallel; every token is in one row.
+template <class Use>
+static void each_run(const ExecContext& context, std::span<const std::int32_t> token_of_row, const Use& use) {
+  context.parallel_for(static_cast<std::int64_t>(token_of_row.size()), 16, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t r = begin; r < end;) {
+      const std::int32_t token = token_of_row[static_cast<std::size_t>(r)];
+      std::int64_t count = 1;
+      while (r + count < end && token_of_row[static_cast<std::size_t>(r + count)] == (token < 0 ? token : token + count)) ++count;
+      use(r, count, std::int64_t{token});
+      r += count;
+    }
+  });
+}
+
 void Swin::run_block(ExecContext& context, const Block& block, StepState& state) const {
   const int tokens = state.tokens, dim = state.channels, rows = static_cast<int>(block.token_of_row.size());
   {
@@ -172,12 +186,10 @@ void Swin::run_block(ExecContext& context, const Block& block, StepState& state)
     float* mixed = context.arena.take<float>(padded * d);
     const ChannelRange range = take_channel_range(context, dim);
     layer_norm(context, block.norm1, state.x.data(), tokens, normed, range);
-    for (int r = 0; r < rows; ++r) {
-      const std::int32_t token = block.token_of_row[static_cast<std::size_t>(r)];
-      float* to = windowed + static_cast<std::int64_t>(r) * dim;
-      if (token < 0) std::fill_n(to, dim, 0.0f);
-      else std::copy_n(normed + static_cast<std::int64_t>(token) * dim, dim, to);
-    }
+    each_run(context, block.token_of_row, [&](std::int64_t r, std::int64_t count, std::int64_t token) {
+      if (token < 0) std::fill_n(windowed + r * dim, count * dim, 0.0f);
+      else std::copy_n(normed + token * dim, count * dim, windowed + r * dim);
+    });
     if (rows > tokens)  // padding rows are zeros of every channel
       for (int c = 0; c < dim; ++c) {
         range.mn[c] = std::min(range.mn[c], 0.0f);
@@ -186,11 +198,9 @@ void Swin::run_block(ExecContext& context, const Block& block, StepState& state)
     const ChannelRange mixed_range = block.attention.forward(context, block.qkv, windowed, range, block.windows, block.window_h * block.window_w,
                                                              {block.bias.data(), block.pattern.data()}, mixed);
     block.proj.forward(context, mixed, rows, windowed, mixed_range);
-    for (int r = 0; r < rows; ++r) {
-      const std::int32_t token = block.token_of_row[static_cast<std::size_t>(r)];
-      if (token >= 0) std::copy_n(windowed + static_cast<std::int64_t>(r) * dim, dim, normed + static_cast<std::int64_t>(token) * dim);
-    }
-    add_residual(context, state.x.data(), normed, tokens, dim, nullptr);
+    each_run(context, block.token_of_row, [&](std::int64_t r, std::int64_t count, std::int64_t token) {
+      if (token >= 0) context.kernels->add_residual(state.x.data() + token * dim, dim, windowed + r * dim, dim, static_cast<int>(count), dim, nullptr);
+    });
   }
   block.mlp.add_to(context, state.x.data(), tokens);
 }

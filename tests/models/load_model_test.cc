@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "models/registry.h"
+#include "models/runner.h"
 #include "tests/models/checkpoint_files.h"
 #include "tests/models/tiny_igq.h"
 
@@ -34,6 +35,30 @@ TEST(LoadModel, QuantizedFile) {
   EXPECT_SAYS(load_error(path, {.architecture = "vit_tiny_patch16_224"}), "--arch does not apply");
   EXPECT_SAYS(load_error(path, {.architecture = "", .image_height = 16, .image_width = 16}),
               "--img-size does not apply");
+}
+
+TEST(LoadModel, CodesThatHaveBeenPackedAreFreed) {
+  const test::TemporaryFolder folder;
+  const auto path = folder.path() / "tiny.igq";
+  QuantizedModel stored = testing::tiny_igq();
+  ActivationPlan& input = stored.plan.linears.at("blocks.0.mlp.fc1").input;
+  input.grouping = Grouping::kScale;
+  input.bits = 4;
+  input.groups = {{0.0f, 15.0f * 0.1f}, {0.0f, 15.0f * 0.3f}};
+  input.multiples = {1, 3};
+  input.unit = 0.1f;
+  save_igq(path, stored, false);
+  const auto logits = [&](LoadedModel& loaded) {
+    Runner runner(*loaded.model, Execution::kInteger, best_isa(), 1);
+    const std::vector<float> image(static_cast<std::size_t>(loaded.model->image_floats()), 0.5f);
+    const std::span<const float> result = runner.run(image.data());
+    return std::vector<float>(result.begin(), result.end());
+  };
+  LoadedModel whole = load_model(path), lean = load_model(path);
+  lean.prepare_only(Execution::kInteger, kernels::kernels_for(best_isa()));
+  EXPECT_TRUE(lean.model->plan()->linears.at("blocks.0.mlp.fc1").weight.codes.empty());
+  EXPECT_FALSE(lean.model->plan()->linears.at("head").weight.codes.empty());  // its order depends on the image
+  EXPECT_EQ(logits(lean), logits(whole));
 }
 
 TEST(LoadModel, QuantizedFileOfAnotherName) {
