@@ -116,40 +116,50 @@ TEST(Linear, MultiplesOfAUnit) {
     }
 }
 
-/// Through forward_mlp the codes of the tensor in between come from panels; they must be those of the whole tensor.
+/// Through forward_mlp the codes of the tensor in between come from panels, and threads share rows where there are enough; they must be
+/// those of the whole tensor.
 TEST(Linear, MlpEqualsItsTwoLayers) {
   for (const std::vector<std::int32_t>& multiples : {std::vector<std::int32_t>{}, {1, 2, 4}, {1, 30, 255}})
-  for (const Grouping grouping : kGroupings)
-    for (const int hidden : {1, 64, 70, 200}) {
-      if (!multiples.empty() && grouping != Grouping::kScale) continue;
-      LinearCase first{.rows = 11, .in = 24, .out = hidden, .grouping = Grouping::kIgq, .groups = 3, .a_bits = 8, .w_bits = 8, .x = {}, .bias = {}, .plan = {}};
-      LinearCase second{.rows = 11, .in = hidden, .out = 40, .grouping = grouping, .groups = 3, .a_bits = 6, .w_bits = 5, .multiples = multiples, .x = {}, .bias = {}, .plan = {}};
-      first.make(1);
-      second.make(2);
-      Linear fc1("fc1", first.in, first.out, first.plan, first.bias), fc2("fc2", second.in, second.out, second.plan, second.bias);
-      fc1.set_site(0);
-      fc2.set_site(1);
-      std::vector<float> want;
-      for (const Isa isa : supported_isas())
-        for (const int threads : {1, 2, 3}) {
-          if (threads > 1 && isa != best_isa()) continue;
-          SCOPED_TRACE(::testing::Message() << grouping_name(grouping) << ", " << hidden << " hidden, " << isa_name(isa) << ", " << threads);
-          ExecContext context;
-          context.kernels = &kernels::kernels_for(isa);
-          context.execution = Execution::kInteger;
-          context.pool = threads == 1 ? nullptr : &pool_of(threads);
-          fc1.prepare(Execution::kInteger, *context.kernels);
-          fc2.prepare(Execution::kInteger, *context.kernels);
-          std::vector<float> inner(static_cast<std::size_t>(11 * hidden)), y(11 * 40), fused(11 * 40);
-          fc1.forward(context, first.x.data(), 11, inner.data());
-          activate(context, kernels::Activation::kGelu, inner.data(), 11, hidden);
-          fc2.forward(context, inner.data(), 11, y.data());
-          fc1.forward_mlp(context, first.x.data(), 11, kernels::Activation::kGelu, fc2, nullptr, fused.data());  // adds to zeros
-          ASSERT_EQ(fused, y);
-          if (want.empty()) want = y;
-          ASSERT_EQ(y, want);
+    for (const Grouping grouping : kGroupings)
+      for (const int hidden : {1, 64, 70, 200})
+        for (const int rows : {11, 100}) {
+          if (!multiples.empty() && grouping != Grouping::kScale) continue;
+          LinearCase first{.rows = rows, .in = 24, .out = hidden, .grouping = Grouping::kIgq, .groups = 3, .a_bits = 8, .w_bits = 8, .x = {}, .bias = {}, .plan = {}};
+          LinearCase second{.rows = rows, .in = hidden, .out = 40, .grouping = grouping, .groups = 3, .a_bits = 6, .w_bits = 5, .multiples = multiples, .x = {}, .bias = {}, .plan = {}};
+          first.make(1);
+          second.make(2);
+          std::vector<float> want;
+          for (const Isa isa : supported_isas()) {
+            // Weights are packed for one instruction set; prepared again for another, layers gather them.
+            Linear fc1("fc1", first.in, first.out, first.plan, first.bias), fc2("fc2", second.in, second.out, second.plan, second.bias);
+            fc1.set_site(0);
+            fc2.set_site(1);
+            for (const bool packed : {true, false})
+              for (const int threads : {1, 2, 3}) {
+                if ((threads > 1 || !packed) && isa != best_isa()) continue;
+                SCOPED_TRACE(::testing::Message() << grouping_name(grouping) << ", " << hidden << " hidden, " << isa_name(isa) << ", " << threads << (packed ? ", packed" : ""));
+                ExecContext context;
+                context.kernels = &kernels::kernels_for(isa);
+                context.execution = Execution::kInteger;
+                context.pool = threads == 1 ? nullptr : &pool_of(threads);
+                if (!packed && threads == 1) {
+                  fc2.set_plan(second.plan);
+                  fc2.prepare(Execution::kInteger, kernels::kernels_for(Isa::kReference));
+                }
+                fc1.prepare(Execution::kInteger, *context.kernels);
+                fc2.prepare(Execution::kInteger, *context.kernels);
+                const auto n = static_cast<std::size_t>(rows);
+                std::vector<float> inner(n * static_cast<std::size_t>(hidden)), y(n * 40), fused(n * 40);
+                fc1.forward(context, first.x.data(), rows, inner.data());
+                activate(context, kernels::Activation::kGelu, inner.data(), rows, hidden);
+                fc2.forward(context, inner.data(), rows, y.data());
+                fc1.forward_mlp(context, first.x.data(), rows, kernels::Activation::kGelu, fc2, nullptr, fused.data());  // adds to zeros
+                ASSERT_EQ(fused, y);
+                if (want.empty()) want = y;
+                ASSERT_EQ(y, want);
+              }
+          }
         }
-    }
 }
 
 }  // namespace
