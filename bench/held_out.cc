@@ -14,6 +14,7 @@
 #include <limits>
 #include <sstream>
 
+#include "allocation/perturbation.h"
 #include "calibration/views.h"
 #include "cli/common.h"
 #include "cli/quantize_flags.h"
@@ -44,13 +45,12 @@ struct Outputs {
 /// All views of `samples`, one after the other.
 AlignedBuffer<float> load_views(const Model& model, const std::vector<Sample>& samples) {
   const ModelConfig& config = model.config();
-  const auto floats = static_cast<std::size_t>(model.image_floats());
-  AlignedBuffer<float> image(floats), views(samples.size() * kViews * floats);
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    preprocess_file(samples[i].path, config.preprocess, config.image_height, config.image_width, image.data());
-    for (int v = 0; v < kViews; ++v)
-      make_view(image, config.in_channels, config.image_height, config.image_width, v, views.data() + (i * kViews + static_cast<std::size_t>(v)) * floats);
-  }
+  ViewLoader loader(config, kViews, [&](std::int64_t i, float* out) {
+    preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height, config.image_width, out);
+  });
+  const std::int64_t floats = model.image_floats(), count = std::ssize(samples) * kViews;
+  AlignedBuffer<float> views(static_cast<std::size_t>(count * floats));
+  for (std::int64_t i = 0; i < count; ++i) std::copy_n(loader.view(i), floats, views.data() + i * floats);
   return views;
 }
 
@@ -80,15 +80,6 @@ struct Energy {
   double decibels() const { return 10.0 * std::log10(signal / std::max(noise, 1e-300)); }
 };
 
-std::vector<double> log_softmax(const std::vector<float>& logits) {
-  const double largest = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
-  double sum = 0.0;
-  for (const float l : logits) sum += std::exp(static_cast<double>(l) - largest);
-  std::vector<double> result;
-  for (const float l : logits) result.push_back(static_cast<double>(l) - largest - std::log(sum));
-  return result;
-}
-
 std::string compared(const Outputs& reference, const Outputs& test) {
   const std::size_t n = reference.logits.size();
   double features = 0.0, least = std::numeric_limits<double>::infinity(), divergence = 0.0;
@@ -100,8 +91,8 @@ std::string compared(const Outputs& reference, const Outputs& test) {
     features += energy.decibels() / static_cast<double>(n);
     least = std::min(least, energy.decibels());
     logits.add(reference.logits[i], test.logits[i]);
-    const std::vector<double> p = log_softmax(reference.logits[i]), q = log_softmax(test.logits[i]);
-    for (std::size_t k = 0; k < p.size(); ++k) divergence += std::exp(p[k]) * (p[k] - q[k]) / static_cast<double>(n);
+    const std::vector<float>&p = reference.logits[i], &q = test.logits[i];
+    divergence += divergence_of_logits(p.data(), q.data(), p.size()) / static_cast<double>(n);
     same += std::max_element(p.begin(), p.end()) - p.begin() == std::max_element(q.begin(), q.end()) - q.begin();
   }
   return fmt::format("features {:5.2f} dB (least {:5.2f}), logits {:5.2f} dB, KL {:.5f}, same {:5.1f} %", features, least, logits.decibels(), divergence,

@@ -229,8 +229,7 @@ class Reconstructor {
   }
 
   void embed(const std::function<void(std::int64_t, float*)>& load) {
-    const ModelConfig& config = model_.config();
-    AlignedBuffer<float> image(static_cast<std::size_t>(model_.image_floats())), view(image.size());
+    AlignedBuffer<float> image(static_cast<std::size_t>(model_.image_floats()));
     StepState& first = workers_[0].state;
     load(0, image.data());
     first.image = image.data();
@@ -240,13 +239,12 @@ class Reconstructor {
     inputs_ = images_ * views_;
     coded_.resize(static_cast<std::size_t>(inputs_));
     exact_.resize(coded_.size());
+    ViewLoader views(model_.config(), static_cast<int>(views_), load);
     for (std::int64_t i = 0; i < inputs_; ++i) {
-      const int which = static_cast<int>(i % views_);
-      if (which == 0) load(i / views_, image.data());
-      make_view({image.data(), image.size()}, config.in_channels, config.image_height, config.image_width, which, view.data());
+      const float* view = views.view(i);
       for (const bool exact : {false, true}) {
         StepState& state = (exact ? exact_ : coded_)[static_cast<std::size_t>(i)];
-        state.image = view.data();
+        state.image = view;
         run_step(exact ? original_ : model_, exact ? workers_[0].exact : workers_[0].coded, 0, state);
         state.image = nullptr;
       }

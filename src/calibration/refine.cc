@@ -3,6 +3,7 @@
 #include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/fail.h"
 #include "calibration/moments.h"
@@ -56,7 +57,7 @@ class Refiner {
   }
 
   BiasMap run(const std::function<void(std::int64_t, float*)>& load, const std::function<void(const RefineProgress&)>& progress) {
-    load_ = load;
+    views_.emplace(model_.config(), options_.views, load);
     model_.set_plan(plan_);
     model_.prepare(Execution::kSimulate, kernels_);
     const auto sites = model_.sites();
@@ -70,8 +71,8 @@ class Refiner {
         ++state.done;
         if (progress) progress(state);
       }
-      if (step == 0) each_view(0, images_, [&](std::int64_t i) { embed(states_[static_cast<std::size_t>(i)]); });
-      else each_image(0, images_, [&](std::int64_t i, Worker& w) { run_step(w, step, states_[static_cast<std::size_t>(i)]); });
+      for (std::int64_t i = 0; step == 0 && i < images_; ++i) embed(i, states_[static_cast<std::size_t>(i)]);
+      if (step > 0) each_image(0, images_, [&](std::int64_t i, Worker& w) { run_step(w, step, states_[static_cast<std::size_t>(i)]); });
     }
     return std::move(biases_);
   }
@@ -101,23 +102,9 @@ class Refiner {
     model_.run_step(w.context, step, state);
   }
 
-  /// body(i) with view i of the images in view_, one after the other: images are loaded again rather than kept.
-  template <typename Body>
-  void each_view(std::int64_t begin, std::int64_t end, const Body& body) {
-    const ModelConfig& config = model_.config();
-    image_.resize(static_cast<std::size_t>(model_.image_floats()));
-    view_.resize(image_.size());
-    for (std::int64_t i = begin; i < end; ++i) {
-      const int which = static_cast<int>(i % options_.views);
-      if (which == 0 || i == begin) load_(i / options_.views, image_.data());
-      make_view({image_.data(), image_.size()}, config.in_channels, config.image_height, config.image_width, which, view_.data());
-      body(i);
-    }
-  }
-
-  /// Step 0 for the view at hand.
-  void embed(StepState& state) {
-    state.image = view_.data();
+  /// Step 0 for view i.
+  void embed(std::int64_t i, StepState& state) {
+    state.image = views_->view(i);
     run_step(workers_[0], 0, state);
     state.image = nullptr;
   }
@@ -127,12 +114,12 @@ class Refiner {
     const Site& site = model_.sites()[static_cast<std::size_t>(id)];
     const std::int64_t floats = static_cast<std::int64_t>(site.max_rows) * site.linear->in_features();
     if (site.step == 0) {
-      each_view(begin, end, [&](std::int64_t i) {
+      for (std::int64_t i = begin; i < end; ++i) {
         InputTap tap(id, to + (i - begin) * floats);
         workers_[0].context.observer = &tap;
-        embed(workers_[0].state);
+        embed(i, workers_[0].state);
         workers_[0].context.observer = nullptr;
-      });
+      }
       return;
     }
     each_image(begin, end, [&](std::int64_t i, Worker& w) {
@@ -237,8 +224,7 @@ class Refiner {
   ThreadPool& pool_;
   std::vector<Worker> workers_;
   std::vector<StepState> states_;
-  std::function<void(std::int64_t, float*)> load_;
-  AlignedBuffer<float> image_, view_;
+  std::optional<ViewLoader> views_;
   BiasMap biases_;
 };
 

@@ -147,8 +147,9 @@ struct Search {
   std::vector<float> importance;    // [in], the diagonal of H, with them
 };
 
-/// Quantizers of output channel o for one factor of clipping.
-ChannelGroups channel_quantizers(const Search& s, int o, float factor, std::vector<Lanes>& lanes, int lane) {
+/// Quantizers of output channel o for one factor of clipping; weight groups: those searched for rounding to nearest, or `shared` the
+/// channel's one, because what is best for rounding to nearest need not be for nearest planes, at 2 bits least of all.
+ChannelGroups channel_quantizers(const Search& s, int o, float factor, bool shared, std::vector<Lanes>& lanes, int lane) {
   if (s.options.group_size == 0) {
     const Bounds b = o < s.out ? s.bounds[static_cast<std::size_t>(o)] : Bounds{};
     const UniformQuantizer q = make_quantizer({b.lower * factor, b.upper * factor}, s.options.bits);
@@ -160,7 +161,8 @@ ChannelGroups channel_quantizers(const Search& s, int o, float factor, std::vect
     return {};
   }
   const std::span<const float> w = s.w.subspan(static_cast<std::size_t>(o) * static_cast<std::size_t>(s.in), static_cast<std::size_t>(s.in));
-  ChannelGroups found = search_weight_groups(w, s.importance, s.options.bits, s.options.group_size, factor);
+  ChannelGroups found = shared ? shared_weight_groups(w, s.options.bits, s.options.group_size, factor)
+                               : search_weight_groups(w, s.importance, s.options.bits, s.options.group_size, factor);
   for (std::size_t g = 0; g < lanes.size(); ++g) {
     const float step = found.scale * static_cast<float>(found.multiplier[g]);
     lanes[g].set(lane, step, 1.0f / step, found.zero[g]);
@@ -194,17 +196,19 @@ Rounded round_weights(const Eigen::MatrixXd& h, std::span<const float> w, int in
       ChannelGroups found[kLanes], kept[kLanes];
       double best_error[kLanes], error[kLanes];
       std::fill_n(best_error, kLanes, std::numeric_limits<double>::infinity());
-      for (const float factor : options.clipping) {
-        for (int lane = 0; lane < kLanes; ++lane) found[lane] = channel_quantizers(search, first + lane, factor, q, lane);
-        panel.nearest_plane(q, error);
-        for (int lane = 0; lane < kLanes; ++lane)
-          if (error[lane] < best_error[lane]) {
-            best_error[lane] = error[lane];
-            for (std::size_t g = 0; g < groups; ++g) best[g].copy(lane, q[g]);
-            kept[lane] = found[lane];
-            panel.keep(lane);
-          }
-      }
+      for (const float factor : options.clipping)
+        for (const bool shared : {false, true}) {
+          if (shared && options.group_size == 0) continue;
+          for (int lane = 0; lane < kLanes; ++lane) found[lane] = channel_quantizers(search, first + lane, factor, shared, q, lane);
+          panel.nearest_plane(q, error);
+          for (int lane = 0; lane < kLanes; ++lane)
+            if (error[lane] < best_error[lane]) {
+              best_error[lane] = error[lane];
+              for (std::size_t g = 0; g < groups; ++g) best[g].copy(lane, q[g]);
+              kept[lane] = found[lane];
+              panel.keep(lane);
+            }
+        }
       for (int lane = 0; lane < lanes; ++lane) {
         const auto n = static_cast<std::size_t>(first + lane);
         result.error[n] = best_error[lane];

@@ -25,4 +25,16 @@ void make_view(std::span<const float> image, int channels, int height, int width
     }
 }
 
+ViewLoader::ViewLoader(const ModelConfig& config, int views, std::function<void(std::int64_t, float*)> load)
+    : channels_(config.in_channels), height_(config.image_height), width_(config.image_width), views_(views), load_(std::move(load)),
+      image_(static_cast<std::size_t>(channels_) * static_cast<std::size_t>(height_) * static_cast<std::size_t>(width_)), view_(image_.size()) {}
+
+const float* ViewLoader::view(std::int64_t i) {
+  const std::int64_t image = i / views_;
+  if (image != loaded_) load_(image, image_.data());
+  loaded_ = image;
+  make_view(image_, channels_, height_, width_, static_cast<int>(i % views_), view_.data());
+  return view_.data();
+}
+
 }  // namespace igq

@@ -154,7 +154,7 @@ struct Kernels {
                      float* y, std::int64_t ldy, float* mn, float* mx) noexcept;
   /// y = f(x) elementwise in place; channel range of the result merged into mn/mx when given.
   void (*activate)(Activation kind, float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept;
-  /// Softmax over each row in place of scale * x + bias[t][c] (bias [rows][ldb] may be null); row_max (null: not
+  /// Softmax over each row in place of scale * x + bias[t][c] (scale above 0, bias [rows][ldb] may be null); row_max (null: not
   /// wanted) gets the largest probability of each row.
   void (*softmax_rows)(float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb,
                        float* row_max) noexcept;

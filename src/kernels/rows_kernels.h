@@ -255,12 +255,8 @@ void activate(Activation kind, float* x, std::int64_t ldx, int rows, int cols, f
 /// scale * x + bias in columns [c, c + n) of a row; lanes that do not exist hold -inf.
 template <bool kFull, class V>
 inline V logits(const float* x, const float* bias, V scale, int c, int n) {
-  const V v = load_lanes<kFull, V>(x + c, n);
-  const V logit = bias != nullptr ? V::fma(scale, v, load_lanes<kFull, V>(bias + c, n)) : scale * v;
-  if constexpr (kFull) return logit;
-  alignas(64) float lanes[16];
-  logit.store(lanes);
-  return V::load_part(lanes, n, -kInfinity);
+  const V v = load_lanes<kFull, V>(x + c, n, -kInfinity);
+  return bias != nullptr ? V::fma(scale, v, load_lanes<kFull, V>(bias + c, n)) : scale * v;
 }
 
 /// R rows side by side, because within a row everything waits for its largest value and then for its sum. Logits are

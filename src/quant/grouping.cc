@@ -173,6 +173,13 @@ void order_slots(ChannelQuantizers& q, int align, Arena& arena) {
 void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const float* row_max, float* scale, float* inv_scale) {
   assert(plan.grouping != Grouping::kFloat);
   const int groups = static_cast<int>(plan.groups.size());
+  static constexpr float kZeros[kChunk] = {};
+  if (plan.grouping == Grouping::kUpperBound) {
+    float zero[kChunk];
+    for (int first = begin; first < end; first += kChunk, row_max += kChunk, scale += kChunk, inv_scale += kChunk)
+      make_quantizers(kZeros, row_max, std::min(kChunk, end - first), plan.bits, scale, inv_scale, zero);
+    return;
+  }
   const auto quantizer_of = [&](int g) { return make_quantizer({0.0f, plan.groups[static_cast<std::size_t>(g)].upper}, plan.bits); };
   UniformQuantizer made[kChunk];  // of the first groups, which normally are all
   for (int g = 0; g < std::min(groups, kChunk); ++g) made[g] = quantizer_of(g);
@@ -180,14 +187,11 @@ void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const
     const int count = std::min(kChunk, end - first);
     const float* largest = row_max + (first - begin);
     std::int32_t group[kChunk] = {};
-    static constexpr float kZeros[kChunk] = {};
     if (plan.grouping == Grouping::kIgq) nearest_bounds(plan.groups, kZeros, largest, count, group);
     if (plan.grouping == Grouping::kScale) scale_groups(plan.groups, kZeros, largest, count, group);
     for (int i = 0; i < count; ++i) {
       if (plan.grouping == Grouping::kStaticGroup) group[i] = static_cast<std::int32_t>(std::int64_t{first + i} * groups / rows);
-      const UniformQuantizer q = plan.grouping == Grouping::kUpperBound ? make_quantizer({0.0f, largest[i]}, plan.bits)
-                                 : group[i] < kChunk                    ? made[group[i]]
-                                                                        : quantizer_of(group[i]);
+      const UniformQuantizer q = group[i] < kChunk ? made[group[i]] : quantizer_of(group[i]);
       scale[first - begin + i] = q.scale;
       inv_scale[first - begin + i] = q.inv_scale;
     }

@@ -99,6 +99,13 @@ ChannelGroups search_weight_groups(std::span<const float> w, std::span<const flo
   return search_channel(w, importance, bits, group_size, clipping, error);
 }
 
+ChannelGroups shared_weight_groups(std::span<const float> w, int bits, int group_size, float clipping) {
+  const Bounds range = group_range(w);
+  const UniformQuantizer q = make_quantizer({range.lower * clipping, range.upper * clipping}, bits);
+  const auto groups = static_cast<std::size_t>(weight_group_count(static_cast<int>(w.size()), group_size));
+  return {q.scale, std::vector<std::uint8_t>(groups, 1), std::vector<std::uint8_t>(groups, static_cast<std::uint8_t>(q.zero_point))};
+}
+
 WeightPlan make_grouped_plan(int in, int out, int bits, int group_size) {
   WeightPlan plan;
   const auto n = static_cast<std::size_t>(out);

@@ -41,6 +41,9 @@ struct ChannelGroups {
 /// `clipping` times what holds the widest group whole. w, importance [in]; an empty importance is 1 for every input.
 ChannelGroups search_weight_groups(std::span<const float> w, std::span<const float> importance, int bits, int group_size, float clipping);
 
+/// All groups with the quantizer of the whole channel (multiplier 1), its bounds times `clipping`: as without groups.
+ChannelGroups shared_weight_groups(std::span<const float> w, int bits, int group_size, float clipping);
+
 /// A plan with room for grouped codes: scale, multipliers and zero-points still to be set.
 WeightPlan make_grouped_plan(int in, int out, int bits, int group_size);
 /// Sets output channel o of a grouped plan, codes aside.

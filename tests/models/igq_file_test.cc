@@ -209,11 +209,27 @@ TEST(IgqFile, WhatContradictsItselfIsNotWritten) {
   }
 }
 
+using Edits = std::vector<std::pair<const char*, std::function<void(json&)>>>;
+
+/// `good` loads, and with each edit of its header it is refused.
+void expect_refused(const TemporaryFolder& folder, const Forged& good, const Edits& edits) {
+  spill(folder / "x.igq", good.to_bytes());
+  ASSERT_EQ(error_of(folder / "x.igq"), "");
+  for (const auto& [what, edit] : edits) {
+    Forged f = good;
+    json j = f.json();
+    edit(j);
+    f.set_json(j);
+    spill(folder / "x.igq", f.to_bytes());
+    const std::string error = error_of(folder / "x.igq");
+    EXPECT_NE(error.find("x.igq cannot be used"), std::string::npos) << what << ": " << error;
+  }
+}
+
 TEST(IgqFileDamage, HeadersThatLie) {
   const TemporaryFolder folder;
   save_igq(folder / "a.igq", tiny_igq(), false);
   const Forged good = Forged::from(slurp(folder / "a.igq"));
-  using Edit = std::function<void(json&)>;
   const auto site = [](json& j) -> json& { return j["plan"]["linears"]["blocks.0.attn.qkv"]; };
   const auto attention = [](json& j) -> json& { return j["plan"]["attentions"]["blocks.0.attn"]; };
   const auto tensor = [](json& j, const std::string& name) -> json& {
@@ -222,7 +238,7 @@ TEST(IgqFileDamage, HeadersThatLie) {
     }
     throw std::runtime_error(name);
   };
-  const std::vector<std::pair<const char*, Edit>> table = {
+  const Edits table = {
       {"config missing", [](json& j) { j.erase("config"); }},
       {"plan missing", [](json& j) { j.erase("plan"); }},
       {"provenance missing", [](json& j) { j.erase("provenance"); }},
@@ -270,17 +286,7 @@ TEST(IgqFileDamage, HeadersThatLie) {
       {"tensor of no site", [=](json& j) { tensor(j, "norm.bias")["name"] = "norm:codes"; }},
       {"scale missing", [=](json& j) { tensor(j, "head:scale")["name"] = "head.scale"; }},
   };
-  spill(folder / "x.igq", good.to_bytes());
-  ASSERT_EQ(error_of(folder / "x.igq"), "");
-  for (const auto& [what, edit] : table) {
-    Forged f = good;
-    json j = f.json();
-    edit(j);
-    f.set_json(j);
-    spill(folder / "x.igq", f.to_bytes());
-    const std::string error = error_of(folder / "x.igq");
-    EXPECT_NE(error.find("x.igq cannot be used"), std::string::npos) << what << ": " << error;
-  }
+  expect_refused(folder, good, table);
 }
 
 // A field that an older reader does not know may change what the model computes: it must not be ignored.
@@ -325,7 +331,7 @@ TEST(IgqFileDamage, MultiplesThatLie) {
   save_igq(folder / "a.igq", tiny_igq_multiples(), false);
   const Forged good = Forged::from(slurp(folder / "a.igq"));
   const auto input = [](json& j) -> json& { return j["plan"]["linears"]["blocks.0.mlp.fc1"]["input"]; };
-  const std::vector<std::pair<const char*, std::function<void(json&)>>> table = {
+  const Edits table = {
       {"a multiple of 0", [=](json& j) { input(j)["multiples"][0] = 0; }},
       {"a multiple of 256", [=](json& j) { input(j)["multiples"].back() = 256; }},
       {"descending", [=](json& j) { input(j)["multiples"][0] = 255; }},
@@ -336,14 +342,7 @@ TEST(IgqFileDamage, MultiplesThatLie) {
       {"a unit beyond float", [=](json& j) { input(j)["unit"] = 3e37; }},
       {"multiples of other groupings", [=](json& j) { input(j)["grouping"] = "igq"; }},
   };
-  for (const auto& [what, edit] : table) {
-    Forged f = good;
-    json j = f.json();
-    edit(j);
-    f.set_json(j);
-    spill(folder / "x.igq", f.to_bytes());
-    EXPECT_NE(error_of(folder / "x.igq").find("x.igq cannot be used"), std::string::npos) << what << ": " << error_of(folder / "x.igq");
-  }
+  expect_refused(folder, good, table);
 }
 
 TEST(IgqFileDamage, WeightGroupsThatLie) {
@@ -351,7 +350,7 @@ TEST(IgqFileDamage, WeightGroupsThatLie) {
   save_igq(folder / "a.igq", tiny_igq_grouped(), false);
   const Forged good = Forged::from(slurp(folder / "a.igq"));
   const auto weight = [](json& j) -> json& { return j["plan"]["linears"]["blocks.0.attn.proj"]["weight"]; };
-  const std::vector<std::pair<const char*, std::function<void(json&)>>> table = {
+  const Edits table = {
       {"group size of 0", [=](json& j) { weight(j)["group_size"] = 0; }},
       {"group size of 2^40", [=](json& j) { weight(j)["group_size"] = std::int64_t{1} << 40; }},
       {"group size as text", [=](json& j) { weight(j)["group_size"] = "5"; }},
@@ -360,14 +359,7 @@ TEST(IgqFileDamage, WeightGroupsThatLie) {
       {"groups of 5 bits", [=](json& j) { weight(j)["bits"] = 5; }},
       {"groups of 8 bits", [](json& j) { j["plan"]["linears"]["head"]["weight"]["group_size"] = 4; }},
   };
-  for (const auto& [what, edit] : table) {
-    Forged f = good;
-    json j = f.json();
-    edit(j);
-    f.set_json(j);
-    spill(folder / "x.igq", f.to_bytes());
-    EXPECT_NE(error_of(folder / "x.igq").find("x.igq cannot be used"), std::string::npos) << what << ": " << error_of(folder / "x.igq");
-  }
+  expect_refused(folder, good, table);
   // Multipliers of zero, and of 15 beside every zero-point: too large beside some.
   const json tensors = good.json()["tensors"];
   int lies = 0;
