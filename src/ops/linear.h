@@ -46,8 +46,7 @@ class Linear {
   /// producer gathered it. y must not overlap x.
   void forward(ExecContext& context, const float* x, int rows, float* y, ChannelRange range = {}) const;
 
-  /// y += gamma * (x W^T + b), the end of a residual branch (gamma [out] or null: 1). In integers each panel of outputs is added
-  /// while it is in the cache.
+  /// y += gamma * (x W^T + b), the end of a residual branch (gamma [out] or null: 1). In integers outputs are added where they are made.
   void forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y, ChannelRange range = {}) const;
 
   /// Called with a unit of forward_units(), the thread that has it and its outputs, [parts][rows][kBytePanel].

@@ -23,7 +23,7 @@ struct Shape {
   bool row_scale = true, row_sum = true, bias = true;
   bool multiples = false;  ///< groups are added up as integers
   bool two_bytes = false;  ///< codes of two bytes; one group
-  bool zero_rows = false;  ///< zero-points come as rows of codes; one group, zero-points below kZeroOffset / 3
+  bool zero_rows = false;  ///< zero-points come as rows of codes; one group
   bool add = false, gamma = false;  ///< outputs are added to what y holds, times gamma
 };
 
