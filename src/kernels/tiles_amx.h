@@ -41,10 +41,10 @@ inline void multiply_tiles() { emulated::tile_dpbusd(kSums, kCodes, kWeights); }
 
 #else
 
-// All are volatile, so they stay in order. Memory operands of unknown or known size tell what is read and written: clobbering all
-// memory would make the compiler read every constant again after each tile.
+// All are volatile, so they stay in order. What tiles are loaded from has been written before their shapes are set, which is where the
+// compiler must have written everything; a clobber of all memory at every load would make it read each constant again.
 [[gnu::always_inline]] inline void set_tile_shapes(const TileShapes& shapes) {
-  __asm__ volatile("ldtilecfg %0" ::"m"(shapes));
+  __asm__ volatile("ldtilecfg %0" ::"m"(shapes) : "memory");
 }
 [[gnu::always_inline]] inline void release_tiles() { __asm__ volatile("tilerelease"); }
 template <int kTile>
@@ -53,7 +53,7 @@ template <int kTile>
 }
 template <int kTile>
 [[gnu::always_inline]] inline void load_tile(const void* p, std::int64_t stride) {
-  __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(kTile), "m"(*static_cast<const char (*)[]>(p)));
+  __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(kTile));
 }
 /// Rows one after the other.
 template <int kTile>
