@@ -26,7 +26,7 @@ void check_bytes(fuzz::Bytes& in) {
   shape.add = (options & 16) != 0;
   shape.gamma = (options & 32) != 0;
   shape.two_bytes = (options & 64) != 0;
-  shape.zero_rows = (options & 128) != 0;
+  shape.zero_rows = shape.zero && (options & 128) != 0;
   const bool one_group = shape.two_bytes || shape.zero_rows;
   const int groups = one_group ? 1 : 1 + in.below(4);
   shape.multiples = !one_group && (in.byte() & 1) != 0;

@@ -13,6 +13,9 @@ struct AmxBlock {
   static constexpr int kTiles = kRowTiles * kColumnTiles;
   using Sums = std::int32_t[kTiles][kTileRows][kTileRows];  ///< [column tile][row tile], so that a block's rows are evenly spaced
 
+  /// All sums, one after the other.
+  static const std::int32_t* first(const Sums& s) { return reinterpret_cast<const std::int32_t*>(&s); }
+
   [[gnu::always_inline]] static void zero() {
     zero_tile<0>();
     if constexpr (kColumnTiles > 1) zero_tile<1>();

@@ -142,7 +142,7 @@ class OneGroupAmx {
     for (int t = begin; t < end; t += kHeight) {
       const std::uint8_t* first = g_.a + t * lda;
       const std::uint8_t* second = kTwoBytes ? g_.high + t * lda : first + kTileRows * lda;
-      const std::int32_t* sums = buffers[current][0][0];
+      const std::int32_t* sums = Block::first(buffers[current]);
       const char* w = panel;
       Block::zero();
       for (int step = 0; step < step_count; ++step, w += tile_bytes) {
@@ -164,11 +164,11 @@ class OneGroupAmx {
       before_rows = end - t < kHeight ? end - t : kHeight;
       done = 0;
       if (t < 0) {
-        columns.take_zero_rows(buffers[current][0][0], corrections_ + n);
+        columns.take_zero_rows(Block::first(buffers[current]), corrections_ + n);
         done = kZeroRows;
       }
     }
-    for (; done < before_rows; ++done) columns.finish_row(buffers[current][0][0] + done * kTileRows);
+    for (; done < before_rows; ++done) columns.finish_row(Block::first(buffers[current]) + done * kTileRows);
     fetch_ = fetch;
   }
 

@@ -60,7 +60,7 @@ struct ByteGemm {
   const std::int32_t* multiples;  ///< [groups] or null
   const std::uint8_t* high;       ///< second bytes of codes of 16 bits, [rows][lda], or null: a[t][k] stands for a + 256 high
                                   ///<   (one group, int32 as for multiples); only where the table says `two_bytes`
-  bool zero_rows;                 ///< kZeroRows rows of zero-points lie before row 0 of `a` (before that of `high`: zeros), and -sum of m z w
+  bool zero_rows;                 ///< kZeroRows rows of zero-points, bytes up to 255, lie before row 0 of `a` (before that of `high`: zeros), and -sum of m z w
                                   ///<   over the slots is added to the corrections (one group, no multiples, int32 as for them)
   const float* row_scale;         ///< [rows] or null
   const float* row_sum;           ///< [rows] or null

@@ -32,6 +32,7 @@ Case::Case(Shape s, std::uint64_t seed) : shape(std::move(s)) {
   groups = static_cast<int>(shape.group_channels.size());
   channels = std::accumulate(shape.group_channels.begin(), shape.group_channels.end(), 0);
   range = {(1 << shape.a_bits) - 1, 1 << (shape.w_bits - 1)};
+  if (shape.zero_rows) range.a_max = 255;  // which their bytes reach
   const auto rows = static_cast<std::size_t>(shape.rows);
   const int w_max = (1 << (shape.w_bits - 1)) - 1;
 
