@@ -1,8 +1,5 @@
 # Helpers shared by every folder: warnings as errors, sanitizers, and a target made of a folder's files.
 
-# The build type of sanitized builds: quick to build, lines in reports, assertions on.
-set(CMAKE_CXX_FLAGS_SANITIZE "-O1 -g1" CACHE STRING "flags of the build type Sanitize")
-
 function(igq_compile_options target)
   # Instrumented code draws warnings about what is not there; they end builds without sanitizers only.
   if(IGQ_SANITIZE)
