@@ -71,8 +71,11 @@ class Refiner {
         ++state.done;
         if (progress) progress(state);
       }
-      for (std::int64_t i = 0; step == 0 && i < images_; ++i) embed(i, states_[static_cast<std::size_t>(i)]);
-      if (step > 0) each_image(0, images_, [&](std::int64_t i, Worker& w) { run_step(w, step, states_[static_cast<std::size_t>(i)]); });
+      if (step == 0) {
+        for (std::int64_t i = 0; i < images_; ++i) embed(i, states_[static_cast<std::size_t>(i)]);
+        continue;
+      }
+      each_image(0, images_, [&](std::int64_t i, Worker& w) { run_step(w, step, states_[static_cast<std::size_t>(i)]); });
     }
     return std::move(biases_);
   }

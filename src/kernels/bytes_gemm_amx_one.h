@@ -2,8 +2,7 @@
 //
 // Codes of two bytes are two tiles of codes for the same rows: their sums are put together as integers, so that any number of
 // scales which are multiples of one unit costs two products and no group at all. A block's sums become outputs row by row among
-// the tile instructions of the next block: the tile unit and the vector unit work side by side only when their instructions
-// alternate within what the processor looks ahead.
+// the tile instructions of the next block, which is where they cost least (bench/README.md).
 #pragma once
 
 #include "kernels/amx_block.h"

@@ -20,7 +20,7 @@ enum class Zeros { kNone, kSame, kVarying };
 template <class Simd, Zeros kZeros>
 class ZeroSums {
  public:
-  static constexpr int kOffset = 768;
+  static constexpr int kOffset = static_cast<int>(kZeroOffset);
 
   /// The zero-points of slots [slot, slot + 4), once for all vectors of columns; `zero` may be null where there are none.
   struct Quad {

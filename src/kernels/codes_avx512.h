@@ -18,6 +18,12 @@ struct Words64 {
 
 inline Words64 pack_words(const __m512i (&x)[4]) { return {{_mm512_packus_epi32(x[0], x[1]), _mm512_packus_epi32(x[2], x[3])}}; }
 
+/// Codes from rounded values with their zero-points added, at most `top`; packing makes what is negative 0.
+inline Words64 limited(const __m512i (&x)[4], __m512i top) {
+  const Words64 words = pack_words(x);
+  return {{_mm512_min_epu16(words.w[0], top), _mm512_min_epu16(words.w[1], top)}};
+}
+
 /// The low bytes of words, which are at most 255, in the order of columns.
 inline __m512i bytes_in_order(__m512i first, __m512i second) {
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -50,13 +56,11 @@ struct Quantizers64 {
       zero[j] = _mm512_cvtps_epi32(_mm512_loadu_ps(zero_point + 16 * j));
     }
   }
-  /// Packing makes what is negative 0.
   Words64 codes(const float* x) const {
     __m512i shifted[4];
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) shifted[j] = _mm512_add_epi32(rounded(_mm512_mul_ps(_mm512_loadu_ps(x + 16 * j), inv[j])), zero[j]);
-    const Words64 words = pack_words(shifted);
-    return {{_mm512_min_epu16(words.w[0], top), _mm512_min_epu16(words.w[1], top)}};
+    return limited(shifted, top);
   }
 };
 
@@ -87,8 +91,8 @@ inline void quantize_rows_avx512(const float* x, std::int64_t ldx, int rows, int
       __m512i shifted[4];
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) shifted[j] = _mm512_add_epi32(rounded(_mm512_mul_ps(_mm512_loadu_ps(x + t * ldx + c + 16 * j), inv)), row_zero);
-      const Words64 words = pack_words(shifted);
-      _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(_mm512_min_epu16(words.w[0], top), _mm512_min_epu16(words.w[1], top)));
+      const Words64 code = limited(shifted, top);
+      _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(code.w[0], code.w[1]));
     }
   }
   if (whole < cols) quantize<VecAvx512, true>(x + whole, ldx, rows, cols - whole, inv_scale, zero, q_max, codes + whole, ldc);
@@ -158,10 +162,9 @@ inline void softmax_codes_avx512(const float* x, std::int64_t ldx, int rows, int
       __m512i values[4];
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) values[j] = rounded(_mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + t * ldx + c + 16 * j), inverse_sum), inv));
-      const Words64 words = pack_words(values);
-      const __m512i w0 = _mm512_min_epu16(words.w[0], top), w1 = _mm512_min_epu16(words.w[1], top);
-      _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(w0, w1));
-      total = _mm512_add_epi32(total, _mm512_madd_epi16(_mm512_add_epi16(w0, w1), ones));
+      const Words64 code = limited(values, top);
+      _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(code.w[0], code.w[1]));
+      total = _mm512_add_epi32(total, _mm512_madd_epi16(_mm512_add_epi16(code.w[0], code.w[1]), ones));
     }
     const auto sum = static_cast<float>(sum_of_lanes(total));  // exact, as the sum of both
     code_sum[t] = whole < cols ? code_sum[t] + sum : sum;
