@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "calibration/error_bounds.h"
+#include "calibration/slot_ratios.h"
 
 namespace igq {
 namespace {
@@ -26,7 +26,7 @@ bool is_grouped(Grouping grouping) {
   return grouping == Grouping::kIgq || grouping == Grouping::kScale || grouping == Grouping::kStaticGroup;
 }
 
-/// The scales are all multiples that fit a byte (byte_ratios), whatever options.groups says.
+/// The scales are all multiples that fit a byte (slot_ratios), whatever options.groups says.
 bool byte_ratios_at(const SiteShape& shape, const SiteSetting& setting, const QuantizeOptions& options) {
   return options.integer_ratios && !shape.attention && setting.grouping == Grouping::kScale && ratios_fit_byte(setting.activation_bits);
 }
@@ -54,7 +54,7 @@ SiteSetting site_setting(const SiteShape& shape, const QuantizeOptions& options)
     const auto given = options.site_groups.find(shape.name);
     const int groups = given == options.site_groups.end() ? options.groups : given->second;
     setting.groups = std::clamp(groups, 1, static_cast<int>(members(shape)));
-    if (byte_ratios_at(shape, setting, options)) setting.groups = 255 / code_max(setting.activation_bits);
+    if (byte_ratios_at(shape, setting, options)) setting.groups = slot_multiple(setting.activation_bits);
   }
   return setting;
 }

@@ -56,7 +56,7 @@ bool supported(Isa isa) {
     case Isa::kAvxVnni: return avx2 && has_avx_vnni();
     case Isa::kAvx512: return avx512;
     case Isa::kAvx512Vnni: return avx512 && __builtin_cpu_supports("avx512vnni");
-    case Isa::kAmx: return avx512 && __builtin_cpu_supports("avx512vnni") && has_amx();
+    case Isa::kAmx: return avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") && has_amx();
   }
   return false;
 }

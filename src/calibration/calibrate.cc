@@ -8,6 +8,7 @@
 
 #include "base/fail.h"
 #include "calibration/error_bounds.h"
+#include "calibration/slot_ratios.h"
 #include "quant/clustering.h"
 #include "quant/weight_groups.h"
 #include "quant/weights.h"
@@ -72,27 +73,9 @@ std::vector<Bounds> scale_bounds(const std::vector<Bounds>& points, int groups) 
   return result;
 }
 
-/// The largest root mean square of an output's weight codes when its weights fill 8 bits; fewer bits have less.
-double weight_code_rms(const Linear& linear) {
-  const AlignedBuffer<float> weight = linear.weight();
-  const auto in = static_cast<std::size_t>(linear.in_features());
-  double largest = 0.0;
-  for (std::size_t o = 0; o < static_cast<std::size_t>(linear.out_features()); ++o) {
-    const std::span<const float> row(weight.data() + o * in, in);
-    const auto [low, high] = std::minmax_element(row.begin(), row.end());
-    const double middle = 0.5 * (static_cast<double>(*low) + static_cast<double>(*high)), width = static_cast<double>(*high) - static_cast<double>(*low);
-    if (!(width > 0.0)) continue;
-    double squares = 0.0;
-    for (const float w : row) squares += (static_cast<double>(w) - middle) * (static_cast<double>(w) - middle);
-    largest = std::max(largest, std::sqrt(squares / static_cast<double>(in)) * 255.0 / width);
-  }
-  return largest + 1.0;
-}
-
 /// Scales that are multiples of one unit.
-void plan_ratios(const Linear& linear, const std::vector<Bounds>& points, int groups, ActivationPlan& plan) {
-  const IntegerRatios ratios = ratios_fit_byte(plan.bits) ? byte_ratios(widths_of(points), plan.bits)
-                                                         : group_ratios(points, groups, plan.bits, linear.in_features(), weight_code_rms(linear));
+void plan_ratios(int channels, const std::vector<Bounds>& points, int groups, ActivationPlan& plan) {
+  const IntegerRatios ratios = slot_ratios(widths_of(points), groups, plan.bits, channels);
   plan.multiples = ratios.multiples;
   plan.unit = ratios.unit;
   for (const std::int32_t m : ratios.multiples)
@@ -228,7 +211,7 @@ ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, 
       break;
     case Grouping::kIgq: plan.groups = igq_bounds(points, groups, plan.bits, options.bounds, site_seed(site, options.seed)); break;
     case Grouping::kScale:
-      if (options.integer_ratios) plan_ratios(*site.linear, points, groups, plan);
+      if (options.integer_ratios) plan_ratios(static_cast<int>(channels), points, groups, plan);
       else plan.groups = scale_bounds(points, groups);
       break;
     case Grouping::kUpperBound:

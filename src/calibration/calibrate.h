@@ -38,7 +38,7 @@ struct QuantizeOptions {
   int first_last_bits = 8;  ///< patch embedding and head, weights and activations; 32 keeps them float
   Grouping grouping = Grouping::kIgq;
   int groups = 8;
-  bool integer_ratios = false;               ///< kScale: scales are integer multiples of one unit (byte_ratios, which does not read `groups`, or group_ratios)
+  bool integer_ratios = false;               ///< kScale: scales are integer multiples of one unit (slot_ratios)
   GroupBounds bounds = GroupBounds::kMean;
   std::optional<Grouping> softmax_grouping;  ///< default: `grouping`
   std::optional<QkvGrouping> qkv_grouping;   ///< default: default_qkv_grouping(grouping)

@@ -15,7 +15,7 @@ void multiply_after_zero_rows(const ByteGemm& g, const Multiply& multiply) {
   zeros.zero_rows = false;
   zeros.a -= kZeroRows * g.lda;
   zeros.rows = kZeroRows;
-  zeros.high = nullptr;
+  if (g.extra_slots > 0) zeros.extra -= kZeroRows * g.extra_lda;
   zeros.row_sum = zeros.row_scale = nullptr;
   zeros.sums = sums;
   zeros.y = nullptr;

@@ -2,6 +2,7 @@
 // (every pair of code ranges but 8 x 8 bits), else weights widened to 16 bits.
 #include "kernels/bytes_codes256.h"
 #include "kernels/bytes_pack256.h"
+#include "kernels/bytes_repeat.h"
 #include "kernels/bytes_simd256.h"
 #include "kernels/bytes_tile.h"
 #include "kernels/kernels_internal.h"
@@ -45,6 +46,11 @@ void pack_bytes_transposed(const std::int8_t* w, std::int64_t ldw, int slots_val
   }
 }
 
+void repeat_slots(const void* panel, int slots, const std::int32_t* order, int count, CodeRange range, void* out) noexcept {
+  if (narrow(range)) Repeat<PackBytes>::slots(panel, slots, order, count, out);
+  else Repeat<PackWords>::slots(panel, slots, order, count, out);
+}
+
 void byte_gemm(const ByteGemm& g) noexcept {
   if (narrow(g.range)) return Gemm<Narrow<Shape>>::run(g, narrow_chunk(g.range));
   Gemm<Wide<Shape>>::run(g, 0);
@@ -57,6 +63,8 @@ void fill_byte_kernels_avx2(Kernels& table) {
   table.pack_bytes = pack_bytes;
   table.pack_bytes_transposed = pack_bytes_transposed;
   table.byte_gemm = byte_gemm;
+  table.repeat_slots = repeat_slots;
+  table.repeat_codes = repeat_codes_by_one;
   Codes256::fill(table);
 }
 

@@ -4,6 +4,7 @@
 // 32 registers, so that a group ends with a conversion and an fma per sum and touches no memory.
 #include "kernels/bytes_codes256.h"
 #include "kernels/bytes_pack512.h"
+#include "kernels/bytes_repeat.h"
 #include "kernels/bytes_simd512_vnni.h"
 #include "kernels/bytes_tile.h"
 #include "kernels/kernels_internal.h"
@@ -30,6 +31,10 @@ void pack_bytes_transposed(const std::int8_t* w, std::int64_t ldw, int slots_val
   Pack::correct(static_cast<char*>(panel), slots, zero, corrections);
 }
 
+void repeat_slots(const void* panel, int slots, const std::int32_t* order, int count, CodeRange, void* out) noexcept {
+  Repeat<Pack>::slots(panel, slots, order, count, out);
+}
+
 void byte_gemm(const ByteGemm& g) noexcept { Gemm<Policy>::run(g, 0); }
 
 }  // namespace
@@ -39,6 +44,8 @@ void fill_byte_kernels_avx512_vnni(Kernels& table) {
   table.pack_bytes = pack_bytes;
   table.pack_bytes_transposed = pack_bytes_transposed;
   table.byte_gemm = byte_gemm;
+  table.repeat_slots = repeat_slots;
+  table.repeat_codes = repeat_codes_by_one;
   Codes256::fill(table);
 }
 

@@ -1,8 +1,6 @@
-// The byte product on AMX for one group, of codes of one byte or two.
-//
-// Codes of two bytes are two tiles of codes for the same rows: their sums are put together as integers, so that any number of
-// scales which are multiples of one unit costs two products and no group at all. A block's sums become outputs row by row among
-// the tile instructions of the next block, which is where they cost least (bench/README.md).
+// The byte product on AMX for one group, with extra slots: codes that are counted more than once, so that any number of scales which
+// are multiples of one unit costs one product and no group at all. A block's sums become outputs row by row among the tile
+// instructions of the next block, which is where they cost least (bench/README.md).
 #pragma once
 
 #include "kernels/amx_block.h"
@@ -14,7 +12,7 @@ namespace {
 /// What the sums of up to two tiles of columns become, row by row: out = fma(row_scale * fma(-col_zero, row_sum, sum * unit), col_scale, bias).
 /// What is not given is replaced by what changes nothing, so that every row runs the same instructions; what is rarely wanted
 /// (outputs added to y, integer sums) costs a test only where `kRare`.
-template <class Simd, int kRowTiles, int kColumnTiles, bool kTwoBytes, bool kRare>
+template <class Simd, int kRowTiles, int kColumnTiles, bool kRare>
 class OutputColumns {
  public:
   /// Outputs begin with row `row`.
@@ -50,8 +48,7 @@ class OutputColumns {
     const Float row_sum = Simd::set1(*row_sum_), row_scale = Simd::set1(*row_scale_);
 #pragma GCC unroll 2
     for (int c = 0; c < kColumnTiles; ++c) {
-      Int s = Simd::add32(Simd::load(sums + kColumn * c), correction_[c]);
-      if constexpr (kTwoBytes) s = Simd::add32(s, Simd::shift_left_8(Simd::load(sums + kColumn * c + kTileSums)));
+      const Int s = Simd::add32(Simd::load(sums + kColumn * c), correction_[c]);
       if (kRare && sums_ != nullptr) Simd::store(sums_ + c * kTileRows, s);
       if (kRare && y_ == nullptr) continue;
       const Float x = Simd::mul(Simd::fnma(zero_[c], row_sum, Simd::mul(Simd::to_float(s), unit_)), row_scale);
@@ -70,7 +67,7 @@ class OutputColumns {
   using Int = typename Simd::Int;
   using Float = typename Simd::Float;
   static constexpr float kZero = 0.0F, kOne = 1.0F;
-  static constexpr int kTileSums = kTileRows * kTileRows, kColumn = kRowTiles * kTileSums;  ///< from one tile of a block to the next
+  static constexpr int kColumn = kRowTiles * kTileRows * kTileRows;  ///< from a column tile of a block to the next
 
   Int correction_[kColumnTiles];
   Float zero_[kColumnTiles], scale_[kColumnTiles], bias_[kColumnTiles], gamma_[kColumnTiles], unit_;
@@ -88,79 +85,80 @@ class OneGroupAmx {
   OneGroupAmx(const ByteGemm& g, int slots)
       : g_(g), steps_(slots), step_count_((slots + kTileBytes - 1) / kTileBytes), column_bytes_(steps_.tile_bytes() * step_count_),
         column_tiles_(g.sums != nullptr ? kBytePanel / kTileRows : (g.cols + kTileRows - 1) / kTileRows),
+        extra_count_(g.extra_slots / steps_.depth),
         begin_(g.zero_rows ? -kZeroRows : 0),
-        fetch_(g, std::int64_t{step_count_} * ((column_tiles_ + 1) / 2) * ((g.rows - begin_ + height() - 1) / height())) {
+        fetch_(g, std::int64_t{step_count_ + extra_count_} * ((column_tiles_ + 1) / 2) * ((g.rows - begin_ + kHeight - 1) / kHeight)) {
     for (int n = 0; n < kBytePanel; n += kTileRows) Simd::store(corrections_ + n, Simd::load(g.corrections + n));
   }
 
   void run() {
-    const int full = begin_ + (g_.rows - begin_) / height() * height(), rest = g_.rows - full;
+    const int full = begin_ + (g_.rows - begin_) / kHeight * kHeight, rest = g_.rows - full;
     if (full > begin_) {
       set_block_shapes(kTileRows, kTileRows, steps_.depth);
-      if (g_.high != nullptr) all_columns<2, true>(begin_, full);
-      else all_columns<2, false>(begin_, full);
+      all_columns<2>(begin_, full);
     }
     if (rest > 0) {
-      if (g_.high != nullptr) set_block_shapes(rest, rest, steps_.depth);
-      else set_block_shapes(rest < kTileRows ? rest : kTileRows, rest - kTileRows, steps_.depth);
-      if (g_.high != nullptr) all_columns<2, true>(full, g_.rows);
-      else if (rest > kTileRows) all_columns<2, false>(full, g_.rows);
-      else all_columns<1, false>(full, g_.rows);
+      set_block_shapes(rest < kTileRows ? rest : kTileRows, rest - kTileRows, steps_.depth);
+      if (rest > kTileRows) all_columns<2>(full, g_.rows);
+      else all_columns<1>(full, g_.rows);
     }
     release_tiles();
   }
 
  private:
-  int height() const { return g_.high != nullptr ? kTileRows : 2 * kTileRows; }
+  static constexpr int kHeight = 2 * kTileRows;
 
-  template <int kRowTiles, bool kTwoBytes>
+  template <int kRowTiles>
   void all_columns(int begin, int end) {
     const bool rare = g_.add || g_.sums != nullptr || g_.y == nullptr;
     for (int n = 0; n < column_tiles_; n += 2) {
       const int column = n * kTileRows;
-      if (rare && column_tiles_ - n > 1) blocks<kRowTiles, 2, kTwoBytes, true>(begin, end, column);
-      else if (rare) blocks<kRowTiles, 1, kTwoBytes, true>(begin, end, column);
-      else if (column_tiles_ - n > 1) blocks<kRowTiles, 2, kTwoBytes, false>(begin, end, column);
-      else blocks<kRowTiles, 1, kTwoBytes, false>(begin, end, column);
+      if (rare && column_tiles_ - n > 1) blocks<kRowTiles, 2, true>(begin, end, column);
+      else if (rare) blocks<kRowTiles, 1, true>(begin, end, column);
+      else if (column_tiles_ - n > 1) blocks<kRowTiles, 2, false>(begin, end, column);
+      else blocks<kRowTiles, 1, false>(begin, end, column);
     }
   }
 
   /// Rows [begin, end), a block at a time, by columns [n, n + 16 * kColumnTiles). Rows below 0 are the zero rows.
-  template <int kRowTiles, int kColumnTiles, bool kTwoBytes, bool kRare>
+  template <int kRowTiles, int kColumnTiles, bool kRare>
   void blocks(int begin, int end, int n) {
     using Block = AmxBlock<kRowTiles, kColumnTiles>;
-    constexpr int kHeight = kTwoBytes ? kTileRows : kRowTiles * kTileRows;
-    constexpr int kEach = kHeight / 4;  // rows of the block before that become outputs in a step, a quarter at a time
-    OutputColumns<Simd, kRowTiles, kColumnTiles, kTwoBytes, kRare> columns(g_, corrections_, n, begin < 0 ? 0 : begin);
-    const std::int64_t lda = g_.lda, column_bytes = column_bytes_, tile_bytes = steps_.tile_bytes();
+    constexpr int kRows = kRowTiles * kTileRows;
+    constexpr int kEach = kRows / 4;  // rows of the block before that become outputs in a step, a quarter at a time
+    OutputColumns<Simd, kRowTiles, kColumnTiles, kRare> columns(g_, corrections_, n, begin < 0 ? 0 : begin);
+    const std::int64_t column_bytes = column_bytes_, tile_bytes = steps_.tile_bytes(), extra_bytes = tile_bytes * extra_count_;
     const char* panel = static_cast<const char*>(g_.panel) + n / kTileRows * column_bytes;
-    const int step_count = step_count_, last = steps_.slots - steps_.depth;
+    const char* extra_panel = static_cast<const char*>(g_.extra_panel) + n / kTileRows * extra_bytes;
+    const int step_count = step_count_, extra_count = extra_count_, depth = steps_.depth, last = steps_.slots - depth;
     FetchNext fetch = fetch_;
     alignas(64) typename Block::Sums buffers[2];
     int current = 0, done = 0, before_rows = 0;  // of the block before: rows that have become outputs, and all
-    for (int t = begin; t < end; t += kHeight) {
-      const std::uint8_t* first = g_.a + t * lda;
-      const std::uint8_t* second = kTwoBytes ? g_.high + t * lda : first + kTileRows * lda;
+    for (int t = begin; t < end; t += kRows) {
       const std::int32_t* sums = Block::first(buffers[current]);
-      const char* w = panel;
-      Block::zero();
-      for (int step = 0; step < step_count; ++step, w += tile_bytes) {
-        const int k = step * kTileBytes < last ? step * kTileBytes : last;
+      bool stored = false;  // whether the sums have reached memory, which takes the first step
+      const auto step = [&](const std::uint8_t* a, std::int64_t lda, const char* w, std::int64_t next_column) __attribute__((always_inline)) {
         fetch.step();
-        if (step > 0 && done + kEach <= before_rows) {  // in the first step the sums are still on their way to memory
-          Block::step(first + k, second + k, lda, w, column_bytes, [&](int quarter) __attribute__((always_inline)) {
+        if (stored && done + kEach <= before_rows) {
+          Block::step(a, a + kTileRows * lda, lda, w, next_column, [&](int quarter) __attribute__((always_inline)) {
 #pragma GCC unroll 2
             for (int r = quarter * kEach / 4; r < (quarter + 1) * kEach / 4; ++r) columns.finish_row(sums + (done + r) * kTileRows);
           });
           done += kEach;
         } else {
-          Block::step(first + k, second + k, lda, w, column_bytes, [](int) {});
+          Block::step(a, a + kTileRows * lda, lda, w, next_column, [](int) {});
         }
-      }
+        stored = true;
+      };
+      Block::zero();
+      const std::uint8_t* a = g_.a + t * g_.lda;
+      for (int i = 0; i < step_count; ++i) step(a + (i * kTileBytes < last ? i * kTileBytes : last), g_.lda, panel + i * tile_bytes, column_bytes);
+      const std::uint8_t* extra = g_.extra + t * g_.extra_lda;
+      for (int i = 0; i < extra_count; ++i) step(extra + i * depth, g_.extra_lda, extra_panel + i * tile_bytes, extra_bytes);
       current = 1 - current;
       Block::store(buffers[current]);
       for (; done < before_rows; ++done) columns.finish_row(sums + done * kTileRows);
-      before_rows = end - t < kHeight ? end - t : kHeight;
+      before_rows = end - t < kRows ? end - t : kRows;
       done = 0;
       if (t < 0) {
         columns.take_zero_rows(Block::first(buffers[current]), corrections_ + n);
@@ -175,7 +173,7 @@ class OneGroupAmx {
   AmxSteps steps_;
   int step_count_;
   std::int64_t column_bytes_;
-  int column_tiles_;
+  int column_tiles_, extra_count_;
   int begin_;  ///< the first row: below 0 where zero rows come first
   FetchNext fetch_;
   alignas(64) std::int32_t corrections_[kBytePanel];

@@ -37,6 +37,9 @@ struct Pack256 {
     return panel + (part_step * kVectors + j % kVectors) * 32;
   }
 
+  /// The 16 columns from 16 j on of the step that has `slot`.
+  static char* line(char* panel, int slots, int slot, int j) { return at(panel, slots, slot / kStep, 2 * j); }
+
   static void straight(const std::int8_t* w, std::int64_t ldw, const std::int32_t* order, int slots, int cols,
                        char* panel) {
     RowReader reader{w, ldw, cols};

@@ -66,6 +66,9 @@ struct Pack512 {
     return panel + static_cast<std::int64_t>(j / 2) * slots * 32 + std::int64_t{k} * 32 + j % 2 * 64;
   }
 
+  static constexpr int kStep = 4;
+  static char* line(char* panel, int slots, int slot, int j) { return at(panel, slots, slot / 4 * 4, j); }
+
   /// Four rows of 64 columns as four vectors. Two rows of 32 columns share a vector; one permutation brings the four
   /// columns of each 128-bit lane together, a shuffle within lanes puts the four slots of a column side by side.
   [[gnu::always_inline]] static void interleave(const std::int8_t* const (&rows)[4], __m512i (&x)[kVectors]) {

@@ -41,6 +41,18 @@ struct PackAmx {
     return static_cast<std::size_t>(most_steps) * static_cast<std::size_t>(AmxSteps(slots).tile_bytes()) * kVectors;
   }
 
+  static constexpr int kStep = 4;
+  /// The quad of slots that has `slot`, of columns [16 j, 16 j + 16), in a panel of one group.
+  static char* line(char* panel, int slots, int slot, int j) {
+    const AmxSteps steps(slots);
+    const int step = slot / kTileBytes;
+    const std::int64_t column_bytes = steps.tile_bytes() * ((slots + kTileBytes - 1) / kTileBytes);
+    return panel + j * column_bytes + step * steps.tile_bytes() + std::int64_t{(slot - steps.start(step * kTileBytes)) / 4} * 64;
+  }
+
+  /// The same of a panel of extra slots, whose steps lie one after the other.
+  static char* whole_line(char* panel, int slots, int slot, int j) { return panel + (std::int64_t{j} * slots + slot) * 16; }
+
   /// One group's steps, from `panel` on.
   template <Zeros kZeros>
   static void group(RowReader& reader, const std::int32_t* order, const AmxSteps& steps, const std::int16_t* zero, int begin,

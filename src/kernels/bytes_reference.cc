@@ -52,6 +52,7 @@ void pack_bytes_transposed(const std::int8_t* w, std::int64_t ldw, int slots_val
 void byte_gemm(const ByteGemm& g) noexcept {
   if (g.zero_rows) return multiply_after_zero_rows(g, byte_gemm);
   const auto* panel = static_cast<const std::int8_t*>(g.panel);
+  const auto* extra_panel = static_cast<const std::int8_t*>(g.extra_panel);
   for (std::int64_t t = 0; t < g.rows; ++t) {
     const std::uint8_t* a = g.a + t * g.lda;
     float v[kBytePanel] = {};
@@ -62,8 +63,9 @@ void byte_gemm(const ByteGemm& g) noexcept {
       for (int n = 0; n < kBytePanel; ++n) s[n] = g.corrections[group * kBytePanel + n];
       for (; k < g.group_end[group]; ++k)
         for (int n = 0; n < kBytePanel; ++n)
-          s[n] = add_product(s[n], a[k] + (g.high != nullptr ? 256 * g.high[t * g.lda + k] : 0),
-                             panel[static_cast<std::int64_t>(k) * kBytePanel + n]);
+          s[n] = add_product(s[n], a[k], panel[static_cast<std::int64_t>(k) * kBytePanel + n]);
+      for (int e = 0; e < g.extra_slots; ++e)
+        for (int n = 0; n < kBytePanel; ++n) s[n] = add_product(s[n], g.extra[t * g.extra_lda + e], extra_panel[static_cast<std::int64_t>(e) * kBytePanel + n]);
       for (int n = 0; n < kBytePanel; ++n) {
         if (g.multiples != nullptr) total[n] = add_product(total[n], g.multiples[group], s[n]);
         else v[n] = __builtin_fmaf(static_cast<float>(s[n]), g.group_scale[group], v[n]);
@@ -79,6 +81,19 @@ void byte_gemm(const ByteGemm& g) noexcept {
       y = g.add ? __builtin_fmaf(g.gamma != nullptr ? g.gamma[n] : 1.0F, out, y) : out;
     }
   }
+}
+
+void repeat_slots(const void* panel, int, const std::int32_t* order, int count, CodeRange, void* out) noexcept {
+  const auto* from = static_cast<const std::int8_t*>(panel);
+  auto* to = static_cast<std::int8_t*>(out);
+  for (std::int64_t i = 0; i < count; ++i)
+    for (int c = 0; c < kBytePanel; ++c) to[i * kBytePanel + c] = order[i] < 0 ? std::int8_t{0} : from[order[i] * kBytePanel + c];
+}
+
+void repeat_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count, std::uint8_t* out,
+                  std::int64_t ldo) noexcept {
+  for (std::int64_t t = 0; t < rows; ++t)
+    for (int i = 0; i < count; ++i) out[t * ldo + i] = order[i] < 0 ? std::uint8_t{0} : codes[t * ldc + order[i]];
 }
 
 void permute_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int slots,
@@ -125,11 +140,12 @@ void unpack_codes(const std::uint8_t* packed, std::int64_t count, int bits, std:
 }  // namespace
 
 void fill_byte_kernels_reference(Kernels& table) {
-  table.two_bytes = true;
   table.panel_bytes = panel_bytes;
   table.pack_bytes = pack_bytes;
   table.pack_bytes_transposed = pack_bytes_transposed;
   table.byte_gemm = byte_gemm;
+  table.repeat_slots = repeat_slots;
+  table.repeat_codes = repeat_codes;
   table.permute_codes = permute_codes;
   table.code_sums = code_sums;
   table.offset_codes = offset_codes;

@@ -161,11 +161,36 @@ struct Gemm {
   };
   using Widened = typename Scratch<Policy::kWidens, Policy::kRows>::Type;
 
+  /// s += codes of slots [k, end) of R rows of `slots` slots, times the weights from `w` on, which moves along.
+  template <int R>
+  [[gnu::always_inline]] static void contract(const std::uint8_t* a, std::int64_t lda, int slots, int k, int end, int chunk, const char*& w,
+                                              Widened& widened, Int (&s)[R][kVectors]) {
+    while (k < end) {
+      int stop = end;
+      const char* from = reinterpret_cast<const char*>(a + k);
+      std::int64_t row_bytes = lda;
+      if constexpr (Policy::kWidens) {
+        if (k < widened.begin || k >= widened.end) widened.template fill<Simd>(a, lda, R, k, slots);
+        if (widened.end < stop) stop = widened.end;
+        from = reinterpret_cast<const char*>(&widened.x[0][k - widened.begin]);
+        row_bytes = sizeof widened.x[0];
+      }
+      const int steps = (stop - k) / Policy::kStep;
+      Policy::template group<R>(from, row_bytes, w, steps, chunk, s);
+      w += static_cast<std::int64_t>(steps) * Policy::kStepBytes;
+      k = stop;
+    }
+  }
+
+  /// The weights of a part of a panel.
+  static const char* part_of(const void* panel, int part, int slots) {
+    return static_cast<const char*>(panel) + static_cast<std::int64_t>(part) * (slots / Policy::kStep) * Policy::kStepBytes;
+  }
+
   /// Rows [t, t + R) of one part of the panel; kMultiples: groups are added up as integers.
   template <int R, bool kMultiples>
   static void tile(const ByteGemm& g, int slots, int chunk, int t, int part, Widened& widened) {
-    const char* w = static_cast<const char*>(g.panel) +
-                    static_cast<std::int64_t>(part) * (slots / Policy::kStep) * Policy::kStepBytes;
+    const char* w = part_of(g.panel, part, slots);
     const std::uint8_t* a = g.a + t * g.lda;
     const std::int32_t* corrections = g.corrections + part * Policy::kPartColumns;
     Float v[R][kVectors];
@@ -187,21 +212,13 @@ struct Gemm {
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) s[r][j] = c;
       }
-      const int end = g.group_end[group];
-      while (k < end) {
-        int stop = end;
-        const char* from = reinterpret_cast<const char*>(a + k);
-        std::int64_t row_bytes = g.lda;
-        if constexpr (Policy::kWidens) {
-          if (k < widened.begin || k >= widened.end) widened.template fill<Simd>(a, g.lda, R, k, slots);
-          if (widened.end < stop) stop = widened.end;
-          from = reinterpret_cast<const char*>(&widened.x[0][k - widened.begin]);
-          row_bytes = sizeof widened.x[0];
-        }
-        const int steps = (stop - k) / Policy::kStep;
-        Policy::template group<R>(from, row_bytes, w, steps, chunk, s);
-        w += static_cast<std::int64_t>(steps) * Policy::kStepBytes;
-        k = stop;
+      contract<R>(a, g.lda, slots, k, g.group_end[group], chunk, w, widened, s);
+      k = g.group_end[group];
+      if (g.extra_slots > 0) {
+        if constexpr (Policy::kWidens) widened.begin = widened.end = 0;
+        w = part_of(g.extra_panel, part, g.extra_slots);
+        contract<R>(g.extra + t * g.extra_lda, g.extra_lda, g.extra_slots, 0, g.extra_slots, chunk, w, widened, s);
+        if constexpr (Policy::kWidens) widened.begin = widened.end = 0;
       }
       if constexpr (kMultiples) {
         const Int multiple = Simd::set32(g.multiples[group]);

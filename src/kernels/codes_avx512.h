@@ -100,7 +100,7 @@ inline void quantize_rows_avx512(const float* x, std::int64_t ldx, int rows, int
 
 template <CodeForm kForm>
 void quantize_multiples_avx512_as(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
-                                  const float* m, int q_max, std::uint8_t* codes, std::uint8_t* high, std::int64_t ldc,
+                                  const float* m, int q_max, std::uint8_t* codes, std::int64_t ldc,
                                   std::int32_t* sums) noexcept {
   constexpr int kRows = 16;  // whose sums of lanes are added up over all columns
   const int whole = whole_columns(cols);
@@ -120,13 +120,7 @@ void quantize_multiples_avx512_as(const float* x, std::int64_t ldx, int rows, in
           _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(code.w[0], code.w[1]));
         } else {
           const __m512i p0 = _mm512_mullo_epi16(code.w[0], multiple.w[0]), p1 = _mm512_mullo_epi16(code.w[1], multiple.w[1]);
-          if constexpr (kForm == CodeForm::kProducts) {
-            _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(p0, p1));
-          } else {
-            const __m512i low = _mm512_set1_epi16(255);
-            _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(_mm512_and_si512(p0, low), _mm512_and_si512(p1, low)));
-            _mm512_storeu_si512(high + t * ldc + c, bytes_in_order(_mm512_srli_epi16(p0, 8), _mm512_srli_epi16(p1, 8)));
-          }
+          _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(p0, p1));
         }
         if (sums == nullptr) continue;
         const __m512i sum = _mm512_add_epi32(_mm512_madd_epi16(code.w[0], multiple.w[0]), _mm512_madd_epi16(code.w[1], multiple.w[1]));
@@ -136,17 +130,15 @@ void quantize_multiples_avx512_as(const float* x, std::int64_t ldx, int rows, in
     for (int r = 0; r < height && sums != nullptr; ++r) sums[first + r] += sum_of_lanes(totals[r]);
   }
   if (whole < cols)
-    quantize_multiples_as<VecAvx512, kForm>(x + whole, ldx, rows, cols - whole, inv_scale + whole, zero + whole, m + whole, q_max, codes + whole,
-                                            high == nullptr ? nullptr : high + whole, ldc, sums);
+    quantize_multiples_as<VecAvx512, kForm>(x + whole, ldx, rows, cols - whole, inv_scale + whole, zero + whole, m + whole, q_max, codes + whole, ldc, sums);
 }
 
 inline void quantize_multiples_avx512(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
-                                      const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::uint8_t* high, std::int64_t ldc,
+                                      const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::int64_t ldc,
                                       std::int32_t* sums) noexcept {
   switch (form) {
-    case CodeForm::kCodes: return quantize_multiples_avx512_as<CodeForm::kCodes>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, high, ldc, sums);
-    case CodeForm::kProducts: return quantize_multiples_avx512_as<CodeForm::kProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, high, ldc, sums);
-    case CodeForm::kTwoByteProducts: return quantize_multiples_avx512_as<CodeForm::kTwoByteProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, high, ldc, sums);
+    case CodeForm::kCodes: return quantize_multiples_avx512_as<CodeForm::kCodes>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, ldc, sums);
+    case CodeForm::kProducts: return quantize_multiples_avx512_as<CodeForm::kProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, ldc, sums);
   }
 }
 

@@ -29,7 +29,7 @@ inline constexpr int kZeroRows = 4;
 inline constexpr std::uint32_t kZeroOffset = 768;
 
 /// What quantize_multiples stores.
-enum class CodeForm { kCodes, kProducts, kTwoByteProducts };
+enum class CodeForm { kCodes, kProducts };
 
 enum class Activation { kGelu, kGeluTanh, kQuickGelu, kSilu, kRelu };
 
@@ -58,10 +58,12 @@ struct ByteGemm {
   const std::int32_t* group_end;  ///< [groups]: slot at which the group ends, multiples of kGroupAlign; empty groups allowed
   const float* group_scale;       ///< [groups]
   const std::int32_t* multiples;  ///< [groups] or null
-  const std::uint8_t* high;       ///< second bytes of codes of 16 bits, [rows][lda], or null: a[t][k] stands for a + 256 high
-                                  ///<   (one group, int32 as for multiples); only where the table says `two_bytes`
-  bool zero_rows;                 ///< kZeroRows rows of zero-points, bytes up to 255, lie before row 0 of `a` (before that of `high`: zeros), and -sum of m z w
-                                  ///<   over the slots is added to the corrections (one group, no multiples, int32 as for them)
+  const std::uint8_t* extra;      ///< null, or more slots of the one group, [rows][extra_lda]: codes that are counted more than once
+  std::int64_t extra_lda;
+  const void* extra_panel;        ///< their weights, what repeat_slots wrote
+  int extra_slots;                ///< a multiple of extra_align()
+  bool zero_rows;                 ///< kZeroRows rows of zero-points, bytes up to 255, lie before row 0 of `a` and of `extra`, and -sum of m z w over
+                                  ///<   the slots is added to the corrections (one group, no multiples, int32 as for them)
   const float* row_scale;         ///< [rows] or null
   const float* row_sum;           ///< [rows] or null
   const float* col_zero;          ///< [kBytePanel]; read only when row_sum is given
@@ -95,8 +97,6 @@ struct Kernels {
   /// Rows that attention takes from scores to outputs at a time, so that their scores stay in the nearest caches: a multiple of
   /// the rows of the byte tiles.
   int row_block = 56;
-  /// True where codes of two bytes (ByteGemm::high) cost less than groups added up one by one.
-  bool two_bytes = false;
   /// Channels a group is best padded to, a multiple of kGroupAlign: any such multiple gives the same bits, this one is fast.
   int group_align = kGroupAlign;
   /// Bytes of a panel with `slots` contraction slots in `groups` groups for this code range.
@@ -111,18 +111,22 @@ struct Kernels {
   void (*pack_bytes_transposed)(const std::int8_t* w, std::int64_t ldw, int slots_valid, int slots, const std::int16_t* zero,
                                 int cols, CodeRange range, void* panel, std::int32_t* corrections) noexcept;
   void (*byte_gemm)(const ByteGemm& args) noexcept;
+  /// The weights of slots order[0 .. count) of a panel of one group, packed once more as the panel of `extra_slots` = count; zero where
+  /// order is below 0. `out` holds kBytePanel * count bytes, twice as many where panels are of 16 bits (panel_bytes).
+  void (*repeat_slots)(const void* panel, int slots, const std::int32_t* order, int count, CodeRange range, void* out) noexcept;
+  /// out[t][i] = codes[t][order[i]], 0 where order is below 0; order ascends but for what is below 0 at its end.
+  void (*repeat_codes)(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count, std::uint8_t* out,
+                       std::int64_t ldo) noexcept;
 
   // ---- quantization ---------------------------------------------------------------------------------------------
   /// code[t][c] = clamp(rint(x[t][c] * inv_scale[c]) + zero[c], 0, q_max), rint to even; NaN gives 0.
   /// x [rows][ldx] -> codes [rows][ldc], natural channel order.
   void (*quantize_channels)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
                             int q_max, std::uint8_t* codes, std::int64_t ldc) noexcept;
-  /// Codes and their channel's multiple m[c] (1 to 255), where scales are multiples of one unit. `form`: codes alone; products
-  /// that fit a byte; or products in two bytes, low in `codes`, high in `high` (same stride). sums (null: not wanted) [rows]
-  /// has sum over c of m[c] * code added to it, whatever the form.
+  /// Codes and their channel's multiple m[c] (1 to 255), where scales are multiples of one unit. `form`: codes alone, or products
+  /// m[c] * code, which fit a byte. sums (null: not wanted) [rows] has sum over c of m[c] * code added to it, whatever the form.
   void (*quantize_multiples)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
-                             const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::uint8_t* high, std::int64_t ldc,
-                             std::int32_t* sums) noexcept;
+                             const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::int64_t ldc, std::int32_t* sums) noexcept;
   /// As quantize_channels with one quantizer per row: inv_scale[rows], zero[rows].
   void (*quantize_rows)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
                         int q_max, std::uint8_t* codes, std::int64_t ldc) noexcept;
@@ -172,6 +176,9 @@ struct Kernels {
   /// SwiGLU: y[t][c] = silu(x[t][c]) * x[t][cols + c].
   void (*swiglu)(const float* x, std::int64_t ldx, int rows, int cols, float* y, std::int64_t ldy) noexcept;
 };
+
+/// What ByteGemm::extra_slots are a multiple of, beside a panel of so many slots.
+inline int extra_align(const Kernels& kernels, int slots) { return slots < kernels.group_align ? slots : kernels.group_align; }
 
 /// The table of an instruction set. Asserts that it is built in; callers pass what parse_isa() or best_isa() gave.
 const Kernels& kernels_for(Isa isa);

@@ -68,10 +68,10 @@ void quantize(const float* x, std::int64_t ldx, int rows, int cols, const float*
 /// R rows side by side. kForm as in kernels.h; products are small integers, exact in float.
 template <class V, CodeForm kForm, int R>
 inline void quantize_multiples_rows(const float* x, std::int64_t ldx, int cols, const float* inv_scale, const float* zero,
-                                    const float* m, float q_max, std::uint8_t* codes, std::uint8_t* high, std::int64_t ldc,
+                                    const float* m, float q_max, std::uint8_t* codes, std::int64_t ldc,
                                     std::int32_t* sums) {
   using Rows = Lockstep<V, R>;
-  constexpr int kBlock = 4096;  // of which a lane's 256 products of two bytes are exact in float
+  constexpr int kBlock = 4096;  // of which a lane's 256 products of up to 16 bits are exact in float
   const V top = V::splat(q_max);
   for (int begin = 0; begin < cols; begin += kBlock) {
     Rows total = Rows::splat(0);
@@ -82,15 +82,9 @@ inline void quantize_multiples_rows(const float* x, std::int64_t ldx, int cols, 
       for (int r = 0; r < R; ++r) {
         const V code = code_of(load_lanes<kFull, V>(x + r * ldx + c, n), inv, z, top);
         const V product = code * factor;
-        std::uint8_t* out = codes + r * ldc + c;
-        if constexpr (kForm == CodeForm::kTwoByteProducts) {
-          if constexpr (kFull) product.store_two_bytes(out, high + r * ldc + c);
-          else product.store_two_bytes_part(out, high + r * ldc + c, n);
-        } else {
-          const V stored = kForm == CodeForm::kCodes ? code : product;
-          if constexpr (kFull) stored.store_bytes(out);
-          else stored.store_bytes_part(out, n);
-        }
+        const V stored = kForm == CodeForm::kCodes ? code : product;
+        if constexpr (kFull) stored.store_bytes(codes + r * ldc + c);
+        else stored.store_bytes_part(codes + r * ldc + c, n);
         total.v[r] = total.v[r] + product;  // absent lanes have multiple 0
       }
     });
@@ -102,12 +96,12 @@ inline void quantize_multiples_rows(const float* x, std::int64_t ldx, int cols, 
 
 template <class V, CodeForm kForm>
 void quantize_multiples_as(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
-                           const float* m, int q_max, std::uint8_t* codes, std::uint8_t* high, std::int64_t ldc,
+                           const float* m, int q_max, std::uint8_t* codes, std::int64_t ldc,
                            std::int32_t* sums) noexcept {
   int t = 0;
   const auto some = [&]<int R>() {
     quantize_multiples_rows<V, kForm, R>(x + t * ldx, ldx, cols, inv_scale, zero, m, static_cast<float>(q_max), codes + t * ldc,
-                                         high == nullptr ? nullptr : high + t * ldc, ldc, sums == nullptr ? nullptr : sums + t);
+                                         ldc, sums == nullptr ? nullptr : sums + t);
   };
   for (; t + V::kLockstep <= rows; t += V::kLockstep) some.template operator()<V::kLockstep>();
   for (; t < rows; ++t) some.template operator()<1>();
@@ -115,12 +109,11 @@ void quantize_multiples_as(const float* x, std::int64_t ldx, int rows, int cols,
 
 template <class V>
 void quantize_multiples(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
-                        const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::uint8_t* high, std::int64_t ldc,
+                        const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::int64_t ldc,
                         std::int32_t* sums) noexcept {
   switch (form) {
-    case CodeForm::kCodes: return quantize_multiples_as<V, CodeForm::kCodes>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, high, ldc, sums);
-    case CodeForm::kProducts: return quantize_multiples_as<V, CodeForm::kProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, high, ldc, sums);
-    case CodeForm::kTwoByteProducts: return quantize_multiples_as<V, CodeForm::kTwoByteProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, high, ldc, sums);
+    case CodeForm::kCodes: return quantize_multiples_as<V, CodeForm::kCodes>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, ldc, sums);
+    case CodeForm::kProducts: return quantize_multiples_as<V, CodeForm::kProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, ldc, sums);
   }
 }
 

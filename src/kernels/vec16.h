@@ -51,15 +51,6 @@ struct VecReference {
   void store_bytes_part(std::uint8_t* p, int n) const {
     for (int i = 0; i < n; ++i) p[i] = static_cast<std::uint8_t>(v[i]);
   }
-
-  /// Stores the low and the high bytes of lanes that hold integers in [0, 65535].
-  void store_two_bytes(std::uint8_t* low, std::uint8_t* high) const { store_two_bytes_part(low, high, 16); }
-  void store_two_bytes_part(std::uint8_t* low, std::uint8_t* high, int n) const {
-    for (int i = 0; i < n; ++i) {
-      low[i] = static_cast<std::uint8_t>(static_cast<int>(v[i]) & 255);
-      high[i] = static_cast<std::uint8_t>(static_cast<int>(v[i]) >> 8);
-    }
-  }
   /// The sum of lanes that hold integers.
   std::int32_t integer_sum() const {
     std::int32_t total = 0;

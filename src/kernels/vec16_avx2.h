@@ -57,22 +57,6 @@ struct VecAvx2 {
     const __m256i ordered = _mm256_permute4x64_epi64(_mm256_packs_epi32(x, y), 0xD8);
     return _mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
   }
-  __m128i low_bytes() const {
-    const __m256i mask = _mm256_set1_epi32(255);
-    return bytes_of(_mm256_and_si256(_mm256_cvtps_epi32(a), mask), _mm256_and_si256(_mm256_cvtps_epi32(b), mask));
-  }
-  __m128i high_bytes() const {
-    return bytes_of(_mm256_srli_epi32(_mm256_cvtps_epi32(a), 8), _mm256_srli_epi32(_mm256_cvtps_epi32(b), 8));
-  }
-  void store_two_bytes(std::uint8_t* low, std::uint8_t* high) const {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(low), low_bytes());
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(high), high_bytes());
-  }
-  void store_two_bytes_part(std::uint8_t* low, std::uint8_t* high, int n) const {
-    alignas(16) std::uint8_t all[2][16];
-    store_two_bytes(all[0], all[1]);
-    for (int i = 0; i < n; ++i) low[i] = all[0][i], high[i] = all[1][i];
-  }
   std::int32_t integer_sum() const {
     const __m256i eight = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
     const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));

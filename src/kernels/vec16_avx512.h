@@ -27,16 +27,6 @@ struct VecAvx512 {
   __m128i bytes() const { return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)); }
   void store_bytes(std::uint8_t* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes()); }
   void store_bytes_part(std::uint8_t* p, int n) const { _mm_mask_storeu_epi8(p, lane_mask(n), bytes()); }
-
-  __m128i high_bytes() const { return _mm512_cvtepi32_epi8(_mm512_srli_epi32(_mm512_cvtps_epi32(v), 8)); }
-  void store_two_bytes(std::uint8_t* low_part, std::uint8_t* high_part) const {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(low_part), bytes());  // which drops higher bits
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(high_part), high_bytes());
-  }
-  void store_two_bytes_part(std::uint8_t* low_part, std::uint8_t* high_part, int n) const {
-    _mm_mask_storeu_epi8(low_part, lane_mask(n), bytes());
-    _mm_mask_storeu_epi8(high_part, lane_mask(n), high_bytes());
-  }
   std::int32_t integer_sum() const {
     const __m256i eight = _mm256_add_epi32(_mm256_cvtps_epi32(low()), _mm256_cvtps_epi32(high()));
     const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));

@@ -70,6 +70,8 @@ class Linear {
   void finish_codes(ExecContext& context, CodedInput& input, int rows) const;
   void order_codes(ExecContext& context, CodedInput& input, int rows) const;
   void keep_natural_order(ExecContext& context, CodedInput& input) const;
+  void take_extra_slots(ExecContext& context, CodedInput& input) const;
+  void fill_extra_slots(const ExecContext& context, const CodedInput& input) const;
   double find_largest_code_norm() const;
   void prepare_integer(const kernels::Kernels& kernels);
   void fetch_first_panel(const ExecContext& context, const CodedInput& input, int thread, std::int64_t begin, std::int64_t end,

@@ -19,11 +19,7 @@ static_assert(kernels::kZeroOffset == -kZeroPointMin);
 
 int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
-CodeForm form_of(const ActivationPlan& plan, const kernels::Kernels& kernels) {
-  if (plan.multiples.empty()) return CodeForm::kCodes;
-  if (plan.multiples.back() * code_max(plan.bits) <= 255) return CodeForm::kProducts;
-  return kernels.two_bytes ? CodeForm::kTwoByteProducts : CodeForm::kCodes;
-}
+CodeForm form_of(const ActivationPlan& plan, int channels) { return fits_slots(plan, channels) ? CodeForm::kProducts : CodeForm::kCodes; }
 
 kernels::CodeRange code_range(CodeForm form, const LinearPlan& plan) {
   return {form == CodeForm::kCodes ? code_max(plan.input.bits) : 255, 1 << (plan.weight.code_bits() - 1)};
@@ -36,7 +32,7 @@ struct LargestCodes {
 LargestCodes largest_codes(const ChannelQuantizers& q) {
   LargestCodes largest;
   for (int c = 0; c < q.channels; ++c) {
-    const float code = q.multiple[c] * std::max(std::abs(q.zero[c]), std::abs(static_cast<float>(q.q_max) - q.zero[c]));  // below 2^18: exact
+    const float code = q.multiple[c] * static_cast<float>(q.copies[c]) * std::max(std::abs(q.zero[c]), std::abs(static_cast<float>(q.q_max) - q.zero[c]));  // below 2^18: exact
     largest.sum += static_cast<double>(code);
     largest.squares += static_cast<double>(code) * static_cast<double>(code);
   }
@@ -50,7 +46,7 @@ Linear::CodedInput Linear::take_input(ExecContext& context, int rows, int parts,
   input.rows = rows;
   input.parts = parts;
   input.q = take_quantizers(plan_->input, in_, context.arena);
-  input.form = form_of(plan_->input, *context.kernels);
+  input.form = form_of(plan_->input, in_);
   input.range = code_range(input.form, *plan_);
   const bool natural = input.in_natural_order();
   const int threads = context.threads(), slots = natural ? round_up(in_, kernels::kGroupAlign) : in_;
@@ -64,9 +60,7 @@ Linear::CodedInput Linear::take_input(ExecContext& context, int rows, int parts,
   const auto r = static_cast<std::size_t>(rows);
   const auto bytes = static_cast<std::size_t>((rows + before * input.segments()) * input.stride);
   input.natural = context.arena.take<std::uint8_t>(bytes) + before * input.stride;
-  if (input.form == CodeForm::kTwoByteProducts) input.high = context.arena.take<std::uint8_t>(bytes) + before * input.stride;
-  for (std::uint8_t* codes : {input.natural, input.high})
-    for (int t = 0; codes != nullptr && slots != in_ && t < rows; ++t) std::fill_n(codes + input.offset(t) + in_, slots - in_, std::uint8_t{0});
+  for (int t = 0; slots != in_ && t < rows; ++t) std::fill_n(input.natural + input.offset(t) + in_, slots - in_, std::uint8_t{0});
   if (input.q.multiples != nullptr && col_zero_needed_) {
     const std::size_t count = r * static_cast<std::size_t>(threads);
     input.sums = context.arena.take<std::int32_t>(count);
@@ -86,7 +80,7 @@ void Linear::code_columns(const ExecContext& context, CodedInput& input, const f
       context.kernels->quantize_channels(x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, q.q_max, input.natural + at, input.stride);
     } else {
       context.kernels->quantize_multiples(x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, q.multiple + begin, q.q_max, input.form,
-                                          input.natural + at, input.high == nullptr ? nullptr : input.high + at, input.stride,
+                                          input.natural + at, input.stride,
                                           input.sums == nullptr ? nullptr : input.sums + std::int64_t{thread} * input.rows + row);
     }
     row += height;
@@ -120,7 +114,8 @@ void Linear::keep_natural_order(ExecContext& context, CodedInput& input) const {
   }
   input.codes = input.natural;
   input.lda = input.stride;
-  if (std::all_of(q.zero, q.zero + in_, [](float z) { return z == 0.0f; })) return;
+  take_extra_slots(context, input);
+  if (input.extra_slots == 0 && std::all_of(q.zero, q.zero + in_, [](float z) { return z == 0.0f; })) return;
   input.zero_rows = true;
   const std::int64_t stride = input.stride;
   const auto zeros = static_cast<std::size_t>(kZeroRows * stride);
@@ -132,10 +127,33 @@ void Linear::keep_natural_order(ExecContext& context, CodedInput& input) const {
     for (int byte = 0; byte < 3; ++byte) first[byte * stride + c] = static_cast<std::uint8_t>(shifted >> (8 * byte));
     first[3 * stride + c] = static_cast<std::uint8_t>(m);
   }
-  for (int t = 0; t < input.rows; t += input.segment_rows) {
-    if (t > 0) std::copy_n(first, zeros, input.natural + input.offset(t) - zeros);
-    if (input.high != nullptr) std::fill_n(input.high + input.offset(t) - zeros, zeros, std::uint8_t{0});
-  }
+  for (int t = input.segment_rows; t < input.rows; t += input.segment_rows) std::copy_n(first, zeros, input.natural + input.offset(t) - zeros);
+  fill_extra_slots(context, input);
+}
+
+/// The channels that are counted more than once, once all of them have their quantizers.
+void Linear::take_extra_slots(ExecContext& context, CodedInput& input) const {
+  const ChannelQuantizers& q = input.q;
+  int count = 0;
+  for (int c = 0; c < in_; ++c) count += q.copies[c] - 1;
+  if (count == 0) return;
+  const int align = kernels::extra_align(*context.kernels, round_up(in_, kernels::kGroupAlign));
+  input.extra_slots = round_up(count, align);
+  input.extra_order = context.arena.take<std::int32_t>(static_cast<std::size_t>(input.extra_slots));
+  std::int32_t* next = input.extra_order;
+  for (int c = 0; c < in_; ++c)
+    for (int i = 1; i < q.copies[c]; ++i) *next++ = c;
+  std::fill(next, input.extra_order + input.extra_slots, -1);
+  input.extra_lda = 64 * (round_up(input.extra_slots, 64) / 64 | 1);
+  const std::int64_t rows = input.rows + std::int64_t{kZeroRows} * input.segments();
+  input.extra = context.arena.take<std::uint8_t>(static_cast<std::size_t>(rows * input.extra_lda)) + kZeroRows * input.extra_lda;
+}
+
+/// Their codes, of all rows and rows of zero-points; one thread does that faster than two could begin.
+void Linear::fill_extra_slots(const ExecContext& context, const CodedInput& input) const {
+  if (input.extra_slots == 0) return;
+  context.kernels->repeat_codes(input.natural - kZeroRows * input.stride, input.stride, input.rows + kZeroRows * input.segments(), input.extra_order,
+                                input.extra_slots, input.extra - kZeroRows * input.extra_lda, input.extra_lda);
 }
 
 /// The largest norm of an output's weight codes.
@@ -156,7 +174,7 @@ double Linear::find_largest_code_norm() const {
 
 /// What integers need of the weights whatever the image: where the order of codes is always the natural one, the panels too.
 void Linear::prepare_integer(const kernels::Kernels& kernels) {
-  const CodeForm form = form_of(plan_->input, kernels);
+  const CodeForm form = form_of(plan_->input, in_);
   const WeightPlan& w = plan_->weight;
   if (!plan_->input.multiples.empty() && largest_code_norm_ < 0.0) largest_code_norm_ = find_largest_code_norm();
   if (form == CodeForm::kCodes || packed_for_ != nullptr) return;
@@ -188,10 +206,15 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
                      std::sqrt(largest.squares) * largest_code_norm_ * 1.000001 <= kLimit;
   if (input.row_sum == nullptr) return;
   std::int64_t zeros = 0;
-  for (int c = 0; c < in_; ++c) zeros += static_cast<std::int64_t>(q.multiple[c]) * static_cast<std::int64_t>(q.zero[c]);
+  for (int c = 0; c < in_; ++c) zeros += static_cast<std::int64_t>(q.multiple[c]) * q.copies[c] * static_cast<std::int64_t>(q.zero[c]);
   for (int t = 0; t < rows; ++t) {
     std::int64_t sum = -zeros;
     for (int thread = 0; thread < context.threads(); ++thread) sum += input.sums[std::int64_t{thread} * rows + t];
+    if (input.extra_slots > 0) {
+      float extra = 0.0f;  // at most 65536 bytes: exact
+      context.kernels->code_sums(input.extra + input.place(t) * input.extra_lda, input.extra_lda, 1, input.extra_slots, 0, &extra);
+      sum += static_cast<std::int64_t>(extra);
+    }
     input.row_sum[t] = static_cast<float>(sum) * q.unit;
   }
 }

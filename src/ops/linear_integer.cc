@@ -1,6 +1,7 @@
 // Integer execution of fully connected layers: codes in group order times weight panels gathered in the same order, one
 // float scale per group and output (method.md section 3); or, where the groups' scales are multiples of one unit, codes times
-// multiples in natural order, added up as integers whatever the groups (section 8).
+// multiples in natural order, bytes that one product adds up whatever the groups (section 8): channels with larger multiples are
+// counted several times.
 #include <algorithm>
 #include <cassert>
 #include <cmath>
@@ -32,37 +33,30 @@ void sum_zero_rows(const std::int32_t* sums, std::int64_t* corrections) {
   }
 }
 
-/// byte_gemm where int32 does not hold the sums of multiples: they are put together in 64 bits from sums of codes or of low and high
-/// bytes, for which `sums` has room, [groups + 1][kZeroRows + rows][kBytePanel]. Rounded once, so where both are possible they are
-/// the same.
+/// byte_gemm where int32 does not hold the sums of multiples: they are put together in 64 bits from the sums of each group's codes, or from
+/// those of all slots and of the rows of zero-points, for which `sums` has room, [groups][kZeroRows + rows][kBytePanel]. Rounded
+/// once, so where both are possible they are the same.
 void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& g, std::int32_t* sums) {
   static constexpr std::int32_t kNone[kBytePanel] = {};
   const int before = g.zero_rows ? kZeroRows : 0, rows = before + g.rows;
   const std::int64_t plane = std::int64_t{rows} * kBytePanel;
   std::int64_t corrections[kBytePanel] = {};
-  std::int32_t* high_sums = nullptr;
   ByteGemm bytes = g;
   bytes.zero_rows = false;
   bytes.rows = rows;
   bytes.row_sum = nullptr;
   bytes.y = nullptr;
-  bytes.high = nullptr;
   bytes.a = g.a - before * g.lda;
+  if (g.extra_slots > 0) bytes.extra = g.extra - before * g.extra_lda;
   bytes.sums = sums;
   if (g.multiples == nullptr) bytes.corrections = kNone;  // natural order, where the zero rows are the corrections
   kernels.byte_gemm(bytes);
   if (g.zero_rows) sum_zero_rows(sums, corrections);
-  if (g.high != nullptr) {
-    bytes.a = g.high - before * g.lda;
-    bytes.sums = high_sums = sums + plane;
-    kernels.byte_gemm(bytes);
-  }
   for (std::int64_t t = 0; t < g.rows; ++t)
     for (int n = 0; n < g.cols; ++n) {
       const std::int64_t at = (before + t) * kBytePanel + n;
       std::int64_t total = corrections[n];
       for (std::int64_t i = 0; i < g.groups; ++i) total += std::int64_t{sums[i * plane + at]} * (g.multiples == nullptr ? 1 : g.multiples[i]);
-      if (high_sums != nullptr) total += std::int64_t{256} * high_sums[at];
       float v = static_cast<float>(total) * g.group_scale[0];
       if (g.row_sum != nullptr) v = std::fma(-g.col_zero[n], g.row_sum[t], v);
       const float out = std::fma(v, g.col_scale[n], g.bias == nullptr ? 0.0f : g.bias[n]);
@@ -86,11 +80,13 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
   const bool packed = natural && packed_for_ == &kernels;
   const int parts = input.parts;
   const std::size_t panel_bytes = packed ? 0 : (kernels.panel_bytes(q.slots, q.groups, input.range) + 63) / 64 * 64;
+  const std::size_t extra_bytes = static_cast<std::size_t>(input.extra_slots) * kBytePanel * 2;  // repeat_slots needs no more
   const std::size_t correction_count = static_cast<std::size_t>(q.groups) * kBytePanel;
   const auto threads = static_cast<std::size_t>(context.threads());
   auto* panels = context.arena.take<std::uint8_t>(panel_bytes * threads);
+  auto* extra_panels = context.arena.take<std::uint8_t>(extra_bytes * threads);
   auto* all_corrections = context.arena.take<std::int32_t>(correction_count * threads);
-  const std::size_t wide_count = input.fits_int32 ? 0 : (static_cast<std::size_t>(q.groups) + 1) * static_cast<std::size_t>(kZeroRows + input.segment_rows) * kBytePanel;
+  const std::size_t wide_count = input.fits_int32 ? 0 : static_cast<std::size_t>(q.groups) * static_cast<std::size_t>(kZeroRows + input.segment_rows) * kBytePanel;
   auto* all_wide = context.arena.take<std::int32_t>(wide_count * threads);
   const bool any_zero = !natural && std::any_of(q.zero, q.zero + in_, [](float z) { return z != 0.0f; });
   const int part_columns = out_ / parts;
@@ -111,18 +107,29 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
         kernels.pack_bytes(w.codes.data() + n0, out_, q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end, q.groups,
                            cols, input.range, panel, corrections);
       }
+      const std::uint8_t* weights = packed ? packed_panel(p) : panel;
+      std::uint8_t* extra_panel = input.extra_slots == 0 ? nullptr : extra_panels + extra_bytes * static_cast<std::size_t>(t);
+      if (extra_panel != nullptr) {
+        const WorkTimer pack_timer(context, Work::kPackPanel, t);
+        kernels.repeat_slots(weights, q.slots, input.extra_order, input.extra_slots, input.range, extra_panel);
+      }
       const Outputs outputs = place(n0, part, t);
       ByteGemm gemm{};
       gemm.a = input.codes + (natural ? input.offset(row) : 0);
       gemm.lda = input.lda;
       gemm.rows = rows;
-      gemm.panel = packed ? packed_panel(p) : panel;
+      gemm.panel = weights;
       gemm.corrections = corrections;
       gemm.groups = q.groups;
       gemm.group_end = q.group_end;
       gemm.group_scale = q.multiples != nullptr ? &q.unit : q.group_scale;
       gemm.multiples = natural ? nullptr : q.multiples;
-      gemm.high = input.high == nullptr ? nullptr : input.high + input.offset(row);
+      if (extra_panel != nullptr) {
+        gemm.extra = input.extra + input.place(row) * input.extra_lda;
+        gemm.extra_lda = input.extra_lda;
+        gemm.extra_panel = extra_panel;
+        gemm.extra_slots = input.extra_slots;
+      }
       gemm.zero_rows = input.zero_rows;
       gemm.row_sum = input.row_sum == nullptr ? nullptr : input.row_sum + row;
       gemm.col_zero = col_zero_.data() + n0;

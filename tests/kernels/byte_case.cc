@@ -60,10 +60,8 @@ Case::Case(Shape s, std::uint64_t seed) : shape(std::move(s)) {
   ldy = shape.cols + 5;
   codes.resize(rows * static_cast<std::size_t>(ldc));
   for (auto& code : codes) code = static_cast<std::uint8_t>(pick(random, 0, range.a_max, shape.fill));
-  if (shape.two_bytes) {
-    high.resize(codes.size());
-    for (auto& code : high) code = static_cast<std::uint8_t>(pick(random, 0, range.a_max, shape.fill));
-  }
+  for (int i = 0; i < shape.extra; ++i) extra.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(slots))));
+  std::sort(extra.begin(), extra.end());
   for (int g = 0; shape.multiples && g < groups; ++g) multiples.push_back(1 + static_cast<std::int32_t>(random.below(255)));
   w.resize(static_cast<std::size_t>(channels * ldw));
   for (auto& code : w) code = static_cast<std::int8_t>(pick(random, -range.w_abs_max, w_max, shape.fill));
@@ -91,12 +89,6 @@ Result run(const Kernels& kernels, const Case& c) {
   r.y.assign(rows * static_cast<std::size_t>(c.ldy), -7.0F);
   kernels.permute_codes(c.codes.data(), c.ldc, c.shape.rows, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
                         c.group_scale.data(), c.groups, r.a.data() + before, c.lda, c.shape.row_sum ? r.row_sum.data() : nullptr);
-  if (c.shape.two_bytes) {
-    r.a_high = r.a;
-    kernels.permute_codes(c.high.data(), c.ldc, c.shape.rows, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
-                          c.group_scale.data(), c.groups, r.a_high.data() + before, c.lda, nullptr);
-    std::fill_n(r.a_high.begin(), before, std::uint8_t{0});
-  }
   // A zero-point that 3 divides stands for a multiple of 3.
   for (std::size_t k = 0; k < before / kZeroRows; ++k) {
     const int zero = k < c.zero.size() && c.order[k] >= 0 ? c.zero[k] : 0, m = zero % 3 == 0 ? 3 : 1;
@@ -109,7 +101,30 @@ Result run(const Kernels& kernels, const Case& c) {
   const std::int8_t* w = c.w.empty() ? nullptr : c.w.data() + Case::kFirstColumn;  // nothing lies behind a null pointer, not even undefined
   kernels.pack_bytes(w, c.ldw, c.order.data(), c.slots, before > 0 ? nullptr : c.zeros(), c.group_end.data(),
                      c.groups, c.shape.cols, c.range, panel.data(), r.corrections.data());
+  // Extra slots in an exact buffer of their own, as many as the table wants.
+  const auto align = static_cast<std::size_t>(extra_align(kernels, std::max(c.slots, 1)));
+  const std::size_t extra_slots = (c.extra.size() + align - 1) / align * align, all_rows = rows + (c.shape.zero_rows ? kZeroRows : 0);
+  std::vector<std::int32_t> extra_order = c.extra;
+  extra_order.resize(extra_slots, -1);
+  std::vector<std::uint8_t> extra(all_rows * extra_slots, 0x5A);
+  AlignedBuffer<std::byte> extra_panel(2 * extra_slots * kBytePanel);
+  if (extra_slots > 0) {
+    kernels.repeat_codes(r.a.data(), c.lda, static_cast<int>(all_rows), extra_order.data(), static_cast<int>(extra_slots), extra.data(),
+                         static_cast<std::int64_t>(extra_slots));
+    kernels.repeat_slots(panel.data(), c.slots, extra_order.data(), static_cast<int>(extra_slots), c.range, extra_panel.data());
+  }
+  for (std::size_t t = 0; t < all_rows; ++t)
+    for (std::size_t i = 0; i < extra_slots; ++i) {
+      if (i < c.extra.size()) r.extra.push_back(extra[t * extra_slots + i]);
+      else if (extra[t * extra_slots + i] != 0) r.extra.push_back(0x5A);  // padding that is none
+    }
   ByteGemm g{};
+  if (extra_slots > 0) {
+    g.extra = extra.data() + (all_rows - rows) * extra_slots;
+    g.extra_lda = static_cast<std::int64_t>(extra_slots);
+    g.extra_panel = extra_panel.data();
+    g.extra_slots = static_cast<int>(extra_slots);
+  }
   g.a = r.a.data() + before;
   g.zero_rows = c.shape.zero_rows;
   g.lda = c.lda;
@@ -120,7 +135,6 @@ Result run(const Kernels& kernels, const Case& c) {
   g.group_end = c.group_end.data();
   g.group_scale = c.group_scale.data();
   g.multiples = c.multiples.empty() ? nullptr : c.multiples.data();
-  g.high = c.shape.two_bytes ? r.a_high.data() + before : nullptr;
   g.row_scale = c.shape.row_scale ? c.row_scale.data() : nullptr;
   g.row_sum = c.shape.row_sum ? r.row_sum.data() : nullptr;
   g.col_zero = c.shape.row_sum ? c.col_zero.data() : nullptr;
@@ -155,9 +169,10 @@ std::vector<std::int64_t> oracle_sums(const Case& c) {
           const std::int64_t channel = c.order[static_cast<std::size_t>(i)];
           if (channel < 0 || n >= c.shape.cols) continue;
           const auto at = static_cast<std::size_t>(t * c.ldc + channel);
-          const std::int64_t code = c.codes[at] + (c.shape.two_bytes ? 256 * c.high[at] : 0);
-          const std::int64_t zero = c.shape.zero ? c.zero[static_cast<std::size_t>(i)] : 0;
-          s += (code - zero) * c.w[static_cast<std::size_t>(channel * c.ldw + Case::kFirstColumn + n)];
+          const std::int64_t code = c.codes[at], zero = c.shape.zero ? c.zero[static_cast<std::size_t>(i)] : 0;
+          const std::int64_t more = std::count(c.extra.begin(), c.extra.end(), i);  // whose zero-points are subtracted as rows only
+          const std::int64_t counted = code - zero + more * (code - (c.shape.zero_rows ? zero : 0));
+          s += counted * c.w[static_cast<std::size_t>(channel * c.ldw + Case::kFirstColumn + n)];
         }
         sums.push_back(s);
       }

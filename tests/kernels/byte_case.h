@@ -22,7 +22,7 @@ struct Shape {
   int zero_low = -768, zero_high = 1023;
   bool row_scale = true, row_sum = true, bias = true;
   bool multiples = false;  ///< groups are added up as integers
-  bool two_bytes = false;  ///< codes of two bytes; one group
+  int extra = 0;           ///< slots that are counted once more; one group
   bool zero_rows = false;  ///< zero-points come as rows of codes; one group
   bool add = false, gamma = false;  ///< outputs are added to what y holds, times gamma
 };
@@ -32,7 +32,8 @@ struct Case {
   int channels = 0, slots = 0, groups = 0;
   std::int64_t ldc = 0, ldw = 0, lda = 0, ldy = 0;
   CodeRange range{};
-  std::vector<std::uint8_t> codes, high;  // [rows][ldc]; high only with two_bytes
+  std::vector<std::uint8_t> codes;  // [rows][ldc]
+  std::vector<std::int32_t> extra;  // slots, ascending
   std::vector<std::int8_t> w;       // [channels][ldw]
   std::vector<std::int8_t> wt;      // [cols][channels rounded up to 4]
   std::vector<std::int32_t> order, group_end;
@@ -46,7 +47,8 @@ struct Case {
 };
 
 struct Result {
-  std::vector<std::uint8_t> a, a_high;   // [rows][lda], slots then untouched bytes
+  std::vector<std::uint8_t> a;           // [rows][lda], slots then untouched bytes
+  std::vector<std::uint8_t> extra;       // [rows][shape.extra]
   std::vector<float> row_sum;            // [rows]
   std::vector<std::int32_t> corrections; // [groups][kBytePanel]
   std::vector<std::int32_t> sums;        // [groups][rows][kBytePanel]

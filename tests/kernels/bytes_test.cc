@@ -142,27 +142,27 @@ TEST_P(Bytes, GroupsAddedUpAsIntegers) {
   check({.rows = 5, .group_channels = {3000, 900}, .fill = Fill::kLowest, .zero_low = 1023, .zero_high = 1023, .multiples = true});
 }
 
-TEST_P(Bytes, CodesOfTwoBytes) {
-  if (!kernels().two_bytes) GTEST_SKIP() << "this set adds groups up one by one";
+TEST_P(Bytes, SlotsCountedMoreThanOnce) {
   for (int rows : {1, 3, 15, 16, 17, 49, 65})
-    for (int channels : {1, 5, 63, 64, 65, 200})
+    for (int channels : {1, 5, 63, 64, 65, 200, 700})
       for (int cols : {1, 16, 17, 40, 64})
-        for (bool options : {false, true}) {
-          SCOPED_TRACE(::testing::Message() << rows << "x" << channels << "x" << cols);
-          check({.rows = rows, .group_channels = {channels}, .cols = cols, .zero_low = -20, .zero_high = 40, .row_scale = options,
-                 .row_sum = options, .bias = options, .two_bytes = true});
-        }
+        for (int extra : {1, 7, 64, 100, 300})
+          for (int bits : {4, 8}) {
+            SCOPED_TRACE(::testing::Message() << rows << "x" << channels << "x" << cols << " and " << extra);
+            const bool options = (rows + extra) % 2 == 0;
+            check({.rows = rows, .group_channels = {channels}, .cols = cols, .a_bits = bits, .w_bits = bits, .zero_low = -20, .zero_high = 40,
+                   .row_scale = options, .row_sum = options, .bias = options, .extra = extra, .zero_rows = extra % 3 == 1});
+          }
 }
 
 TEST_P(Bytes, RowsOfZeroPoints) {
   for (int rows : {1, 3, 11, 12, 13, 28, 29, 45, 64})
     for (int channels : {1, 63, 65, 200})
       for (int cols : {1, 17, 64})
-        for (bool two_bytes : {false, true}) {
-          if (two_bytes && !kernels().two_bytes) continue;
-          SCOPED_TRACE(::testing::Message() << rows << "x" << channels << "x" << cols << (two_bytes ? " of two bytes" : ""));
+        for (int extra : {0, 40}) {
+          SCOPED_TRACE(::testing::Message() << rows << "x" << channels << "x" << cols << " and " << extra);
           check({.rows = rows, .group_channels = {channels}, .cols = cols, .zero_low = -250, .zero_high = 250, .row_scale = false,
-                 .two_bytes = two_bytes, .zero_rows = true});
+                 .extra = extra, .zero_rows = true});
         }
 }
 
@@ -173,8 +173,8 @@ TEST_P(Bytes, OutputsAddedToWhatIsThere) {
         for (const std::vector<int>& groups : {std::vector<int>{70}, std::vector<int>{19, 8, 37}}) {
           SCOPED_TRACE(::testing::Message() << rows << "x" << cols << ", " << groups.size() << " groups");
           check({.rows = rows, .group_channels = groups, .cols = cols, .row_scale = false, .add = true, .gamma = gamma});
-          if (kernels().two_bytes && groups.size() == 1)
-            check({.rows = rows, .group_channels = groups, .cols = cols, .zero_low = -20, .zero_high = 40, .row_scale = false, .two_bytes = true,
+          if (groups.size() == 1)
+            check({.rows = rows, .group_channels = groups, .cols = cols, .zero_low = -20, .zero_high = 40, .row_scale = false, .extra = 70,
                    .add = true, .gamma = gamma});
         }
 }

@@ -25,6 +25,13 @@ inline simde__m512 mask_loadu_ps(simde__m512 source, simde__mmask16 mask, const 
 inline void mask_storeu_ps(void* p, simde__mmask16 mask, simde__m512 v) { copy_masked<float>(p, &v, mask, 16); }
 inline void mask_storeu_epi8(void* p, simde__mmask16 mask, __m128i v) { copy_masked<char>(p, &v, mask, 16); }
 
+inline simde__m512i maskz_loadu_epi8(simde__mmask64 mask, const void* p) {
+  simde__m512i r = simde_mm512_setzero_si512();
+  copy_masked<char>(&r, p, mask, 64);
+  return r;
+}
+inline void mask_storeu_epi8(void* p, simde__mmask64 mask, simde__m512i v) { copy_masked<char>(p, &v, mask, 64); }
+
 inline simde__m512i cvtps_epi32(simde__m512 v) {
   __m256 parts[2];
   std::memcpy(parts, &v, sizeof parts);
@@ -120,6 +127,10 @@ inline void tile_dpbusd(int sums, int codes, int weights) {
 #define _mm512_mask_loadu_ps(source, mask, p) igq::emulated::mask_loadu_ps(source, mask, p)
 #define _mm512_mask_storeu_ps(p, mask, v) igq::emulated::mask_storeu_ps(p, mask, v)
 #define _mm_mask_storeu_epi8(p, mask, v) igq::emulated::mask_storeu_epi8(p, mask, v)
+#undef _mm512_maskz_loadu_epi8
+#define _mm512_maskz_loadu_epi8(mask, p) igq::emulated::maskz_loadu_epi8(mask, p)
+#undef _mm512_mask_storeu_epi8
+#define _mm512_mask_storeu_epi8(p, mask, v) igq::emulated::mask_storeu_epi8(p, mask, v)
 #define _mm512_cvtps_epi32(v) igq::emulated::cvtps_epi32(v)
 #define _mm512_cvtepi32_epi8(v) igq::emulated::cvtepi32_epi8(v)
 #define _mm512_extractf32x8_ps(v, part) igq::emulated::extractf32x8_ps(v, part)

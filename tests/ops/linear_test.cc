@@ -92,8 +92,8 @@ TEST(Linear, LongestContraction) {
       check({.rows = 2, .in = 16384, .out = 3, .grouping = grouping, .groups = 8, .a_bits = 8, .w_bits = 8, .values = values, .x = {}, .bias = {}, .plan = {}}, 5);
 }
 
-/// Scales that are multiples of one unit: products in one byte, in two, groups added up as integers, and sums beyond 32 bits give
-/// the one exact sum, rounded once.
+/// Scales that are multiples of one unit: products in one byte, channels counted several times, groups added up as integers, and sums
+/// beyond 32 bits give the one exact sum, rounded once.
 TEST(Linear, MultiplesOfAUnit) {
   const auto with = [](int rows, int in, int out, int a_bits, std::vector<std::int32_t> multiples, Values values, bool weight_zero) {
     LinearCase c{.rows = rows, .in = in, .out = out, .grouping = Grouping::kScale, .groups = static_cast<int>(multiples.size()), .a_bits = a_bits,
@@ -106,12 +106,16 @@ TEST(Linear, MultiplesOfAUnit) {
         with(rows, in, 67, 4, {1, 2, 3, 5, 9, 17}, Values::kRandom, weight_zero);
         with(rows, in, 67, 4, {1, 20, 70, 255}, Values::kRandom, weight_zero);
         with(rows, in, 67, 8, {1, 2, 3, 5, 9, 17}, Values::kRandom, weight_zero);
+        with(rows, in, 67, 8, {1, 2, 3, 5, 9, 16}, Values::kRandom, weight_zero);
+        with(rows, in, 67, 6, {1, 3, 4, 8, 12, 64}, Values::kRandom, weight_zero);
+        with(rows, in, 67, 4, {1, 8, 17, 34, 272}, Values::kRandom, weight_zero);
         with(rows, in, 130, 6, {3, 30, 200}, Values::kRandom, weight_zero);
         with(rows, in, 33, 8, {1}, Values::kRandom, weight_zero);
       }
   for (const Values values : {Values::kEnds, Values::kLargest})
     for (const int bits : {4, 6, 8}) {
       with(3, 1030, 33, bits, {1, 40, 255}, values, true);
+      with(3, 4096, 33, bits, {16 * slot_multiple(bits)}, values, true);
       with(2, 16384, 3, bits, {255}, values, true);
     }
 }
@@ -119,7 +123,7 @@ TEST(Linear, MultiplesOfAUnit) {
 /// Through forward_mlp the codes of the tensor in between come from panels, and threads share rows where there are enough; they must be
 /// those of the whole tensor.
 TEST(Linear, MlpEqualsItsTwoLayers) {
-  for (const std::vector<std::int32_t>& multiples : {std::vector<std::int32_t>{}, {1, 2, 4}, {1, 30, 255}})
+  for (const std::vector<std::int32_t>& multiples : {std::vector<std::int32_t>{}, {1, 2, 4}, {3, 8, 16}, {1, 30, 255}})
     for (const Grouping grouping : kGroupings)
       for (const int hidden : {1, 64, 70, 200})
         for (const int rows : {11, 100}) {
