@@ -1,16 +1,16 @@
 """Fits the polynomials of src/kernels/vec_math.h (exact-erf GELU and exp) and prints the coefficients and the errors
 of their float evaluation. Needs numpy and scipy; run it again only to change the degrees.
 
-GELU: gelu(x) = max(x, 0) - |x| * Q(|x|) with Q(a) = erfc(a / sqrt 2) / 2. With s = max(0, 1 - a / kReach) the fit is
-Q = s^2 * S(2 s - 1): no division, no exp, and exactly 0 from kReach on. Weighted least squares with Lawson's update
-converges to the minimax polynomial.
+GELU: gelu(x) = max(x, 0) - |x| * Q(|x|) with Q(a) = erfc(a / sqrt 2) / 2, piece by piece: piece n holds |x| nearest to n / kPerUnit and is
+a polynomial of x's distance from there; the last piece is 0. Coefficients of one power are looked up in a table of 16.
 exp: exp(r) = 1 + r + r^2 * q(r) on |r| <= ln(2) / 2, minimax in the relative error.
+Weighted least squares with Lawson's update converges to the minimax polynomial.
 """
 import numpy as np
 from numpy.polynomial import chebyshev
 from scipy.special import erfc
 
-GELU_REACH, GELU_DEGREE, EXP_DEGREE = 5.5, 13, 6
+GELU_REACH, GELU_PIECES, GELU_DEGREE, EXP_DEGREE = 5.5, 16, 4, 6
 
 
 def lawson(basis, target, weight, steps=200):
@@ -31,24 +31,33 @@ def fma(a, b, c):
 
 
 def fit_gelu():
-    t = np.cos(np.linspace(0, np.pi, 6001))
-    s = (t + 1) / 2
-    q = 0.5 * erfc(GELU_REACH * (1 - s) / np.sqrt(2))
-    c, error = lawson(chebyshev.chebvander(t, GELU_DEGREE) * (s**2)[:, None], q, np.ones_like(q))
-    p = np.float32(chebyshev.cheb2poly(c))
+    per_unit = np.float32((GELU_PIECES - 1.5) / GELU_REACH)
+    unit = np.float32(1 / per_unit)
+    pieces = np.zeros((GELU_PIECES, GELU_DEGREE + 1), np.float32)
+    for n in range(GELU_PIECES - 1):
+        centre, half = np.float64(unit) * n, 0.5 / np.float64(per_unit) * 1.0001
+        t = np.cos(np.linspace(0, np.pi, 2001)) * half
+        if n == 0:
+            t = t[t >= 0]
+        basis = t[:, None] ** np.arange(GELU_DEGREE + 1)
+        c, _ = lawson(basis / half ** np.arange(GELU_DEGREE + 1), 0.5 * erfc((centre + t) / np.sqrt(2)), np.ones_like(t), 400)
+        pieces[n] = np.float32(c / half ** np.arange(GELU_DEGREE + 1))
+    pieces[0, 0] = 0.5
     x = np.float32(np.linspace(-10, 10, 2000001))
     a = np.abs(x)
-    s = np.maximum(np.float32(0), fma(a, np.float32(-1 / GELU_REACH), 1))
-    t = fma(s, 2, -1)
-    r = np.full_like(t, p[-1])
-    for k in p[-2::-1]:
-        r = fma(r, t, k)
-    r = r * s * s
-    y = fma(-np.minimum(a, np.float32(GELU_REACH)), r, np.maximum(x, np.float32(0)))
+    top = np.float32(np.float32(GELU_PIECES - 1) * unit)
+    near = np.minimum(top, a)
+    n = np.rint(np.float64(near) * np.float64(per_unit)).astype(int)
+    t = fma(np.float32(-n), unit, near)
+    r = pieces[n, GELU_DEGREE]
+    for k in range(GELU_DEGREE - 1, -1, -1):
+        r = fma(r, t, pieces[n, k])
+    y = fma(-near, r, np.maximum(x, np.float32(0)))
     exact = np.float64(x) * 0.5 * erfc(-np.float64(x) / np.sqrt(2))
     worst = np.max(np.abs(y - exact) / np.maximum(a, 1e-30))
-    print(f"GELU, fit error of Q {error:.2e}, worst float error / |x| {worst:.2e}, t^0 first:")
-    print(", ".join(f"{v:.9g}F" for v in p))
+    print(f"GELU, {per_unit:.9g}F pieces per unit, unit {unit:.9g}F, top {top:.9g}F, worst float error / |x| {worst:.2e}, t^0 first:")
+    for k in range(GELU_DEGREE + 1):
+        print("{" + ", ".join(f"{v:.9g}F" for v in pieces[:, k]) + "},")
 
 
 def fit_exp():

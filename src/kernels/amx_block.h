@@ -54,6 +54,15 @@ struct AmxBlock {
 
 /// The registers' shapes for blocks of `rows` and `second_rows` (0: one row tile) rows of `depth` slots a step.
 inline void set_block_shapes(int rows, int second_rows, int depth) {
+  if (rows == kTileRows && second_rows == kTileRows && depth == kTileBytes) {
+    // The most frequent ones: just written, they would have to reach memory before the processor could read them.
+    static constexpr TileShapes kWhole = [] {
+      TileShapes shapes;
+      for (int tile = 0; tile < 8; ++tile) shapes.set(tile, kTileRows, kTileBytes);
+      return shapes;
+    }();
+    return set_tile_shapes(kWhole);
+  }
   TileShapes shapes;
   for (int tile = 0; tile < 4; ++tile)
     if (tile < 2 || second_rows > 0) shapes.set(tile, tile < 2 ? rows : second_rows, kTileBytes);

@@ -127,6 +127,8 @@ struct Kernels {
   /// m[c] * code, which fit a byte. sums (null: not wanted) [rows] has sum over c of m[c] * code added to it, whatever the form.
   void (*quantize_multiples)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
                              const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::int64_t ldc, std::int32_t* sums) noexcept;
+  /// The rows of zero-points of natural order (ByteGemm::zero_rows): rows [kZeroRows][stride] from zero and m [cols].
+  void (*zero_rows)(const float* zero, const float* m, int cols, std::uint8_t* rows, std::int64_t stride) noexcept;
   /// As quantize_channels with one quantizer per row: inv_scale[rows], zero[rows].
   void (*quantize_rows)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
                         int q_max, std::uint8_t* codes, std::int64_t ldc) noexcept;

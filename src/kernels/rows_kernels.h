@@ -117,6 +117,29 @@ void quantize_multiples(const float* x, std::int64_t ldx, int rows, int cols, co
   }
 }
 
+/// Plain loops that compilers make vectors of; V names the instruction set.
+template <class V>
+void zero_rows(const float* zero, const float* m, int cols, std::uint8_t* rows, std::int64_t stride) noexcept {
+  constexpr int kBlock = 64;
+  for (int begin = 0; begin < cols; begin += kBlock) {
+    std::uint32_t multiple[kBlock], shifted[kBlock];
+    const int n = cols - begin < kBlock ? cols - begin : kBlock;
+    const auto fill = [&](int count) __attribute__((always_inline)) {
+      for (int i = 0; i < count; ++i) {
+        multiple[i] = static_cast<std::uint32_t>(static_cast<std::int32_t>(m[begin + i]));
+        shifted[i] = multiple[i] * (static_cast<std::uint32_t>(static_cast<std::int32_t>(zero[begin + i])) + kZeroOffset);
+      }
+      std::uint8_t* out = rows + begin;
+      for (int i = 0; i < count; ++i) out[i] = static_cast<std::uint8_t>(shifted[i]);
+      for (int i = 0; i < count; ++i) out[stride + i] = static_cast<std::uint8_t>(shifted[i] >> 8);
+      for (int i = 0; i < count; ++i) out[2 * stride + i] = static_cast<std::uint8_t>(shifted[i] >> 16);
+      for (int i = 0; i < count; ++i) out[3 * stride + i] = static_cast<std::uint8_t>(multiple[i]);
+    };
+    if (n == kBlock) fill(kBlock);
+    else fill(n);
+  }
+}
+
 template <class V, bool kPerRow>
 void fake_quantize(float* x, std::int64_t ldx, int rows, int cols, const float* scale, const float* inv_scale,
                    const float* zero, int q_max) noexcept {
@@ -261,10 +284,13 @@ inline void softmax_exp_rows(float* x, std::int64_t ldx, int cols, float scale, 
   const V factor = V::splat(scale);
   const auto row_bias = [&](int r) { return bias != nullptr ? bias + r * ldb : nullptr; };
   Rows high = Rows::splat(-kInfinity), total = Rows::splat(0);
+  // Without a bias the largest logit is that of the largest score, as rounding keeps the order.
   for_columns(cols, [&]<bool kFull>(int c, int n) {
-    high = Rows::max(Rows::make([&](int r) { return logits<kFull>(x + r * ldx, row_bias(r), factor, c, n); }), high);
+    if (bias != nullptr) high = Rows::max(Rows::make([&](int r) { return logits<kFull>(x + r * ldx, row_bias(r), factor, c, n); }), high);
+    else high = Rows::max(Rows::make([&](int r) { return load_lanes<kFull, V>(x + r * ldx + c, n, -kInfinity); }), high);
   });
-  high = Rows::make([&](int r) { return V::splat(high.v[r].max_lane()); });
+  const V last_factor = bias != nullptr ? V::splat(1) : factor;
+  high = Rows::make([&](int r) { return last_factor * V::splat(high.v[r].max_lane()); });
   for_columns(cols, [&]<bool kFull>(int c, int n) {
     const Rows logit = Rows::make([&](int r) { return logits<kFull>(x + r * ldx, row_bias(r), factor, c, n); });
     const Rows e = exp_to_88(logit - high);  // absent lanes add 0
@@ -349,6 +375,7 @@ void fill_float_kernels(Kernels& table) {
   table.gemm_f32 = gemm_f32<V>;
   table.quantize_channels = quantize<V, false>;
   table.quantize_multiples = quantize_multiples<V>;
+  table.zero_rows = zero_rows<V>;
   table.quantize_rows = quantize<V, true>;
   table.fake_quantize_channels = fake_quantize<V, false>;
   table.fake_quantize_rows = fake_quantize<V, true>;

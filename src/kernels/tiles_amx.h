@@ -19,7 +19,7 @@ struct alignas(64) TileShapes {
   std::uint16_t row_bytes[16] = {};
   std::uint8_t rows[16] = {};
 
-  void set(int tile, int row_count, int bytes) {
+  constexpr void set(int tile, int row_count, int bytes) {
     rows[tile] = static_cast<std::uint8_t>(row_count);
     row_bytes[tile] = static_cast<std::uint16_t>(bytes);
   }

@@ -100,7 +100,15 @@ struct VecReference {
   static VecReference select(const Mask& m, const VecReference& yes, const VecReference& no) {
     return make([&](int i) { return m.m[i] ? yes.v[i] : no.v[i]; });
   }
-  /// 2^n of lanes that hold n + 1.5 * 2^23 (n an integer in [-126, 127]); any value when a lane is NaN.
+  /// table[n mod 16] in every lane that holds 1.5 * 2^23 + n, an integer in its low bits; the table starts at 64 bytes.
+  static VecReference lookup(const float* table, const VecReference& shifted) {
+    return make([&](int i) {
+      std::uint32_t bits;
+      std::memcpy(&bits, &shifted.v[i], 4);
+      return table[bits % 16];
+    });
+  }
+  /// 2^n of lanes that hold n + 1.5 * 2^23 (n an integer in [-127, 127], 0 for -127); any value when a lane is NaN.
   static VecReference exp2_of_shifted(const VecReference& a) {
     return make([&](int i) {
       std::uint32_t bits;

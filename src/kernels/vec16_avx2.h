@@ -90,6 +90,12 @@ struct VecAvx2 {
   static VecAvx2 select(Mask m, VecAvx2 yes, VecAvx2 no) {
     return {_mm256_blendv_ps(no.a, yes.a, m.a), _mm256_blendv_ps(no.b, yes.b, m.b)};
   }
+  static __m256 lookup(const float* table, __m256 shifted) {
+    const __m256i index = _mm256_castps_si256(shifted);
+    const __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(table), index), high = _mm256_permutevar8x32_ps(_mm256_load_ps(table + 8), index);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+  }
+  static VecAvx2 lookup(const float* table, VecAvx2 x) { return {lookup(table, x.a), lookup(table, x.b)}; }
   static __m256 exp2_of_shifted(__m256 x) {
     const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(x), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(exponent, _mm256_set1_epi32(0x3F800000)));

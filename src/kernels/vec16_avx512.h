@@ -48,6 +48,9 @@ struct VecAvx512 {
   }
   static Mask less(VecAvx512 x, VecAvx512 y) { return _mm512_cmp_ps_mask(x.v, y.v, _CMP_LT_OQ); }
   static VecAvx512 select(Mask m, VecAvx512 yes, VecAvx512 no) { return {_mm512_mask_blend_ps(m, no.v, yes.v)}; }
+  static VecAvx512 lookup(const float* table, VecAvx512 shifted) {
+    return {_mm512_permutexvar_ps(_mm512_castps_si512(shifted.v), _mm512_load_ps(table))};
+  }
   static VecAvx512 exp2_of_shifted(VecAvx512 x) {
     const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(x.v), 23);
     return {_mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_set1_epi32(0x3F800000)))};

@@ -56,6 +56,9 @@ struct Lockstep {
   static Lockstep exp2_of_shifted(const Lockstep& a) {
     return make([&](int i) { return V::exp2_of_shifted(a.v[i]); });
   }
+  static Lockstep lookup(const float* table, const Lockstep& a) {
+    return make([&](int i) { return V::lookup(table, a.v[i]); });
+  }
   static Mask less(const Lockstep& a, const Lockstep& b) {
     Mask r;
 #pragma GCC unroll 8

@@ -13,21 +13,21 @@ inline V polynomial(V x, const float (&c)[N]) {
   return r;
 }
 
-/// exp(x) for x <= 88 within 1.5e-7 relative; exactly 1 at 0 and exactly 0 below -87 (true value < 1.7e-38).
+constexpr float kRoundingShift = 12582912.0F;  ///< 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
+
+/// exp(x) for x <= 88 within 1.5e-7 relative; exactly 1 at 0 and exactly 0 below -87.7 (true value < 1.2e-38).
 template <class V>
 inline V exp_to_88(V x) {
-  constexpr float kLowest = -87.0F;
-  constexpr float kShift = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
+  constexpr float kLowest = -88.0F;  // 2^-127, which exp2_of_shifted makes 0
   constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;  // high part times n is exact
   constexpr float kCoefficients[] = {1.0F,         1.0F,           0.49999994F,   0.166665211F,
                                      0.041668389F, 0.00836871658F, 0.00138145988F};
   const V clamped = V::max(V::splat(kLowest), x);  // NaN passes
-  const V shifted = V::fma(clamped, V::splat(1.44269504F), V::splat(kShift));
-  const V n = shifted - V::splat(kShift);
+  const V shifted = V::fma(clamped, V::splat(1.44269504F), V::splat(kRoundingShift));
+  const V n = shifted - V::splat(kRoundingShift);
   V r = V::fnma(n, V::splat(kLn2High), clamped);
   r = V::fnma(n, V::splat(kLn2Low), r);
-  const V p = polynomial(r, kCoefficients) * V::exp2_of_shifted(shifted);
-  return V::select(V::less(x, V::splat(kLowest)), V::splat(0), p);
+  return polynomial(r, kCoefficients) * V::exp2_of_shifted(shifted);
 }
 
 /// x / (1 + exp(-u)): SiLU with u = x, quick GELU with u = 1.702 x, tanh GELU with u = 2 * its argument. exp is taken
@@ -39,20 +39,28 @@ inline V times_sigmoid(V x, V u) {
   return V::max(V::splat(-1e30F), x) * (numerator / (V::splat(1) + e));
 }
 
-/// Exact (erf) GELU within 2.1e-7 |x|: max(x, 0) - |x| Q(|x|), Q(a) = erfc(a / sqrt 2) / 2 = s^2 S(2 s - 1) with
-/// s = max(0, 1 - a / 5.5). From |x| = 5.5 on it is exactly x or 0.
+/// Exact (erf) GELU within 1.7e-7 |x|: max(x, 0) - |x| Q(|x|), Q(a) = erfc(a / sqrt 2) / 2, from 16 pieces: piece n holds a nearest to
+/// n * kUnit and is a polynomial of the distance from there. From |x| = 5.5 on it is exactly x or 0.
 template <class V>
 inline V gelu(V x) {
-  constexpr float kReach = 5.5F;
-  constexpr float kCoefficients[] = {0.0119189313F, 0.0761951134F, 0.213943332F,  0.323131919F, 0.226937309F,
-                                     -0.068275772F, -0.29293555F,  -0.219115391F, 0.0685101599F, 0.218213335F,
-                                     0.0459523574F, -0.105384827F, -0.0245491657F, 0.0254582129F};
-  const V zero = V::splat(0);
-  const V a = V::abs(x);
-  const V s = V::max(zero, V::fma(a, V::splat(-1 / kReach), V::splat(1)));
-  const V t = V::fma(s, V::splat(2), V::splat(-1));
-  const V q = polynomial(t, kCoefficients) * s * s;
-  return V::fnma(V::min(V::splat(kReach), a), q, V::max(zero, x));
+  constexpr float kPerUnit = 2.63636374F, kUnit = 0.37931034F, kTop = 5.6896553F;
+  alignas(64) static constexpr float kCoefficients[][16] = {
+      {0.5F, 0.352228731F, 0.224039748F, 0.127574652F, 0.0646028742F, 0.028943561F, 0.0114271315F, 0.00396339362F, 0.00120474317F,
+       0.000320326653F, 7.43884448e-05F, 1.50696478e-05F, 2.66046027e-06F, 4.08992008e-07F, 5.47125047e-08F, 0.0F},
+      {-0.39894104F, -0.371248394F, -0.299185693F, -0.208801404F, -0.126194522F, -0.0660479888F, -0.0299355574F, -0.0117495144F, -0.00399348699F,
+       -0.00117538159F, -0.000299566513F, -6.61131853e-05F, -1.2634413e-05F, -2.09066775e-06F, -2.99548816e-07F, 0.0F},
+      {-5.21594266e-05F, 0.0704069138F, 0.113481469F, 0.118798278F, 0.095732756F, 0.0626319796F, 0.0340654254F, 0.0155993002F, 0.00605961215F,
+       0.00200652098F, 0.000568251591F, 0.000137962037F, 2.87643161e-05F, 5.15696092e-06F, 7.9582793e-07F, 0.0F},
+      {0.0672631711F, 0.0526738837F, 0.0211791173F, -0.0100215534F, -0.0271244012F, -0.0284465663F, -0.0208384618F, -0.0118931346F, -0.00551231764F,
+       -0.00211793813F, -0.000682634301F, -0.000185964571F, -4.30387299e-05F, -8.49294338e-06F, -1.43284126e-06F, 0.0F},
+      {-0.00468161795F, -0.0165919773F, -0.0227496233F, -0.0168031789F, -0.00561326556F, 0.00302787265F, 0.00612822128F, 0.00524865976F,
+       0.00314299809F, 0.00145916187F, 0.000547145843F, 0.000169216932F, 4.37024282e-05F, 9.501161e-06F, 1.748513e-06F, 0.0F}};
+  const V a = V::min(V::splat(kTop), V::abs(x));  // NaN passes
+  const V shifted = V::fma(a, V::splat(kPerUnit), V::splat(kRoundingShift));
+  const V t = V::fnma(shifted - V::splat(kRoundingShift), V::splat(kUnit), a);
+  V q = V::lookup(kCoefficients[4], shifted);
+  for (int k = 3; k >= 0; --k) q = V::fma(q, t, V::lookup(kCoefficients[k], shifted));
+  return V::fnma(a, q, V::max(V::splat(0), x));
 }
 
 template <Activation kKind, class V>

@@ -61,6 +61,11 @@ class Linear {
   void forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next,
                    const float* gamma, float* y, ChannelRange range = {}) const;
 
+  /// Bounds of a = m (code - z) over all codes, z a code's zero-point: the sum over channels of |a|, and of a^2.
+  struct LargestCodes {
+    double sum = 0.0, squares = 0.0;
+  };
+
  private:
   struct CodedInput;  // linear_codes.h
   CodedInput take_input(ExecContext& context, int rows, int parts, bool by_rows) const;
@@ -73,6 +78,7 @@ class Linear {
   void take_extra_slots(ExecContext& context, CodedInput& input) const;
   void fill_extra_slots(const ExecContext& context, const CodedInput& input) const;
   double find_largest_code_norm() const;
+  bool sums_fit_int32(const LargestCodes& largest) const;
   void prepare_integer(const kernels::Kernels& kernels);
   void fetch_first_panel(const ExecContext& context, const CodedInput& input, int thread, std::int64_t begin, std::int64_t end,
                          std::int64_t count) const;
@@ -94,6 +100,7 @@ class Linear {
   AlignedBuffer<float> col_scale_, col_zero_;  // [out] padded to whole byte panels; zero shifted like the signed codes
   bool col_zero_needed_ = false;
   double largest_code_norm_ = -1.0;        // of an output's weight codes; unknown below 0
+  bool always_fits_int32_ = false;         // multiples: whether int32 holds the sums of any image
   // Weights packed once, [panels][panel_bytes_], where the order of codes does not depend on the image: for one instruction set, the
   // first asked for; others gather panels for each image.
   AlignedBuffer<std::uint8_t> byte_panels_;

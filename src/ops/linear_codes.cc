@@ -25,12 +25,8 @@ kernels::CodeRange code_range(CodeForm form, const LinearPlan& plan) {
   return {form == CodeForm::kCodes ? code_max(plan.input.bits) : 255, 1 << (plan.weight.code_bits() - 1)};
 }
 
-/// Bounds of a = m (code - z) over all codes: the sum over channels of |a|, and of a^2.
-struct LargestCodes {
-  double sum = 0.0, squares = 0.0;
-};
-LargestCodes largest_codes(const ChannelQuantizers& q) {
-  LargestCodes largest;
+Linear::LargestCodes largest_codes(const ChannelQuantizers& q) {
+  Linear::LargestCodes largest;
   for (int c = 0; c < q.channels; ++c) {
     const float code = q.multiple[c] * static_cast<float>(q.copies[c]) * std::max(std::abs(q.zero[c]), std::abs(static_cast<float>(q.q_max) - q.zero[c]));  // below 2^18: exact
     largest.sum += static_cast<double>(code);
@@ -121,12 +117,7 @@ void Linear::keep_natural_order(ExecContext& context, CodedInput& input) const {
   const auto zeros = static_cast<std::size_t>(kZeroRows * stride);
   std::uint8_t* first = input.natural - zeros;
   std::fill_n(first, zeros, std::uint8_t{0});
-  for (int c = 0; c < in_; ++c) {
-    const auto m = static_cast<std::uint32_t>(q.multiple[c]);
-    const std::uint32_t shifted = m * static_cast<std::uint32_t>(static_cast<int>(q.zero[c]) - kZeroPointMin);
-    for (int byte = 0; byte < 3; ++byte) first[byte * stride + c] = static_cast<std::uint8_t>(shifted >> (8 * byte));
-    first[3 * stride + c] = static_cast<std::uint8_t>(m);
-  }
+  context.kernels->zero_rows(q.zero, q.multiple, in_, first, stride);
   for (int t = input.segment_rows; t < input.rows; t += input.segment_rows) std::copy_n(first, zeros, input.natural + input.offset(t) - zeros);
   fill_extra_slots(context, input);
 }
@@ -172,11 +163,21 @@ double Linear::find_largest_code_norm() const {
   return std::sqrt(static_cast<double>(largest));
 }
 
+/// |sum of a w| is at most the sum of |a| times the largest |w|, and at most |a| |w| (Cauchy and Schwarz).
+bool Linear::sums_fit_int32(const LargestCodes& largest) const {
+  constexpr double kLimit = 0x1p31 - 1;
+  return largest.sum * static_cast<double>(1 << (plan_->weight.code_bits() - 1)) <= kLimit || std::sqrt(largest.squares) * largest_code_norm_ * 1.000001 <= kLimit;
+}
+
 /// What integers need of the weights whatever the image: where the order of codes is always the natural one, the panels too.
 void Linear::prepare_integer(const kernels::Kernels& kernels) {
   const CodeForm form = form_of(plan_->input, in_);
   const WeightPlan& w = plan_->weight;
-  if (!plan_->input.multiples.empty() && largest_code_norm_ < 0.0) largest_code_norm_ = find_largest_code_norm();
+  if (!plan_->input.multiples.empty() && largest_code_norm_ < 0.0) {
+    largest_code_norm_ = find_largest_code_norm();
+    const double largest = static_cast<double>(plan_->input.multiples.back()) * std::max(kZeroPointMax, code_max(plan_->input.bits) - kZeroPointMin);
+    always_fits_int32_ = sums_fit_int32({largest * in_, largest * largest * in_});
+  }
   if (form == CodeForm::kCodes || packed_for_ != nullptr) return;
   const int slots = round_up(in_, kernels::kGroupAlign);
   const kernels::CodeRange range = code_range(form, *plan_);
@@ -199,22 +200,19 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
   if (input.in_natural_order()) keep_natural_order(context, input);
   else order_codes(context, input, rows);
   if (q.multiples == nullptr) return;
-  // |sum of a w| is at most the sum of |a| times the largest |w|, and at most |a| |w| (Cauchy and Schwarz).
-  constexpr double kLimit = 0x1p31 - 1;
-  const LargestCodes largest = largest_codes(q);
-  input.fits_int32 = largest.sum * static_cast<double>(1 << (plan_->weight.code_bits() - 1)) <= kLimit ||
-                     std::sqrt(largest.squares) * largest_code_norm_ * 1.000001 <= kLimit;
+  input.fits_int32 = always_fits_int32_ || sums_fit_int32(largest_codes(q));
   if (input.row_sum == nullptr) return;
   std::int64_t zeros = 0;
   for (int c = 0; c < in_; ++c) zeros += static_cast<std::int64_t>(q.multiple[c]) * q.copies[c] * static_cast<std::int64_t>(q.zero[c]);
+  float* extra = input.row_sum;  // of the extra slots, at most 65536 bytes: exact
+  for (int t = 0; t < rows; t += input.segment_rows) {
+    const int count = std::min(input.segment_rows, rows - t);
+    if (input.extra_slots == 0) std::fill_n(extra + t, count, 0.0f);
+    else context.kernels->code_sums(input.extra + input.place(t) * input.extra_lda, input.extra_lda, count, input.extra_slots, 0, extra + t);
+  }
   for (int t = 0; t < rows; ++t) {
-    std::int64_t sum = -zeros;
+    std::int64_t sum = static_cast<std::int64_t>(extra[t]) - zeros;
     for (int thread = 0; thread < context.threads(); ++thread) sum += input.sums[std::int64_t{thread} * rows + t];
-    if (input.extra_slots > 0) {
-      float extra = 0.0f;  // at most 65536 bytes: exact
-      context.kernels->code_sums(input.extra + input.place(t) * input.extra_lda, input.extra_lda, 1, input.extra_slots, 0, &extra);
-      sum += static_cast<std::int64_t>(extra);
-    }
     input.row_sum[t] = static_cast<float>(sum) * q.unit;
   }
 }
