@@ -11,8 +11,8 @@ namespace {
 
 /// What the sums of up to two tiles of columns become, row by row: out = fma(row_scale * fma(-col_zero, row_sum, sum * unit), col_scale, bias).
 /// What is not given is replaced by what changes nothing, so that every row runs the same instructions; what is rarely wanted
-/// (outputs added to y, integer sums) costs a test only where `kRare`.
-template <class Simd, int kRowTiles, int kColumnTiles, bool kRare>
+/// (outputs added to y, integer sums) costs a test only where `kRare`, and where not `kScaled` unit and row scales are 1.
+template <class Simd, int kRowTiles, int kColumnTiles, bool kRare, bool kScaled>
 class OutputColumns {
  public:
   /// Outputs begin with row `row`.
@@ -51,7 +51,8 @@ class OutputColumns {
       const Int s = Simd::add32(Simd::load(sums + kColumn * c), correction_[c]);
       if (kRare && sums_ != nullptr) Simd::store(sums_ + c * kTileRows, s);
       if (kRare && y_ == nullptr) continue;
-      const Float x = Simd::mul(Simd::fnma(zero_[c], row_sum, Simd::mul(Simd::to_float(s), unit_)), row_scale);
+      const Float v = Simd::to_float(s);
+      const Float x = kScaled ? Simd::mul(Simd::fnma(zero_[c], row_sum, Simd::mul(v, unit_)), row_scale) : Simd::fnma(zero_[c], row_sum, v);
       Float out = Simd::fma(x, scale_[c], bias_[c]);
       float* y = y_ + c * kTileRows;
       if (kRare && add_) out = Simd::fma(gamma_[c], out, Simd::load_lanes(y, lanes_[c]));
@@ -110,23 +111,29 @@ class OneGroupAmx {
 
   template <int kRowTiles>
   void all_columns(int begin, int end) {
+    if (g_.row_scale == nullptr && g_.group_scale[0] == 1.0F) all_columns_as<kRowTiles, false>(begin, end);
+    else all_columns_as<kRowTiles, true>(begin, end);
+  }
+
+  template <int kRowTiles, bool kScaled>
+  void all_columns_as(int begin, int end) {
     const bool rare = g_.add || g_.sums != nullptr || g_.y == nullptr;
     for (int n = 0; n < column_tiles_; n += 2) {
       const int column = n * kTileRows;
-      if (rare && column_tiles_ - n > 1) blocks<kRowTiles, 2, true>(begin, end, column);
-      else if (rare) blocks<kRowTiles, 1, true>(begin, end, column);
-      else if (column_tiles_ - n > 1) blocks<kRowTiles, 2, false>(begin, end, column);
-      else blocks<kRowTiles, 1, false>(begin, end, column);
+      if (rare && column_tiles_ - n > 1) blocks<kRowTiles, 2, true, kScaled>(begin, end, column);
+      else if (rare) blocks<kRowTiles, 1, true, kScaled>(begin, end, column);
+      else if (column_tiles_ - n > 1) blocks<kRowTiles, 2, false, kScaled>(begin, end, column);
+      else blocks<kRowTiles, 1, false, kScaled>(begin, end, column);
     }
   }
 
   /// Rows [begin, end), a block at a time, by columns [n, n + 16 * kColumnTiles). Rows below 0 are the zero rows.
-  template <int kRowTiles, int kColumnTiles, bool kRare>
+  template <int kRowTiles, int kColumnTiles, bool kRare, bool kScaled>
   void blocks(int begin, int end, int n) {
     using Block = AmxBlock<kRowTiles, kColumnTiles>;
     constexpr int kRows = kRowTiles * kTileRows;
     constexpr int kEach = kRows / 4;  // rows of the block before that become outputs in a step, a quarter at a time
-    OutputColumns<Simd, kRowTiles, kColumnTiles, kRare> columns(g_, corrections_, n, begin < 0 ? 0 : begin);
+    OutputColumns<Simd, kRowTiles, kColumnTiles, kRare, kScaled> columns(g_, corrections_, n, begin < 0 ? 0 : begin);
     const std::int64_t column_bytes = column_bytes_, tile_bytes = steps_.tile_bytes(), extra_bytes = tile_bytes * extra_count_;
     const char* panel = static_cast<const char*>(g_.panel) + n / kTileRows * column_bytes;
     const char* extra_panel = static_cast<const char*>(g_.extra_panel) + n / kTileRows * extra_bytes;

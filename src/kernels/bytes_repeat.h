@@ -17,10 +17,11 @@ struct Repeat {
     char* from = static_cast<char*>(const_cast<void*>(panel));
     for (int i = 0; i < count; i += kStep) {
       const Quad quad(order + i);
+      const int used = order[i] < 0 ? 0 : kStep;  // padding comes last, mostly whole steps of it
       for (int j = 0; j < kBytePanel / kColumns; ++j) {
         __m256i x = Simd256::zero(), y = Simd256::zero();
 #pragma GCC unroll 4
-        for (int s = 0; s < kStep; ++s) {
+        for (int s = 0; s < used; ++s) {
           const char* line = Pack::line(from, slots, quad.slot[s], j);
           x = _mm256_or_si256(x, _mm256_shuffle_epi8(Simd256::load(line), quad.control[s]));
           y = _mm256_or_si256(y, _mm256_shuffle_epi8(Simd256::load(line + 32), quad.control[s]));

@@ -98,48 +98,52 @@ inline void quantize_rows_avx512(const float* x, std::int64_t ldx, int rows, int
   if (whole < cols) quantize<VecAvx512, true>(x + whole, ldx, rows, cols - whole, inv_scale, zero, q_max, codes + whole, ldc);
 }
 
-template <CodeForm kForm>
-void quantize_multiples_avx512_as(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
-                                  const float* m, int q_max, std::uint8_t* codes, std::int64_t ldc,
-                                  std::int32_t* sums) noexcept {
+/// What is stored of codes and multiples; kOnes: every multiple is 1, so that codes are the products.
+enum class Stored { kOnes, kCodes, kProducts };
+
+template <Stored kStored>
+void quantize_multiples_avx512_as(const float* x, std::int64_t ldx, int rows, int whole, const float* inv_scale, const float* zero, const float* m,
+                                  int q_max, std::uint8_t* codes, std::int64_t ldc, std::int32_t* sums) noexcept {
   constexpr int kRows = 16;  // whose sums of lanes are added up over all columns
-  const int whole = whole_columns(cols);
   for (int first = 0; first < rows && whole > 0; first += kRows) {
     const int height = rows - first < kRows ? rows - first : kRows;
     __m512i totals[kRows];
     for (int c = 0; c < whole; c += kCodeColumns) {
       const Quantizers64 q(inv_scale + c, zero + c, q_max);
-      __m512i multiples[4];
+      Words64 multiple{};
+      if constexpr (kStored != Stored::kOnes) {
+        __m512i multiples[4];
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) multiples[j] = _mm512_cvtps_epi32(_mm512_loadu_ps(m + c + 16 * j));
-      const Words64 multiple = pack_words(multiples);
+        for (int j = 0; j < 4; ++j) multiples[j] = _mm512_cvtps_epi32(_mm512_loadu_ps(m + c + 16 * j));
+        multiple = pack_words(multiples);
+      }
       for (int r = 0; r < height; ++r) {
         const std::int64_t t = first + r;
         const Words64 code = q.codes(x + t * ldx + c);
-        if constexpr (kForm == CodeForm::kCodes) {
-          _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(code.w[0], code.w[1]));
-        } else {
-          const __m512i p0 = _mm512_mullo_epi16(code.w[0], multiple.w[0]), p1 = _mm512_mullo_epi16(code.w[1], multiple.w[1]);
-          _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(p0, p1));
-        }
+        __m512i bytes = bytes_in_order(code.w[0], code.w[1]);
+        if constexpr (kStored == Stored::kProducts)
+          bytes = bytes_in_order(_mm512_mullo_epi16(code.w[0], multiple.w[0]), _mm512_mullo_epi16(code.w[1], multiple.w[1]));
+        _mm512_storeu_si512(codes + t * ldc + c, bytes);
         if (sums == nullptr) continue;
-        const __m512i sum = _mm512_add_epi32(_mm512_madd_epi16(code.w[0], multiple.w[0]), _mm512_madd_epi16(code.w[1], multiple.w[1]));
+        // Products are bytes here, whose sums the processor has an instruction for.
+        const __m512i sum = kStored == Stored::kCodes ? _mm512_add_epi32(_mm512_madd_epi16(code.w[0], multiple.w[0]), _mm512_madd_epi16(code.w[1], multiple.w[1]))
+                                                      : _mm512_sad_epu8(bytes, _mm512_setzero_si512());
         totals[r] = c == 0 ? sum : _mm512_add_epi32(totals[r], sum);
       }
     }
     for (int r = 0; r < height && sums != nullptr; ++r) sums[first + r] += sum_of_lanes(totals[r]);
   }
-  if (whole < cols)
-    quantize_multiples_as<VecAvx512, kForm>(x + whole, ldx, rows, cols - whole, inv_scale + whole, zero + whole, m + whole, q_max, codes + whole, ldc, sums);
 }
 
 inline void quantize_multiples_avx512(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
-                                      const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::int64_t ldc,
-                                      std::int32_t* sums) noexcept {
-  switch (form) {
-    case CodeForm::kCodes: return quantize_multiples_avx512_as<CodeForm::kCodes>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, ldc, sums);
-    case CodeForm::kProducts: return quantize_multiples_avx512_as<CodeForm::kProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, ldc, sums);
-  }
+                                      const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::int64_t ldc, std::int32_t* sums) noexcept {
+  const int whole = whole_columns(cols);
+  if (m == nullptr) quantize_multiples_avx512_as<Stored::kOnes>(x, ldx, rows, whole, inv_scale, zero, m, q_max, codes, ldc, sums);
+  else if (form == CodeForm::kCodes) quantize_multiples_avx512_as<Stored::kCodes>(x, ldx, rows, whole, inv_scale, zero, m, q_max, codes, ldc, sums);
+  else quantize_multiples_avx512_as<Stored::kProducts>(x, ldx, rows, whole, inv_scale, zero, m, q_max, codes, ldc, sums);
+  if (whole < cols)
+    quantize_multiples<VecAvx512>(x + whole, ldx, rows, cols - whole, inv_scale + whole, zero + whole, m == nullptr ? nullptr : m + whole, q_max, form,
+                                  codes + whole, ldc, sums);
 }
 
 inline void softmax_codes_avx512(const float* x, std::int64_t ldx, int rows, int cols, const float* inverse, const float* inv_scale, int q_max,

@@ -123,7 +123,7 @@ struct Kernels {
   /// x [rows][ldx] -> codes [rows][ldc], natural channel order.
   void (*quantize_channels)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
                             int q_max, std::uint8_t* codes, std::int64_t ldc) noexcept;
-  /// Codes and their channel's multiple m[c] (1 to 255), where scales are multiples of one unit. `form`: codes alone, or products
+  /// Codes and their channel's multiple m[c] (1 to 255; null: all 1), where scales are multiples of one unit. `form`: codes alone, or products
   /// m[c] * code, which fit a byte. sums (null: not wanted) [rows] has sum over c of m[c] * code added to it, whatever the form.
   void (*quantize_multiples)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
                              const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::int64_t ldc, std::int32_t* sums) noexcept;

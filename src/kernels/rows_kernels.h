@@ -65,6 +65,13 @@ void quantize(const float* x, std::int64_t ldx, int rows, int cols, const float*
   }
 }
 
+/// 1 in the first n lanes, 0 in the others.
+template <bool kFull, class V>
+inline V first_ones(int n) {
+  static constexpr float kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  return load_lanes<kFull, V>(kOnes, n);
+}
+
 /// R rows side by side. kForm as in kernels.h; products are small integers, exact in float.
 template <class V, CodeForm kForm, int R>
 inline void quantize_multiples_rows(const float* x, std::int64_t ldx, int cols, const float* inv_scale, const float* zero,
@@ -77,7 +84,8 @@ inline void quantize_multiples_rows(const float* x, std::int64_t ldx, int cols, 
     Rows total = Rows::splat(0);
     for_columns(cols - begin < kBlock ? cols - begin : kBlock, [&]<bool kFull>(int at, int n) {
       const int c = begin + at;
-      const V inv = load_lanes<kFull, V>(inv_scale + c, n), z = load_lanes<kFull, V>(zero + c, n), factor = load_lanes<kFull, V>(m + c, n);
+      const V inv = load_lanes<kFull, V>(inv_scale + c, n), z = load_lanes<kFull, V>(zero + c, n);
+      const V factor = m == nullptr ? first_ones<kFull, V>(n) : load_lanes<kFull, V>(m + c, n);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         const V code = code_of(load_lanes<kFull, V>(x + r * ldx + c, n), inv, z, top);

@@ -80,7 +80,7 @@ void Linear::prepare(Execution execution, const kernels::Kernels& kernels) {
     col_zero_needed_ = false;
     for (std::size_t n = 0; n < w.scale.size(); ++n) {
       const int zero = w.zero_point[n] - (1 << (w.code_bits() - 1));
-      col_scale_[n] = w.scale[n];
+      col_scale_[n] = plan_->input.multiples.empty() ? w.scale[n] : w.scale[n] * plan_->input.unit;
       col_zero_[n] = static_cast<float>(zero);
       col_zero_needed_ = col_zero_needed_ || zero != 0;
     }

@@ -97,7 +97,7 @@ class Linear {
   AlignedBuffer<float> bias_;              // [out] padded to whole byte panels, or empty
   AlignedBuffer<float> packed_;            // float weights in panels, empty when only codes exist
   AlignedBuffer<float> packed_simulated_;  // dequantized weights in panels
-  AlignedBuffer<float> col_scale_, col_zero_;  // [out] padded to whole byte panels; zero shifted like the signed codes
+  AlignedBuffer<float> col_scale_, col_zero_;  // [out] padded to whole byte panels; zero shifted like the signed codes; scale times the inputs' unit
   bool col_zero_needed_ = false;
   double largest_code_norm_ = -1.0;        // of an output's weight codes; unknown below 0
   bool always_fits_int32_ = false;         // multiples: whether int32 holds the sums of any image

@@ -75,7 +75,8 @@ void Linear::code_columns(const ExecContext& context, CodedInput& input, const f
     if (q.multiples == nullptr) {
       context.kernels->quantize_channels(x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, q.q_max, input.natural + at, input.stride);
     } else {
-      context.kernels->quantize_multiples(x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, q.multiple + begin, q.q_max, input.form,
+      const bool all_ones = input.in_natural_order() && slot_multiple(plan_->input.bits) == 1;
+      context.kernels->quantize_multiples(x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, all_ones ? nullptr : q.multiple + begin, q.q_max, input.form,
                                           input.natural + at, input.stride,
                                           input.sums == nullptr ? nullptr : input.sums + std::int64_t{thread} * input.rows + row);
     }
@@ -213,7 +214,7 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
   for (int t = 0; t < rows; ++t) {
     std::int64_t sum = static_cast<std::int64_t>(extra[t]) - zeros;
     for (int thread = 0; thread < context.threads(); ++thread) sum += input.sums[std::int64_t{thread} * rows + t];
-    input.row_sum[t] = static_cast<float>(sum) * q.unit;
+    input.row_sum[t] = static_cast<float>(sum);  // in units, as the product's sums
   }
 }
 

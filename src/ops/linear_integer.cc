@@ -25,6 +25,8 @@ struct Outputs {
   const float* gamma = nullptr;
 };
 
+constexpr float kOne = 1.0f;
+
 /// corrections[n] = -sum over channels of m z w from the sums of the zero rows (see kZeroRows).
 void sum_zero_rows(const std::int32_t* sums, std::int64_t* corrections) {
   for (int n = 0; n < kBytePanel; ++n) {
@@ -122,7 +124,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
       gemm.corrections = corrections;
       gemm.groups = q.groups;
       gemm.group_end = q.group_end;
-      gemm.group_scale = q.multiples != nullptr ? &q.unit : q.group_scale;
+      gemm.group_scale = q.multiples != nullptr ? &kOne : q.group_scale;  // the unit is in col_scale_
       gemm.multiples = natural ? nullptr : q.multiples;
       if (extra_panel != nullptr) {
         gemm.extra = input.extra + input.place(row) * input.extra_lda;

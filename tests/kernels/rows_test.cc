@@ -329,12 +329,12 @@ TEST(Quantize, MultiplesAreExact) {
       }
       if (rows > 1) add_specials(m);
       for (const auto& [name, k] : float_tables())
-        for (const CodeForm form : {CodeForm::kCodes, CodeForm::kProducts}) {
-          if (form == CodeForm::kProducts && q_max == 255) continue;
+        for (const auto& [form, ones] : {std::pair{CodeForm::kCodes, false}, {CodeForm::kProducts, false}, {CodeForm::kProducts, true}}) {
+          if (form == CodeForm::kProducts && q_max == 255 && !ones) continue;
           const int ldc = cols + 2;
           Guarded<std::uint8_t> codes(static_cast<std::size_t>(rows - 1) * ldc + cols, 77);
           std::vector<std::int32_t> sums(static_cast<std::size_t>(rows), 5);
-          k.quantize_multiples(m.data(), m.ld, rows, cols, inv.data(), zero.data(), multiple.data(), q_max, form, codes.data(), ldc, sums.data());
+          k.quantize_multiples(m.data(), m.ld, rows, cols, inv.data(), zero.data(), ones ? nullptr : multiple.data(), q_max, form, codes.data(), ldc, sums.data());
           for (int t = 0; t < rows; ++t) {
             int sum = 5;
             for (int c = 0; c < ldc && t * ldc + c < static_cast<int>(codes.size()); ++c) {
@@ -343,7 +343,7 @@ TEST(Quantize, MultiplesAreExact) {
                 ASSERT_EQ(got, 77) << name;
                 continue;
               }
-              const int code = static_cast<int>(code_of(m.at(t, c), inv[c], zero[c], q_max)), product = code * static_cast<int>(multiple[c]);
+              const int code = static_cast<int>(code_of(m.at(t, c), inv[c], zero[c], q_max)), product = code * (ones ? 1 : static_cast<int>(multiple[c]));
               ASSERT_EQ(got, form == CodeForm::kCodes ? code : product) << name << " " << rows << "x" << cols;
               sum += product;
             }
@@ -361,6 +361,30 @@ TEST(Quantize, MultiplesAreExact) {
     std::int32_t sum = 0;
     k.quantize_multiples(m.data(), m.ld, 1, cols, ones.data(), zeros.data(), multiple.data(), 255, CodeForm::kCodes, codes.data(), cols, &sum);
     EXPECT_EQ(sum, cols * 255 * 255) << name;
+  }
+}
+
+TEST(Quantize, RowsOfZeroPointsAreExact) {
+  for (const int cols : {1, 15, 64, 65, 200}) {
+    Floats zero = random_floats(cols, 3, 400), multiple = random_floats(cols, 4, 100);
+    for (int c = 0; c < cols; ++c) {
+      zero[c] = std::clamp(std::nearbyint(zero[c]), -768.0F, 1023.0F);
+      multiple[c] = std::clamp(std::abs(std::nearbyint(multiple[c])), 1.0F, 255.0F);
+    }
+    for (const auto& [name, k] : float_tables()) {
+      const std::int64_t stride = cols + 3;
+      std::vector<std::uint8_t> rows(static_cast<std::size_t>(kZeroRows * stride), 77);
+      k.zero_rows(zero.data(), multiple.data(), cols, rows.data(), stride);
+      for (int c = 0; c < stride; ++c) {
+        const auto at = [&](int row) { return static_cast<int>(rows[static_cast<std::size_t>(row * stride + c)]); };
+        if (c >= cols) {
+          EXPECT_EQ(at(0) + at(1) + at(2) + at(3), 4 * 77) << name;
+          continue;
+        }
+        EXPECT_EQ(at(0) + 256 * at(1) + 65536 * at(2), static_cast<int>(multiple[c] * (zero[c] + static_cast<float>(kZeroOffset)))) << name;
+        EXPECT_EQ(at(3), static_cast<int>(multiple[c])) << name;
+      }
+    }
   }
 }
 

@@ -181,7 +181,7 @@ inline LinearResult expected(const LinearCase& c) {
     const auto in_units = [&](const std::vector<std::int64_t>& sums) {
       std::int64_t total = 0;
       for (std::size_t g = 0; g < c.multiples.size(); ++g) total += c.multiples[g] * sums[g];
-      return static_cast<float>(total) * c.plan->input.unit;
+      return static_cast<float>(total);
     };
     if (!c.multiples.empty()) row_sum = in_units(code_sum);
     for (std::size_t n = 0; n < out; ++n) {
@@ -199,7 +199,7 @@ inline LinearResult expected(const LinearCase& c) {
       for (std::size_t g = 0; g < sum.size(); ++g) v = std::fma(static_cast<float>(sum[g]), group_scale[g], v);
       if (!c.multiples.empty()) v = in_units(sum);
       if (needs_row_sum) v = std::fma(-static_cast<float>(zero), row_sum, v);
-      r.y.push_back(std::fma(v, w.scale[n], c.bias[n]));
+      r.y.push_back(std::fma(v, c.multiples.empty() ? w.scale[n] : w.scale[n] * c.plan->input.unit, c.bias[n]));
       r.exact.push_back(exact + c.bias[n]);
       // At most in + groups + 6 roundings, each 2^-24 of a partial result no larger than the magnitudes' sum.
       r.bound.push_back(0x1p-24 * (c.in + groups + 6) * (magnitude + std::abs(c.bias[n])) * 1.01);
