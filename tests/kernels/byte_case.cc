@@ -158,7 +158,8 @@ Result run(const Kernels& kernels, const Case& c) {
 }
 
 std::vector<std::int64_t> oracle_sums(const Case& c) {
-  std::vector<std::int64_t> sums;
+  std::vector<std::int64_t> sums, more(static_cast<std::size_t>(c.slots), 0);
+  for (const std::int32_t slot : c.extra) ++more[static_cast<std::size_t>(slot)];  // whose zero-points are subtracted as rows only
   int k = 0;
   for (int g = 0; g < c.groups; ++g) {
     const int end = c.group_end[static_cast<std::size_t>(g)];
@@ -170,8 +171,7 @@ std::vector<std::int64_t> oracle_sums(const Case& c) {
           if (channel < 0 || n >= c.shape.cols) continue;
           const auto at = static_cast<std::size_t>(t * c.ldc + channel);
           const std::int64_t code = c.codes[at], zero = c.shape.zero ? c.zero[static_cast<std::size_t>(i)] : 0;
-          const std::int64_t more = std::count(c.extra.begin(), c.extra.end(), i);  // whose zero-points are subtracted as rows only
-          const std::int64_t counted = code - zero + more * (code - (c.shape.zero_rows ? zero : 0));
+          const std::int64_t counted = code - zero + more[static_cast<std::size_t>(i)] * (code - (c.shape.zero_rows ? zero : 0));
           s += counted * c.w[static_cast<std::size_t>(channel * c.ldw + Case::kFirstColumn + n)];
         }
         sums.push_back(s);

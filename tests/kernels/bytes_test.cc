@@ -143,10 +143,10 @@ TEST_P(Bytes, GroupsAddedUpAsIntegers) {
 }
 
 TEST_P(Bytes, SlotsCountedMoreThanOnce) {
-  for (int rows : {1, 3, 15, 16, 17, 49, 65})
-    for (int channels : {1, 5, 63, 64, 65, 200, 700})
-      for (int cols : {1, 16, 17, 40, 64})
-        for (int extra : {1, 7, 64, 100, 300})
+  for (int rows : {1, 15, 17, 49})
+    for (int channels : {1, 5, 64, 65, 700})
+      for (int cols : {1, 17, 64})
+        for (int extra : {1, 7, 64, 300})
           for (int bits : {4, 8}) {
             SCOPED_TRACE(::testing::Message() << rows << "x" << channels << "x" << cols << " and " << extra);
             const bool options = (rows + extra) % 2 == 0;
