@@ -1,5 +1,5 @@
 // The byte product on AMX, a block of up to 2 x 2 tiles at a time.
-// Several groups here; one group, and codes of two bytes, in bytes_gemm_amx_one.h.
+// Several groups here; one group, with extra slots, in bytes_gemm_amx_one.h.
 //
 // The tile unit sums a group's products while the vector unit turns the sums of the group before, stored to the nearest
 // cache, into floats: one addition of the corrections, one conversion and one fma per 16 sums, the chain of roundings

@@ -1,4 +1,4 @@
-// Codes of 64 columns at a time for AVX-512: rounded and shifted as integers of 32 bits, limited and multiplied as words, stored as
+// Codes of 64 columns at a time for AVX-512: rounded to integers of 32 bits, shifted, limited and multiplied as words, stored as
 // whole cache lines. The same codes as the float formulas of rows_kernels.h, which serve the columns left over, at about half the
 // instructions: these kernels are bound by them.
 #pragma once
@@ -16,24 +16,30 @@ struct Words64 {
   __m512i w[2];
 };
 
-inline Words64 pack_words(const __m512i (&x)[4]) { return {{_mm512_packus_epi32(x[0], x[1]), _mm512_packus_epi32(x[2], x[3])}}; }
+/// Limited to 16 bits.
+inline Words64 pack_words(const __m512i (&x)[4]) { return {{_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3])}}; }
 
-/// Codes from rounded values with their zero-points added, at most `top`; packing makes what is negative 0.
-inline Words64 limited(const __m512i (&x)[4], __m512i top) {
-  const Words64 words = pack_words(x);
-  return {{_mm512_min_epu16(words.w[0], top), _mm512_min_epu16(words.w[1], top)}};
+inline Words64 add_words(const Words64& x, const Words64& y) { return {{_mm512_adds_epi16(x.w[0], y.w[0]), _mm512_adds_epi16(x.w[1], y.w[1])}}; }
+
+/// Words limited to [0, top], words too.
+inline Words64 limited(const Words64& x, __m512i top) {
+  const __m512i zero = _mm512_setzero_si512();
+  return {{_mm512_min_epi16(_mm512_max_epi16(x.w[0], zero), top), _mm512_min_epi16(_mm512_max_epi16(x.w[1], zero), top)}};
 }
 
-/// The low bytes of words, which are at most 255, in the order of columns.
-inline __m512i bytes_in_order(__m512i first, __m512i second) {
+/// Words as bytes in the order of columns, limited to [0, 255].
+inline __m512i bytes_in_order(const Words64& x) {
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second));
+  return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(x.w[0], x.w[1]));
 }
 
-/// Values times inv_scale, rounded, as integers that zero-points may be added to: at most a million, which every code's limits are
-/// within. NaN becomes the least, as max gives its second operand.
-inline __m512i rounded(__m512 scaled) {
-  return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(scaled, _mm512_set1_ps(-1e6F)), _mm512_set1_ps(1e6F)));
+/// Rounded values as words: what is beyond them, with zero-points of -768 to 1023 added, is beyond every code to the same side. NaN, which
+/// min lets pass, and what is too low become the least integer and so the least word.
+inline Words64 rounded(const __m512 (&scaled)[4]) {
+  __m512i x[4];
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) x[j] = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(1e6F), scaled[j]));
+  return pack_words(x);
 }
 
 inline std::int32_t sum_of_lanes(__m512i x) {
@@ -48,20 +54,27 @@ inline std::int32_t sum_of_lanes(__m512i x) {
 /// The quantizers of 64 columns.
 struct Quantizers64 {
   __m512 inv[4];
-  __m512i zero[4], top;
+  Words64 zero;
+  __m512i top_word, top_byte;
 
-  Quantizers64(const float* inv_scale, const float* zero_point, int q_max) : top(_mm512_set1_epi16(static_cast<short>(q_max))) {
+  Quantizers64(const float* inv_scale, const float* zero_point, int q_max)
+      : top_word(_mm512_set1_epi16(static_cast<short>(q_max))), top_byte(_mm512_set1_epi8(static_cast<char>(q_max))) {
+    __m512i zeros[4];
     for (int j = 0; j < 4; ++j) {
       inv[j] = _mm512_loadu_ps(inv_scale + 16 * j);
-      zero[j] = _mm512_cvtps_epi32(_mm512_loadu_ps(zero_point + 16 * j));
+      zeros[j] = _mm512_cvtps_epi32(_mm512_loadu_ps(zero_point + 16 * j));
     }
+    zero = pack_words(zeros);
   }
-  Words64 codes(const float* x) const {
-    __m512i shifted[4];
+  /// Codes before they are limited.
+  Words64 shifted(const float* x) const {
+    __m512 scaled[4];
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) shifted[j] = _mm512_add_epi32(rounded(_mm512_mul_ps(_mm512_loadu_ps(x + 16 * j), inv[j])), zero[j]);
-    return limited(shifted, top);
+    for (int j = 0; j < 4; ++j) scaled[j] = _mm512_mul_ps(_mm512_loadu_ps(x + 16 * j), inv[j]);
+    return add_words(rounded(scaled), zero);
   }
+  __m512i bytes(const float* x) const { return _mm512_min_epu8(bytes_in_order(shifted(x)), top_byte); }
+  Words64 codes(const float* x) const { return limited(shifted(x), top_word); }
 };
 
 /// The columns of whole blocks of 64, and what is left.
@@ -73,8 +86,7 @@ inline void quantize_channels_avx512(const float* x, std::int64_t ldx, int rows,
   for (int c = 0; c < whole; c += kCodeColumns) {
     const Quantizers64 q(inv_scale + c, zero + c, q_max);
     for (int t = 0; t < rows; ++t) {
-      const Words64 code = q.codes(x + t * ldx + c);
-      _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(code.w[0], code.w[1]));
+      _mm512_storeu_si512(codes + t * ldc + c, q.bytes(x + t * ldx + c));
     }
   }
   if (whole < cols) quantize<VecAvx512, false>(x + whole, ldx, rows, cols - whole, inv_scale + whole, zero + whole, q_max, codes + whole, ldc);
@@ -83,16 +95,16 @@ inline void quantize_channels_avx512(const float* x, std::int64_t ldx, int rows,
 inline void quantize_rows_avx512(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero, int q_max,
                                  std::uint8_t* codes, std::int64_t ldc) noexcept {
   const int whole = whole_columns(cols);
-  const __m512i top = _mm512_set1_epi16(static_cast<short>(q_max));
+  const __m512i top = _mm512_set1_epi8(static_cast<char>(q_max));
   for (int t = 0; t < rows && whole > 0; ++t) {
     const __m512 inv = _mm512_set1_ps(inv_scale[t]);
-    const __m512i row_zero = _mm512_set1_epi32(static_cast<int>(zero[t]));
+    const __m512i row_zero = _mm512_set1_epi16(static_cast<short>(zero[t]));
     for (int c = 0; c < whole; c += kCodeColumns) {
-      __m512i shifted[4];
+      __m512 scaled[4];
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) shifted[j] = _mm512_add_epi32(rounded(_mm512_mul_ps(_mm512_loadu_ps(x + t * ldx + c + 16 * j), inv)), row_zero);
-      const Words64 code = limited(shifted, top);
-      _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(code.w[0], code.w[1]));
+      for (int j = 0; j < 4; ++j) scaled[j] = _mm512_mul_ps(_mm512_loadu_ps(x + t * ldx + c + 16 * j), inv);
+      const __m512i bytes = bytes_in_order(add_words(rounded(scaled), {{row_zero, row_zero}}));
+      _mm512_storeu_si512(codes + t * ldc + c, _mm512_min_epu8(bytes, top));
     }
   }
   if (whole < cols) quantize<VecAvx512, true>(x + whole, ldx, rows, cols - whole, inv_scale, zero, q_max, codes + whole, ldc);
@@ -119,13 +131,17 @@ void quantize_multiples_avx512_as(const float* x, std::int64_t ldx, int rows, in
       }
       for (int r = 0; r < height; ++r) {
         const std::int64_t t = first + r;
-        const Words64 code = q.codes(x + t * ldx + c);
-        __m512i bytes = bytes_in_order(code.w[0], code.w[1]);
-        if constexpr (kStored == Stored::kProducts)
-          bytes = bytes_in_order(_mm512_mullo_epi16(code.w[0], multiple.w[0]), _mm512_mullo_epi16(code.w[1], multiple.w[1]));
+        Words64 code{};
+        __m512i bytes;
+        if constexpr (kStored == Stored::kOnes) {
+          bytes = q.bytes(x + t * ldx + c);
+        } else {
+          code = q.codes(x + t * ldx + c);
+          bytes = bytes_in_order(kStored == Stored::kCodes ? code : Words64{{_mm512_mullo_epi16(code.w[0], multiple.w[0]), _mm512_mullo_epi16(code.w[1], multiple.w[1])}});
+        }
         _mm512_storeu_si512(codes + t * ldc + c, bytes);
         if (sums == nullptr) continue;
-        // Products are bytes here, whose sums the processor has an instruction for.
+        // Where products are bytes the processor has an instruction for their sums.
         const __m512i sum = kStored == Stored::kCodes ? _mm512_add_epi32(_mm512_madd_epi16(code.w[0], multiple.w[0]), _mm512_madd_epi16(code.w[1], multiple.w[1]))
                                                       : _mm512_sad_epu8(bytes, _mm512_setzero_si512());
         totals[r] = c == 0 ? sum : _mm512_add_epi32(totals[r], sum);
@@ -150,17 +166,17 @@ inline void softmax_codes_avx512(const float* x, std::int64_t ldx, int rows, int
                                  std::uint8_t* codes, std::int64_t ldc, float* code_sum) noexcept {
   const int whole = whole_columns(cols);
   if (whole < cols) softmax_codes<VecAvx512>(x + whole, ldx, rows, cols - whole, inverse, inv_scale, q_max, codes + whole, ldc, code_sum);
-  const __m512i top = _mm512_set1_epi16(static_cast<short>(q_max)), ones = _mm512_set1_epi16(1);
+  const __m512i top = _mm512_set1_epi8(static_cast<char>(q_max));
   for (int t = 0; t < rows && whole > 0; ++t) {
     const __m512 inverse_sum = _mm512_set1_ps(inverse[t]), inv = _mm512_set1_ps(inv_scale[t]);
     __m512i total = _mm512_setzero_si512();
     for (int c = 0; c < whole; c += kCodeColumns) {
-      __m512i values[4];
+      __m512 scaled[4];
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) values[j] = rounded(_mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + t * ldx + c + 16 * j), inverse_sum), inv));
-      const Words64 code = limited(values, top);
-      _mm512_storeu_si512(codes + t * ldc + c, bytes_in_order(code.w[0], code.w[1]));
-      total = _mm512_add_epi32(total, _mm512_madd_epi16(_mm512_add_epi16(code.w[0], code.w[1]), ones));
+      for (int j = 0; j < 4; ++j) scaled[j] = _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + t * ldx + c + 16 * j), inverse_sum), inv);
+      const __m512i bytes = _mm512_min_epu8(bytes_in_order(rounded(scaled)), top);
+      _mm512_storeu_si512(codes + t * ldc + c, bytes);
+      total = _mm512_add_epi32(total, _mm512_sad_epu8(bytes, _mm512_setzero_si512()));
     }
     const auto sum = static_cast<float>(sum_of_lanes(total));  // exact, as the sum of both
     code_sum[t] = whole < cols ? code_sum[t] + sum : sum;

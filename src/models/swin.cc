@@ -157,7 +157,7 @@ void Swin::embed(ExecContext& context, StepState& state) const {
   const auto n = static_cast<std::size_t>(state.tokens);
   state.x.resize(n * static_cast<std::size_t>(s.embed_dim));
   float* rows = context.arena.take<float>(n * static_cast<std::size_t>(patch_embed_.in_features()));
-  unfold_patches(state.image, config().in_channels, config().image_height, config().image_width, s.patch_size, s.patch_size, rows);
+  unfold_patches(context, state.image, config().in_channels, config().image_height, config().image_width, s.patch_size, s.patch_size, rows);
   patch_embed_.forward(context, rows, state.tokens, state.x.data());
   layer_norm(context, patch_norm_, state.x.data(), state.tokens, state.x.data());
 }

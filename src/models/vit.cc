@@ -128,7 +128,7 @@ void Vit::embed(ExecContext& context, StepState& state) const {
   state.width = grid_width_;
   state.x.resize(static_cast<std::size_t>(state.tokens) * static_cast<std::size_t>(dim));
   float* rows = context.arena.take<float>(static_cast<std::size_t>(patches) * static_cast<std::size_t>(patch_embed_.in_features()));
-  unfold_patches(state.image, config().in_channels, config().image_height, config().image_width, v.patch_height, v.patch_width, rows);
+  unfold_patches(context, state.image, config().in_channels, config().image_height, config().image_width, v.patch_height, v.patch_width, rows);
   float* x = state.x.data() + prefix_.size();
   patch_embed_.forward(context, rows, patches, x);
   add_residual(context, x, positions_.data(), patches, dim, nullptr);
@@ -214,12 +214,18 @@ std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
   return t;
 }
 
-void unfold_patches(const float* image, int channels, int height, int width, int patch_h, int patch_w, float* rows) {
-  for (int py = 0; py + patch_h <= height; py += patch_h)
-    for (int px = 0; px + patch_w <= width; px += patch_w)
+void unfold_patches(const ExecContext& context, const float* image, int channels, int height, int width, int patch_h, int patch_w, float* rows) {
+  // Along the image's own rows: it comes from afar, and the processor fetches ahead what is read in order.
+  const std::int64_t across = width / patch_w, patch = std::int64_t{channels} * patch_h * patch_w;
+  context.parallel_for(height / patch_h, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t py = begin; py < end; ++py)
       for (int c = 0; c < channels; ++c)
-        for (int y = 0; y < patch_h; ++y)
-          rows = std::copy_n(image + (static_cast<std::int64_t>(c) * height + py + y) * width + px, patch_w, rows);
+        for (int y = 0; y < patch_h; ++y) {
+          const float* from = image + (std::int64_t{c} * height + py * patch_h + y) * width;
+          float* to = rows + py * across * patch + (std::int64_t{c} * patch_h + y) * patch_w;
+          for (std::int64_t px = 0; px < across; ++px, from += patch_w, to += patch) std::copy_n(from, patch_w, to);
+        }
+  });
 }
 
 AlignedBuffer<float> resample_positions(std::span<const float> positions, int dim, int old_h, int old_w, int new_h, int new_w,
