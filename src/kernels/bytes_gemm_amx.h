@@ -42,7 +42,6 @@ struct GemmAmx {
     /// v holds integers until then.
     template <bool kFirst, bool kLast>
     [[gnu::always_inline]] void add(int group, const std::int32_t (&sums)[kTileRows][kTileRows], float (&v)[kTileRows][kTileRows]) const {
-      const Float scale = Simd::set1(g.group_scale[group]);
       const Int correction = Simd::load(g.corrections + static_cast<std::int64_t>(group) * kBytePanel + n);
       if (g.multiples != nullptr) {
         const Int multiple = Simd::set32(g.multiples[group]);
@@ -54,6 +53,7 @@ struct GemmAmx {
           else Simd::store(v[r], total);
         });
       } else {
+        const Float scale = Simd::set1(g.group_scale[group]);
         for_rows([&](int r) {
           const Int s = Simd::add32(Simd::load(sums[r]), correction);
           const Float x = Simd::fma(Simd::to_float(s), scale, kFirst ? Simd::zerof() : Simd::loadf(v[r]));

@@ -56,7 +56,7 @@ struct ByteGemm {
   const std::int32_t* corrections;///< [groups][kBytePanel]: -sum of zero[k] * w[k][n] over the group, from pack_bytes
   int groups;
   const std::int32_t* group_end;  ///< [groups]: slot at which the group ends, multiples of kGroupAlign; empty groups allowed
-  const float* group_scale;       ///< [groups]
+  const float* group_scale;       ///< [groups]; with `multiples` the first alone is read
   const std::int32_t* multiples;  ///< [groups] or null
   const std::uint8_t* extra;      ///< null, or more slots of the one group, [rows][extra_lda]: codes that are counted more than once
   std::int64_t extra_lda;
