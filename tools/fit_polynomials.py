@@ -7,7 +7,6 @@ exp: exp(r) = 1 + r + r^2 * q(r) on |r| <= ln(2) / 2, minimax in the relative er
 Weighted least squares with Lawson's update converges to the minimax polynomial.
 """
 import numpy as np
-from numpy.polynomial import chebyshev
 from scipy.special import erfc
 
 GELU_REACH, GELU_PIECES, GELU_DEGREE, EXP_DEGREE = 5.5, 16, 4, 6

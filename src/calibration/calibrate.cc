@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <regex>
-#include <span>
 
 #include "base/fail.h"
 #include "calibration/error_bounds.h"

@@ -72,8 +72,8 @@ void fill_byte_kernels_amx(Kernels& table) {
   table.pack_bytes_transposed = pack_bytes_transposed;
   table.byte_gemm = byte_gemm;
   table.repeat_slots = repeat_slots;
-  table.repeat_codes = repeat_codes;
   Codes256::fill(table);
+  table.repeat_codes = repeat_codes;
 }
 
 }  // namespace igq::kernels

@@ -55,7 +55,6 @@ void fill_byte_kernels_avx_vnni(Kernels& table) {
   table.pack_bytes_transposed = pack_bytes_transposed;
   table.byte_gemm = byte_gemm;
   table.repeat_slots = repeat_slots;
-  table.repeat_codes = repeat_codes_by_one;
   Codes256::fill(table);
 }
 

@@ -34,9 +34,15 @@ struct Codes256 {
   /// The part of the table that every vector instruction set has from here.
   static void fill(Kernels& table) {
     table.permute_codes = permute;
+    table.repeat_codes = repeat;
     table.code_sums = code_sums;
     table.offset_codes = offset;
     table.unpack_codes = unpack;
+  }
+
+  static void repeat(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count, std::uint8_t* out,
+                     std::int64_t ldo) noexcept {
+    permute(codes, ldc, rows, order, count, nullptr, nullptr, nullptr, 0, out, ldo, nullptr);
   }
 
   static void permute(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int slots,

@@ -90,12 +90,6 @@ void repeat_slots(const void* panel, int, const std::int32_t* order, int count, 
     for (int c = 0; c < kBytePanel; ++c) to[i * kBytePanel + c] = order[i] < 0 ? std::int8_t{0} : from[order[i] * kBytePanel + c];
 }
 
-void repeat_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count, std::uint8_t* out,
-                  std::int64_t ldo) noexcept {
-  for (std::int64_t t = 0; t < rows; ++t)
-    for (int i = 0; i < count; ++i) out[t * ldo + i] = order[i] < 0 ? std::uint8_t{0} : codes[t * ldc + order[i]];
-}
-
 void permute_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int slots,
                    const std::int16_t* zero, const std::int32_t* group_end, const float* group_scale, int groups,
                    std::uint8_t* out, std::int64_t ldo, float* row_sum) noexcept {
@@ -111,6 +105,11 @@ void permute_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const 
     }
     row_sum[t] = v;
   }
+}
+
+void repeat_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count, std::uint8_t* out,
+                  std::int64_t ldo) noexcept {
+  permute_codes(codes, ldc, rows, order, count, nullptr, nullptr, nullptr, 0, out, ldo, nullptr);
 }
 
 void code_sums(const std::uint8_t* codes, std::int64_t ldc, int rows, int cols, int zero, float* sums) noexcept {

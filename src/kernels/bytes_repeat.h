@@ -1,4 +1,4 @@
-// Slots of a packed panel, and their codes, once more: where scales are multiples of one unit, a channel whose multiple does not fit
+// Slots of a packed panel once more: where scales are multiples of one unit, a channel whose multiple does not fit
 // a byte beside its codes is counted several times (method.md section 8, linear_codes.h).
 #pragma once
 
@@ -59,12 +59,6 @@ struct Repeat {
     else return Pack::line(out, count, slot, j);
   }
 };
-
-inline void repeat_codes_by_one(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count, std::uint8_t* out,
-                                std::int64_t ldo) noexcept {
-  for (int t = 0; t < rows; ++t, codes += ldc, out += ldo)
-    for (int i = 0; i < count; ++i) out[i] = order[i] < 0 ? std::uint8_t{0} : codes[order[i]];
-}
 
 }  // namespace
 }  // namespace igq::kernels

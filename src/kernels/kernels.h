@@ -112,9 +112,9 @@ struct Kernels {
                                 int cols, CodeRange range, void* panel, std::int32_t* corrections) noexcept;
   void (*byte_gemm)(const ByteGemm& args) noexcept;
   /// The weights of slots order[0 .. count) of a panel of one group, packed once more as the panel of `extra_slots` = count; zero where
-  /// order is below 0. `out` holds kBytePanel * count bytes, twice as many where panels are of 16 bits (panel_bytes).
+  /// order is below 0. `out` holds panel_bytes(count, 1, range) bytes.
   void (*repeat_slots)(const void* panel, int slots, const std::int32_t* order, int count, CodeRange range, void* out) noexcept;
-  /// out[t][i] = codes[t][order[i]], 0 where order is below 0; order ascends but for what is below 0 at its end.
+  /// As permute_codes without row sums, for an order that ascends but for what is below 0 at its end.
   void (*repeat_codes)(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count, std::uint8_t* out,
                        std::int64_t ldo) noexcept;
 

@@ -61,11 +61,6 @@ class Linear {
   void forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next,
                    const float* gamma, float* y, ChannelRange range = {}) const;
 
-  /// Bounds of a = m (code - z) over all codes, z a code's zero-point: the sum over channels of |a|, and of a^2.
-  struct LargestCodes {
-    double sum = 0.0, squares = 0.0;
-  };
-
  private:
   struct CodedInput;  // linear_codes.h
   CodedInput take_input(ExecContext& context, int rows, int parts, bool by_rows) const;
@@ -78,7 +73,7 @@ class Linear {
   void take_extra_slots(ExecContext& context, CodedInput& input) const;
   void fill_extra_slots(const ExecContext& context, const CodedInput& input) const;
   double find_largest_code_norm() const;
-  bool sums_fit_int32(const LargestCodes& largest) const;
+  bool sums_fit_int32(double largest_sum, double largest_squares) const;
   void prepare_integer(const kernels::Kernels& kernels);
   void fetch_first_panel(const ExecContext& context, const CodedInput& input, int thread, std::int64_t begin, std::int64_t end,
                          std::int64_t count) const;

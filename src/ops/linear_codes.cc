@@ -25,8 +25,12 @@ kernels::CodeRange code_range(CodeForm form, const LinearPlan& plan) {
   return {form == CodeForm::kCodes ? code_max(plan.input.bits) : 255, 1 << (plan.weight.code_bits() - 1)};
 }
 
-Linear::LargestCodes largest_codes(const ChannelQuantizers& q) {
-  Linear::LargestCodes largest;
+/// Bounds of a = m (code - z) over all codes: the sum over channels of |a|, and of a^2.
+struct LargestCodes {
+  double sum = 0.0, squares = 0.0;
+};
+LargestCodes largest_codes(const ChannelQuantizers& q) {
+  LargestCodes largest;
   for (int c = 0; c < q.channels; ++c) {
     const float code = q.multiple[c] * static_cast<float>(q.copies[c]) * std::max(std::abs(q.zero[c]), std::abs(static_cast<float>(q.q_max) - q.zero[c]));  // below 2^18: exact
     largest.sum += static_cast<double>(code);
@@ -165,9 +169,9 @@ double Linear::find_largest_code_norm() const {
 }
 
 /// |sum of a w| is at most the sum of |a| times the largest |w|, and at most |a| |w| (Cauchy and Schwarz).
-bool Linear::sums_fit_int32(const LargestCodes& largest) const {
+bool Linear::sums_fit_int32(double largest_sum, double largest_squares) const {
   constexpr double kLimit = 0x1p31 - 1;
-  return largest.sum * static_cast<double>(1 << (plan_->weight.code_bits() - 1)) <= kLimit || std::sqrt(largest.squares) * largest_code_norm_ * 1.000001 <= kLimit;
+  return largest_sum * static_cast<double>(1 << (plan_->weight.code_bits() - 1)) <= kLimit || std::sqrt(largest_squares) * largest_code_norm_ * 1.000001 <= kLimit;
 }
 
 /// What integers need of the weights whatever the image: where the order of codes is always the natural one, the panels too.
@@ -177,7 +181,7 @@ void Linear::prepare_integer(const kernels::Kernels& kernels) {
   if (!plan_->input.multiples.empty() && largest_code_norm_ < 0.0) {
     largest_code_norm_ = find_largest_code_norm();
     const double largest = static_cast<double>(plan_->input.multiples.back()) * std::max(kZeroPointMax, code_max(plan_->input.bits) - kZeroPointMin);
-    always_fits_int32_ = sums_fit_int32({largest * in_, largest * largest * in_});
+    always_fits_int32_ = sums_fit_int32(largest * in_, largest * largest * in_);
   }
   if (form == CodeForm::kCodes || packed_for_ != nullptr) return;
   const int slots = round_up(in_, kernels::kGroupAlign);
@@ -201,7 +205,11 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
   if (input.in_natural_order()) keep_natural_order(context, input);
   else order_codes(context, input, rows);
   if (q.multiples == nullptr) return;
-  input.fits_int32 = always_fits_int32_ || sums_fit_int32(largest_codes(q));
+  input.fits_int32 = always_fits_int32_;
+  if (!input.fits_int32) {
+    const LargestCodes largest = largest_codes(q);
+    input.fits_int32 = sums_fit_int32(largest.sum, largest.squares);
+  }
   if (input.row_sum == nullptr) return;
   std::int64_t zeros = 0;
   for (int c = 0; c < in_; ++c) zeros += static_cast<std::int64_t>(q.multiple[c]) * q.copies[c] * static_cast<std::int64_t>(q.zero[c]);

@@ -82,7 +82,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
   const bool packed = natural && packed_for_ == &kernels;
   const int parts = input.parts;
   const std::size_t panel_bytes = packed ? 0 : (kernels.panel_bytes(q.slots, q.groups, input.range) + 63) / 64 * 64;
-  const std::size_t extra_bytes = static_cast<std::size_t>(input.extra_slots) * kBytePanel * 2;  // repeat_slots needs no more
+  const std::size_t extra_bytes = input.extra_slots == 0 ? 0 : (kernels.panel_bytes(input.extra_slots, 1, input.range) + 63) / 64 * 64;
   const std::size_t correction_count = static_cast<std::size_t>(q.groups) * kBytePanel;
   const auto threads = static_cast<std::size_t>(context.threads());
   auto* panels = context.arena.take<std::uint8_t>(panel_bytes * threads);

@@ -118,7 +118,6 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
       q.group_multiple[i] = static_cast<float>(each);
       q.group_copies[i] = plan.multiples[i] / each;
     }
-    q.unit = plan.unit;
   }
   if (plan.grouping == Grouping::kScale) {
     q.group_inverse = arena.take<float>(g);

@@ -28,7 +28,6 @@ struct ChannelQuantizers {
   float* group_multiple = nullptr;         ///< [groups], likewise
   std::int32_t* group_copies = nullptr;    ///< [groups]
   float* group_inverse = nullptr; ///< [groups], 1 / group_scale; kScale only
-  float unit = 0.0f;              ///< of which scales are multiples
   UniformQuantizer* fixed = nullptr;  ///< [groups] of the plan; null when every channel has its own
 
   // The order of contraction slots for the byte product: group by group, each padded (see order_slots).

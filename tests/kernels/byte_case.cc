@@ -107,7 +107,7 @@ Result run(const Kernels& kernels, const Case& c) {
   std::vector<std::int32_t> extra_order = c.extra;
   extra_order.resize(extra_slots, -1);
   std::vector<std::uint8_t> extra(all_rows * extra_slots, 0x5A);
-  AlignedBuffer<std::byte> extra_panel(2 * extra_slots * kBytePanel);
+  AlignedBuffer<std::byte> extra_panel(extra_slots == 0 ? 0 : kernels.panel_bytes(static_cast<int>(extra_slots), 1, c.range));
   if (extra_slots > 0) {
     kernels.repeat_codes(r.a.data(), c.lda, static_cast<int>(all_rows), extra_order.data(), static_cast<int>(extra_slots), extra.data(),
                          static_cast<std::int64_t>(extra_slots));
