@@ -15,7 +15,7 @@ namespace {
 
 using namespace igq;
 
-void attention(benchmark::State& state, int windows, int tokens, int heads, int dim, Execution execution) {
+void attention(benchmark::State& state, int windows, int tokens, int heads, int dim, Execution execution, bool by_row) {
   const auto channels = static_cast<std::size_t>(heads * dim), rows = static_cast<std::size_t>(windows * tokens);
   AlignedBuffer<float> qkv(rows * 3 * channels), out(rows * channels);
   Random random(1);
@@ -26,6 +26,10 @@ void attention(benchmark::State& state, int windows, int tokens, int heads, int 
   plan->qkv.q = plan->qkv.k = plan->qkv.v = std::vector<Bounds>(static_cast<std::size_t>(heads), {-3.5F, 4.0F});
   plan->softmax.grouping = Grouping::kIgq;
   for (int g = 1; g <= 8; ++g) plan->softmax.groups.push_back({0.0F, 0.02F * static_cast<float>(g)});
+  if (by_row) {
+    plan->qkv = {QkvGrouping::kRow, 8, {}, {}, {}};
+    plan->softmax = {Grouping::kUpperBound, 8, {}, {}, 0.0F};
+  }
   Attention layer("attention", heads, dim);
   layer.set_site(0);
   layer.set_plan(plan);
@@ -49,10 +53,16 @@ void attention(benchmark::State& state, int windows, int tokens, int heads, int 
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (const Execution e : {Execution::kFloat, Execution::kInteger}) {
-    const std::string name(execution_name(e));
-    benchmark::RegisterBenchmark((name + "/197").c_str(), attention, 1, 197, 6, 64, e)->UseManualTime()->Iterations(300);
-    benchmark::RegisterBenchmark((name + "/49").c_str(), attention, 64, 49, 3, 32, e)->UseManualTime()->Iterations(100);
+  struct Variant {
+    const char* name;
+    Execution execution;
+    bool by_row;  // q, k, v and softmax, as `best` has them
+  };
+  for (const auto& [name, execution, by_row] : {Variant{"float", Execution::kFloat, false}, Variant{"integer", Execution::kInteger, false},
+                                                Variant{"integer-row", Execution::kInteger, true}}) {
+    const std::string prefix(name);
+    benchmark::RegisterBenchmark((prefix + "/197").c_str(), attention, 1, 197, 6, 64, execution, by_row)->UseManualTime()->Iterations(300);
+    benchmark::RegisterBenchmark((prefix + "/49").c_str(), attention, 64, 49, 3, 32, execution, by_row)->UseManualTime()->Iterations(100);
   }
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();

@@ -63,13 +63,14 @@ inline void set_block_shapes(int rows, int second_rows, int depth) {
     }();
     return set_tile_shapes(kWhole);
   }
-  TileShapes shapes;
-  for (int tile = 0; tile < 4; ++tile)
-    if (tile < 2 || second_rows > 0) shapes.set(tile, tile < 2 ? rows : second_rows, kTileBytes);
-  shapes.set(4, rows, depth);
-  if (second_rows > 0) shapes.set(5, second_rows, depth);
-  shapes.set(6, depth / 4, kTileBytes);
-  shapes.set(7, depth / 4, kTileBytes);
+  // Written as one vector: the processor cannot read what several stores have just written before it has reached memory.
+  const auto r = static_cast<std::int64_t>(rows), second = static_cast<std::int64_t>(second_rows > 0 ? second_rows : 0), d = static_cast<std::int64_t>(depth);
+  const std::int64_t used = second > 0 ? 1 : 0;
+  const std::int64_t sums = kTileBytes * (1 + (1LL << 16) + used * ((1LL << 32) + (1LL << 48)));  // bytes of the rows of registers 0 to 3
+  const std::int64_t operands = d + (used * d << 16) + kTileBytes * ((1LL << 32) + (1LL << 48));  // and 4 to 7
+  const std::int64_t row_counts = r * 0x0101 + second * 0x01010000 + (r << 32) + (second << 40) + d / 4 * (0x0101LL << 48);
+  alignas(64) TileShapes shapes;
+  _mm512_store_si512(&shapes, _mm512_setr_epi64(1, 0, sums, operands, 0, 0, row_counts, 0));
   set_tile_shapes(shapes);
 }
 

@@ -120,14 +120,8 @@ struct PackAmx {
         x[c] = _mm512_setzero_si512();
         continue;
       }
-      const std::int8_t* column = w + (first + c) * ldw + k;
-      if (stop - k == kTileBytes) {
-        x[c] = Simd::load(column);
-        continue;
-      }
-      alignas(64) std::int8_t part[kTileBytes] = {};
-      for (int i = 0; i < stop - k; ++i) part[i] = column[i];
-      x[c] = Simd::load(part);
+      const __mmask64 valid = ~__mmask64{0} >> (kTileBytes - (stop - k));
+      x[c] = _mm512_maskz_loadu_epi8(valid, w + (first + c) * ldw + k);
     }
   }
 

@@ -172,6 +172,11 @@ struct Kernels {
   /// per row (exact for up to 65,000 columns).
   void (*softmax_codes)(const float* x, std::int64_t ldx, int rows, int cols, const float* inverse, const float* inv_scale,
                         int q_max, std::uint8_t* codes, std::int64_t ldc, float* code_sum) noexcept;
+  /// Softmax and codes in one, where every row has a scale of its own, with which its largest probability gets the largest code:
+  /// codes[t][c] = rint(q_max * exp(logit - largest logit)), a probability of codes * row_scale[t], and the sum of the codes per row. x is
+  /// only read; exponentials are within 1e-6 relative. NaN in a row makes row_scale NaN.
+  void (*softmax_row_codes)(const float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb,
+                            int q_max, std::uint8_t* codes, std::int64_t ldc, float* row_scale, float* code_sum) noexcept;
   /// x[t][c] += gamma[c] * r[t][c] (gamma null: 1), written as fma.
   void (*add_residual)(float* x, std::int64_t ldx, const float* r, std::int64_t ldr, int rows, int cols,
                        const float* gamma) noexcept;

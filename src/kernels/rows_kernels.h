@@ -2,6 +2,8 @@
 // Contracts are in kernels.h. Every loop goes over a row in steps of 16 lanes; the last step may be partial.
 #pragma once
 
+#include <bit>
+
 #include "kernels/gemm_kernels.h"
 #include "kernels/kernels.h"
 #include "kernels/vec_lockstep.h"
@@ -357,6 +359,67 @@ void softmax_codes(const float* x, std::int64_t ldx, int rows, int cols, const f
   }
 }
 
+/// The exponents of softmax_row_codes: y = fma(x, factor, -largest), where 2^y = q_max exp(logit - largest logit) and x is the score, or with
+/// a bias the logit.
+struct RowExponents {
+  float factor, largest;
+
+  RowExponents(float scale, bool biased, float top, int q_max) {
+    constexpr float kLog2E = 1.44269504F;
+    constexpr float kLog2Codes[] = {0.0F, 0.0F, 1.5849625F, 2.80735493F, 3.9068906F, 4.95419645F, 5.97728014F, 6.98868465F, 7.99435329F};  // of 2^bits - 1
+    factor = biased ? kLog2E : scale * kLog2E;
+    largest = top * factor - kLog2Codes[std::bit_width(static_cast<unsigned>(q_max))];
+  }
+};
+
+template <class V, int R>
+inline void softmax_row_codes_of(const float* x, std::int64_t ldx, int cols, float scale, const float* bias, std::int64_t ldb, int q_max,
+                                 std::uint8_t* codes, std::int64_t ldc, float* row_scale, float* code_sum) {
+  using Rows = Lockstep<V, R>;
+  const V scores_factor = V::splat(scale), top = V::splat(static_cast<float>(q_max));
+  const auto values = [&]<bool kFull>(int c, int n) {
+    return Rows::make([&](int r) {
+      return bias != nullptr ? logits<kFull>(x + r * ldx, bias + r * ldb, scores_factor, c, n) : load_lanes<kFull, V>(x + r * ldx + c, n, -kInfinity);
+    });
+  };
+  Rows high = Rows::splat(-kInfinity), total = Rows::splat(0), code_total = total, largest;
+  for_columns(cols, [&]<bool kFull>(int c, int n) { high = Rows::max(values.template operator()<kFull>(c, n), high); });
+  V factor;
+  largest = Rows::make([&](int r) {
+    const RowExponents exponents(scale, bias != nullptr, high.v[r].max_lane(), q_max);
+    factor = V::splat(exponents.factor);
+    return V::splat(-exponents.largest);
+  });
+  for_columns(cols, [&]<bool kFull>(int c, int n) {
+    const Rows x_or_logit = values.template operator()<kFull>(c, n);
+    const Rows e = exp2_for_codes(Rows::make([&](int r) { return V::fma(x_or_logit.v[r], factor, largest.v[r]); }));
+    total = total + e;
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const V code = V::min(V::max(V::round(e.v[r]), V::splat(0)), top);  // NaN becomes 0
+      if constexpr (kFull) code.store_bytes(codes + r * ldc + c);
+      else code.store_bytes_part(codes + r * ldc + c, n);
+      code_total.v[r] = code_total.v[r] + code;  // absent lanes hold 0; exact below 2^24
+    }
+  });
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    row_scale[r] = 1.0F / total.v[r].sum();
+    code_sum[r] = code_total.v[r].sum();
+  }
+}
+
+template <class V>
+void softmax_row_codes(const float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb, int q_max,
+                       std::uint8_t* codes, std::int64_t ldc, float* row_scale, float* code_sum) noexcept {
+  const auto some = [&]<int R>(int t) {
+    softmax_row_codes_of<V, R>(x + t * ldx, ldx, cols, scale, bias != nullptr ? bias + t * ldb : nullptr, ldb, q_max, codes + t * ldc, ldc, row_scale + t, code_sum + t);
+  };
+  int t = 0;
+  for (; t + V::kLockstep <= rows; t += V::kLockstep) some.template operator()<V::kLockstep>(t);
+  for (; t < rows; ++t) some.template operator()<1>(t);
+}
+
 template <class V>
 void add_residual(float* x, std::int64_t ldx, const float* r, std::int64_t ldr, int rows, int cols,
                   const float* gamma) noexcept {
@@ -394,6 +457,7 @@ void fill_float_kernels(Kernels& table) {
   table.softmax_rows = softmax_rows<V>;
   table.softmax_exp = softmax_exp<V>;
   table.softmax_codes = softmax_codes<V>;
+  table.softmax_row_codes = softmax_row_codes<V>;
   table.add_residual = add_residual<V>;
   table.swiglu = swiglu<V>;
 }

@@ -108,12 +108,14 @@ struct VecReference {
       return table[bits % 16];
     });
   }
-  /// 2^n of lanes that hold n + 1.5 * 2^23 (n an integer in [-127, 127], 0 for -127); any value when a lane is NaN.
-  static VecReference exp2_of_shifted(const VecReference& a) {
+  /// lookup() with n * 2^19 added to the bits of what is found: 2^(n / 16) from a table that takes i * 2^19 from the bits of 2^(i / 16), 0 for
+  /// n = -16 * 127.
+  static VecReference lookup_exp2(const float* table, const VecReference& shifted) {
     return make([&](int i) {
-      std::uint32_t bits;
-      std::memcpy(&bits, &a.v[i], 4);
-      bits = (bits << 23) + 0x3F800000U;
+      std::uint32_t n, bits;
+      std::memcpy(&n, &shifted.v[i], 4);
+      std::memcpy(&bits, &table[n % 16], 4);
+      bits += n << 19;
       float r;
       std::memcpy(&r, &bits, 4);
       return r;

@@ -96,11 +96,11 @@ struct VecAvx2 {
     return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
   }
   static VecAvx2 lookup(const float* table, VecAvx2 x) { return {lookup(table, x.a), lookup(table, x.b)}; }
-  static __m256 exp2_of_shifted(__m256 x) {
-    const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(x), 23);
-    return _mm256_castsi256_ps(_mm256_add_epi32(exponent, _mm256_set1_epi32(0x3F800000)));
+  static __m256 lookup_exp2(const float* table, __m256 shifted) {
+    const __m256i sixteenths = _mm256_slli_epi32(_mm256_castps_si256(shifted), 19);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(lookup(table, shifted)), sixteenths));
   }
-  static VecAvx2 exp2_of_shifted(VecAvx2 x) { return {exp2_of_shifted(x.a), exp2_of_shifted(x.b)}; }
+  static VecAvx2 lookup_exp2(const float* table, VecAvx2 x) { return {lookup_exp2(table, x.a), lookup_exp2(table, x.b)}; }
 
   template <__m128 (*kAdd)(__m128, __m128)>
   static float reduce8(__m256 x) {

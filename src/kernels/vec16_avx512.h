@@ -51,9 +51,9 @@ struct VecAvx512 {
   static VecAvx512 lookup(const float* table, VecAvx512 shifted) {
     return {_mm512_permutexvar_ps(_mm512_castps_si512(shifted.v), _mm512_load_ps(table))};
   }
-  static VecAvx512 exp2_of_shifted(VecAvx512 x) {
-    const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(x.v), 23);
-    return {_mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_set1_epi32(0x3F800000)))};
+  static VecAvx512 lookup_exp2(const float* table, VecAvx512 shifted) {
+    const __m512i sixteenths = _mm512_slli_epi32(_mm512_castps_si512(shifted.v), 19);
+    return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(lookup(table, shifted).v), sixteenths))};
   }
 
   __m256 low() const { return _mm512_castps512_ps256(v); }

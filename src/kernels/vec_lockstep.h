@@ -53,8 +53,8 @@ struct Lockstep {
   static Lockstep abs(const Lockstep& a) {
     return make([&](int i) { return V::abs(a.v[i]); });
   }
-  static Lockstep exp2_of_shifted(const Lockstep& a) {
-    return make([&](int i) { return V::exp2_of_shifted(a.v[i]); });
+  static Lockstep lookup_exp2(const float* table, const Lockstep& a) {
+    return make([&](int i) { return V::lookup_exp2(table, a.v[i]); });
   }
   static Lockstep lookup(const float* table, const Lockstep& a) {
     return make([&](int i) { return V::lookup(table, a.v[i]); });

@@ -6,28 +6,40 @@
 namespace igq::kernels {
 namespace {
 
-template <class V, int N>
-inline V polynomial(V x, const float (&c)[N]) {
-  V r = V::splat(c[N - 1]);
-  for (int i = N - 2; i >= 0; --i) r = V::fma(r, x, V::splat(c[i]));
-  return r;
-}
-
 constexpr float kRoundingShift = 12582912.0F;  ///< 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
 
-/// exp(x) for x <= 88 within 1.5e-7 relative; exactly 1 at 0 and exactly 0 below -87.7 (true value < 1.2e-38).
+/// 2^(i / 16), less i * 2^19 in its bits as lookup_exp2 wants it.
+alignas(64) inline constexpr float kExp2Less[16] = {1.0F, 0.990886867F, 0.982753873F, 0.97564429F, 0.969603539F, 0.964678884F, 0.960919797F, 0.958377779F,
+                                                    0.957106769F, 0.957163095F, 0.958605409F, 0.961495161F, 0.965896428F, 0.971876085F, 0.979504049F, 0.988853276F};
+
+/// exp(x) for x <= 88 within 1.5e-7 relative, below -87.3 within 1.2e-38; exactly 1 at 0 and exactly 0 from -88.03 down. x is n sixteenths
+/// of ln 2 and a rest: 2^(n / 16) comes from a table, and the rest's exponential from three terms.
 template <class V>
 inline V exp_to_88(V x) {
-  constexpr float kLowest = -88.0F;  // 2^-127, which exp2_of_shifted makes 0
-  constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;  // high part times n is exact
-  constexpr float kCoefficients[] = {1.0F,         1.0F,           0.49999994F,   0.166665211F,
-                                     0.041668389F, 0.00836871658F, 0.00138145988F};
+  constexpr float kLowest = -88.0296936F;  // 2^-127, which lookup_exp2 makes 0
+  constexpr float kSixteenthHigh = 0.693359375F / 16, kSixteenthLow = -2.12194440e-4F / 16;  // of ln 2; the high part times n is exact
   const V clamped = V::max(V::splat(kLowest), x);  // NaN passes
-  const V shifted = V::fma(clamped, V::splat(1.44269504F), V::splat(kRoundingShift));
+  const V shifted = V::fma(clamped, V::splat(23.0831203F), V::splat(kRoundingShift));
   const V n = shifted - V::splat(kRoundingShift);
-  V r = V::fnma(n, V::splat(kLn2High), clamped);
-  r = V::fnma(n, V::splat(kLn2Low), r);
-  return polynomial(r, kCoefficients) * V::exp2_of_shifted(shifted);
+  V r = V::fnma(n, V::splat(kSixteenthHigh), clamped);
+  r = V::fnma(n, V::splat(kSixteenthLow), r);
+  const V power = V::lookup_exp2(kExp2Less, shifted);
+  const V p = V::fma(V::fma(V::splat(0.166670382F), r, V::splat(0.500016212F)), r, V::splat(1));  // (exp(r) - 1) / r
+  return V::fma(power * r, p, power);
+}
+
+/// What exp2_for_codes is made of; AVX-512 has an instruction for its last step (codes_avx512.h).
+constexpr float kSixteenthShift = 786432.0F;  ///< 1.5 * 2^19: adding it rounds to sixteenths, whose number is kept in the low bits
+constexpr float kLowestExponent = -120.0F;
+constexpr float kExp2Rest[] = {0.693187833F, 0.240235806F};  ///< 2^r = 1 + r (c0 + r c1) for |r| of up to a 32nd
+
+/// 2^y within 5e-7 relative; below -120 as for -120, which is nothing beside a row's largest value. For softmax that becomes codes.
+template <class V>
+inline V exp2_for_codes(V y) {
+  const V clamped = V::max(V::splat(kLowestExponent), y);  // NaN passes
+  const V shifted = clamped + V::splat(kSixteenthShift);
+  const V r = clamped - (shifted - V::splat(kSixteenthShift)), power = V::lookup_exp2(kExp2Less, shifted);
+  return V::fma(power * r, V::fma(V::splat(kExp2Rest[1]), r, V::splat(kExp2Rest[0])), power);
 }
 
 /// x / (1 + exp(-u)): SiLU with u = x, quick GELU with u = 1.702 x, tanh GELU with u = 2 * its argument. exp is taken

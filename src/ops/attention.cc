@@ -375,10 +375,14 @@ void Attention::head_integer(const ExecContext& context, const Task& task, Scrat
 
     float *inverse = s.row_a, *scale = s.row_b, *inv_scale = s.v.inv_scale;  // v has been quantized
     const float* bias = task.bias == nullptr ? nullptr : task.bias + static_cast<std::int64_t>(t) * n;
-    kernels.softmax_exp(s.scores, s.scores_stride, gemm.rows, n, scale_, bias, n, inverse);
-    assign_rows(plan_->softmax, t, t + gemm.rows, n, inverse, scale, inv_scale);
     float* code_sums = s.v.zero;  // likewise
-    kernels.softmax_codes(s.scores, s.scores_stride, gemm.rows, n, inverse, inv_scale, softmax_max, s.codes_p, slots_n, code_sums);
+    if (plan_->softmax.grouping == Grouping::kUpperBound) {  // as assign_rows() has them, but for roundings
+      kernels.softmax_row_codes(s.scores, s.scores_stride, gemm.rows, n, scale_, bias, n, softmax_max, s.codes_p, slots_n, scale, code_sums);
+    } else {
+      kernels.softmax_exp(s.scores, s.scores_stride, gemm.rows, n, scale_, bias, n, inverse);
+      assign_rows(plan_->softmax, t, t + gemm.rows, n, inverse, scale, inv_scale);
+      kernels.softmax_codes(s.scores, s.scores_stride, gemm.rows, n, inverse, inv_scale, softmax_max, s.codes_p, slots_n, code_sums);
+    }
 
     gemm.a = s.codes_p;
     gemm.lda = slots_n;

@@ -63,6 +63,14 @@ inline __m256 extractf32x8_ps(simde__m512 v, int part) {
   return r;
 }
 
+/// Two quarters of x, then two of y, which two bits of `which` name each.
+inline simde__m512 shuffle_f32x4(simde__m512 x, simde__m512 y, int which) {
+  simde__m512 r;
+  for (int i = 0; i < 4; ++i)
+    std::memcpy(reinterpret_cast<char*>(&r) + 16 * i, reinterpret_cast<const char*>(i < 2 ? &x : &y) + 16 * ((which >> 2 * i) & 3), 16);
+  return r;
+}
+
 inline simde__m512 cvtepi32_ps(simde__m512i v) {
   __m256i parts[2];
   std::memcpy(parts, &v, sizeof parts);
@@ -133,6 +141,7 @@ inline void tile_dpbusd(int sums, int codes, int weights) {
 #define _mm512_mask_storeu_epi8(p, mask, v) igq::emulated::mask_storeu_epi8(p, mask, v)
 #define _mm512_cvtps_epi32(v) igq::emulated::cvtps_epi32(v)
 #define _mm512_cvtepi32_epi8(v) igq::emulated::cvtepi32_epi8(v)
+#define _mm512_shuffle_f32x4(x, y, which) igq::emulated::shuffle_f32x4(x, y, which)
 #define _mm512_extractf32x8_ps(v, part) igq::emulated::extractf32x8_ps(v, part)
 #define _mm256_dpbusd_avx_epi32(s, a, w) simde_mm256_dpbusd_epi32(s, a, w)
 #undef _mm512_madd_epi16  // SIMDe 0.7.4 gives this name the arguments of the masked one

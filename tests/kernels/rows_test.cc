@@ -143,6 +143,9 @@ TEST(Ranges, SameBitsNanIgnoredAndMerged) {
     m.at(rows - 1, cols - 1) = kNan;
     expect_same(m, low, high, channels);
     expect_same(m, Floats(rows, 9), Floats(rows, 9), by_row);
+    Matrix many(16 + rows, cols, 5);  // AVX-512 takes 16 rows at a time
+    many.at(3, cols / 2) = kNan;
+    expect_same(many, Floats(many.rows, 9), Floats(many.rows, 9), by_row);
     Floats l = low, h = high, rl(rows), rh(rows);
     channels(reference(), m, l, h);
     by_row(reference(), m, rl, rh);
@@ -270,6 +273,57 @@ TEST(Softmax, CodesAreThoseOfTheProbabilities) {
       }
     }
   });
+}
+
+/// Both halves in one, with a scale per row: the largest probability gets the largest code and the rest follow within half a step.
+TEST(Softmax, RowCodesAreProbabilitiesInUnitsOfTheRow) {
+  for (int rows : {1, 4, 16, 18})
+    for (int cols : kColumns)
+      for (int q_max : {3, 15, 255})
+        for (const bool with_bias : {false, true}) {
+          const float scale = 0.37F;
+          Matrix m(rows, cols, 18, 8), bias(rows, cols, 19, 3);
+          if (cols > 8) m.at(0, 3) = -kInf, bias.at(rows - 1, 7) = -kInf, m.at(rows - 1, 5) = -1e6F;
+          const float* b = with_bias ? bias.data() : nullptr;
+          const auto size = static_cast<std::size_t>(rows * cols);
+          std::vector<std::uint8_t> want(size), got(size);
+          Floats scales(rows, 9), sums(rows, 9), want_scales(rows, 9);
+          reference().softmax_row_codes(m.data(), m.ld, rows, cols, scale, b, bias.ld, q_max, want.data(), cols, want_scales.data(), sums.data());
+          for (int t = 0; t < rows; ++t) {
+            const auto logit = [&](int c) { return static_cast<double>(m.at(t, c)) * scale + (with_bias ? bias.at(t, c) : 0.0); };
+            double top = -kInf, sum = 0.0;
+            for (int c = 0; c < cols; ++c) top = std::max(top, logit(c));
+            for (int c = 0; c < cols; ++c) sum += std::exp(logit(c) - top);
+            // Exponentials and their sum are within 1e-6, logits within roundings of their size.
+            const double error = 2e-6 + 4e-7 * std::abs(top);
+            ASSERT_NEAR(static_cast<double>(want_scales[t]) * q_max * sum, 1.0, error) << rows << "x" << cols;
+            for (int c = 0; c < cols; ++c)
+              ASSERT_NEAR(want[static_cast<std::size_t>(t * cols + c)], q_max * std::exp(logit(c) - top), 0.5 + q_max * error) << rows << "x" << cols << " " << t << " " << c;
+          }
+          for (const auto& [name, kernels] : float_tables()) {
+            Floats row_scale(rows, 9);
+            kernels.softmax_row_codes(m.data(), m.ld, rows, cols, scale, b, bias.ld, q_max, got.data(), cols, row_scale.data(), sums.data());
+            expect_same_bits(want_scales, row_scale, name + " " + std::to_string(rows) + "x" + std::to_string(cols));
+            ASSERT_EQ(got, want) << name << " " << rows << "x" << cols;
+            for (int t = 0; t < rows; ++t)
+              ASSERT_EQ(sums[t], std::accumulate(want.begin() + t * cols, want.begin() + (t + 1) * cols, 0)) << name;
+          }
+        }
+}
+
+TEST(Softmax, RowsThatHaveNoSoftmaxGetNoScale) {
+  for (const auto& [name, kernels] : float_tables()) {
+    for (const float bad : {kNan, kInf}) {
+      Matrix m(18, 33, 20, 8);
+      m.at(17, 32) = bad;
+      std::vector<std::uint8_t> codes(18 * 33);
+      Floats row_scale(18, 9), sums(18, 9);
+      kernels.softmax_row_codes(m.data(), m.ld, 18, 33, 1.0F, nullptr, 0, 255, codes.data(), 33, row_scale.data(), sums.data());
+      EXPECT_TRUE(std::isnan(row_scale[17])) << name;
+      EXPECT_FALSE(std::isnan(row_scale[16])) << name;
+      EXPECT_EQ(codes[17 * 33 + 32], 0) << name;
+    }
+  }
 }
 
 TEST(Residual, AddsWithOneRounding) {

@@ -142,10 +142,18 @@ class Expected {
       }
       float row_max = 0.0F;
       const float* bias = c_.bias ? c_.table.data() + ((c_.pattern[static_cast<std::size_t>(window)] * c_.heads + head) * n + t) * n : nullptr;
-      kernels::kernels_for(Isa::kReference).softmax_rows(p.data(), n, 1, n, softmax_scale, bias, n, &row_max);
-      const UniformQuantizer us = row_quantizer(t, row_max);
+      const kernels::Kernels& reference = kernels::kernels_for(Isa::kReference);
+      std::vector<std::uint8_t> row_codes(p.size());
+      float row_scale = 0.0F, code_sum = 0.0F;
+      reference.softmax_row_codes(p.data(), n, 1, n, softmax_scale, bias, n, code_max(c_.softmax_bits), row_codes.data(), n, &row_scale, &code_sum);
+      reference.softmax_rows(p.data(), n, 1, n, softmax_scale, bias, n, &row_max);
+      UniformQuantizer us = row_quantizer(t, row_max);
       std::vector<int> code(static_cast<std::size_t>(n));
       for (std::size_t j = 0; j < code.size(); ++j) code[j] = quantize(p[j], us);
+      if (c_.softmax == Grouping::kUpperBound) {  // exponentials become codes without having been probabilities
+        us.scale = row_scale;
+        code.assign(row_codes.begin(), row_codes.end());
+      }
       for (int i = 0; i < d; ++i) {
         const UniformQuantizer& uv = v.quantizer[at(0, i, d)];
         std::int64_t sum = 0, row_sum = 0;
@@ -157,7 +165,7 @@ class Expected {
           magnitude += pj * (middle + 2 * middle) * static_cast<double>(us.scale) * uv.scale;
           // A probability this near to the middle between two codes may round to the other one in the simulation.
           const double steps = static_cast<double>(p[static_cast<std::size_t>(j)]) * us.inv_scale;
-          const double error = steps * (std::exp(2 * score_error) - 1 + 0x1p-20) + 1e-9;
+          const double error = steps * (std::exp(2 * score_error) - 1 + (c_.softmax == Grouping::kUpperBound ? 0x1p-19 : 0x1p-20)) + 1e-9;
           if (std::abs(steps - std::floor(steps) - 0.5) <= error) flips += static_cast<double>(us.scale) * std::abs(v.code[at(j, i, d)]) * static_cast<double>(uv.scale);
         }
         float y = std::fma(-(static_cast<float>(uv.zero_point) - static_cast<float>(middle)), static_cast<float>(row_sum), static_cast<float>(sum));

@@ -17,8 +17,10 @@ class OutputOf final : public SiteObserver {
   void on_tensor(int site, Operand operand, int, const float* x, std::int64_t ld, int rows, int cols) override {
     if (site != site_ || operand != Operand::kOutput) return;
     for (std::int64_t r = 0; r < rows; ++r) values.insert(values.end(), x + r * ld, x + r * ld + cols);
+    channels = cols;
   }
   std::vector<float> values;
+  int channels = 0;
 
  private:
   int site_;
@@ -68,6 +70,7 @@ TEST_P(IntegerModel, EverySiteGivesWhatItsSimulationGives) {
       for (std::size_t s = 0; s < model.sites().size(); ++s) {
         if (model.sites()[s].step != step) continue;
         std::vector<float> outputs[2];
+        std::size_t channels = 1;
         for (int i = 0; i < 2; ++i) {
           OutputOf output(static_cast<int>(s));
           StepState copy = state;
@@ -77,15 +80,22 @@ TEST_P(IntegerModel, EverySiteGivesWhatItsSimulationGives) {
           context.arena.reset();
           model.run_step(context, step, copy);
           outputs[i] = std::move(output.values);
+          channels = static_cast<std::size_t>(output.channels);
         }
         ASSERT_FALSE(outputs[0].empty());
         ASSERT_EQ(outputs[0].size(), outputs[1].size());
         double signal = 0.0, difference = 0.0;
-        for (std::size_t i = 0; i < outputs[0].size(); ++i) {
-          signal = std::max(signal, std::abs(static_cast<double>(outputs[0][i])));
-          difference = std::max(difference, std::abs(static_cast<double>(outputs[0][i]) - static_cast<double>(outputs[1][i])));
+        for (float v : outputs[0]) signal = std::max(signal, std::abs(static_cast<double>(v)));
+        // Equal codes and sums leave float rounding only; a single other code would show at 1e-3 and more. Where a score lies within
+        // rounding of the middle between two codes of its softmax, one row of an attention has such a code: one step of it, once.
+        const double one_code = 2 * signal / code_max(setting.bits);
+        bool row_with_other_code = model.sites()[s].attention == nullptr;
+        for (std::size_t i = 0; i < outputs[0].size(); i += channels) {
+          double of_row = 0.0;
+          for (std::size_t c = i; c < i + channels; ++c) of_row = std::max(of_row, std::abs(static_cast<double>(outputs[0][c]) - static_cast<double>(outputs[1][c])));
+          if (of_row > 1e-5 * signal && of_row <= one_code && !row_with_other_code) row_with_other_code = true;
+          else difference = std::max(difference, of_row);
         }
-        // Equal codes and sums leave float rounding only; a single other code would show at 1e-3 and more.
         EXPECT_LE(difference, 1e-5 * signal) << model.sites()[s].name << ", " << grouping_name(setting.grouping) << ", " << setting.bits << " bits";
       }
       context.observer = nullptr;
