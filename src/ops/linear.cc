@@ -58,6 +58,7 @@ void Linear::set_plan(std::shared_ptr<const LinearPlan> plan) {
   col_scale_ = {};
   largest_code_norm_ = -1.0;
   byte_panels_ = {};
+  fixed_corrections_ = {};
   packed_for_ = nullptr;
   plan_ = std::move(plan);
   if (plan_ == nullptr) return;

@@ -97,8 +97,9 @@ class Linear {
   double largest_code_norm_ = -1.0;        // of an output's weight codes; unknown below 0
   bool always_fits_int32_ = false;         // multiples: whether int32 holds the sums of any image
   // Weights packed once, [panels][panel_bytes_], where the order of codes does not depend on the image: for one instruction set, the
-  // first asked for; others gather panels for each image.
+  // first asked for; others gather panels for each image. With fixed quantizers their corrections too, [panels][groups][kBytePanel].
   AlignedBuffer<std::uint8_t> byte_panels_;
+  AlignedBuffer<std::int32_t> fixed_corrections_;
   std::size_t panel_bytes_ = 0;
   const kernels::Kernels* packed_for_ = nullptr;
   std::shared_ptr<const LinearPlan> plan_;

@@ -174,7 +174,7 @@ bool Linear::sums_fit_int32(double largest_sum, double largest_squares) const {
   return largest_sum * static_cast<double>(1 << (plan_->weight.code_bits() - 1)) <= kLimit || std::sqrt(largest_squares) * largest_code_norm_ * 1.000001 <= kLimit;
 }
 
-/// What integers need of the weights whatever the image: where the order of codes is always the natural one, the panels too.
+/// What integers need of the weights whatever the image: where the order of codes is always the same one, the panels too.
 void Linear::prepare_integer(const kernels::Kernels& kernels) {
   const CodeForm form = form_of(plan_->input, in_);
   const WeightPlan& w = plan_->weight;
@@ -183,17 +183,32 @@ void Linear::prepare_integer(const kernels::Kernels& kernels) {
     const double largest = static_cast<double>(plan_->input.multiples.back()) * std::max(kZeroPointMax, code_max(plan_->input.bits) - kZeroPointMin);
     always_fits_int32_ = sums_fit_int32(largest * in_, largest * largest * in_);
   }
-  if (form == CodeForm::kCodes || packed_for_ != nullptr) return;
-  const int slots = round_up(in_, kernels::kGroupAlign);
+  const bool natural = form != CodeForm::kCodes, fixed = !natural && !needs_channel_ranges(plan_->input);
+  if (packed_for_ != nullptr || !(natural || fixed)) return;
   const kernels::CodeRange range = code_range(form, *plan_);
-  std::vector<std::int32_t> order(static_cast<std::size_t>(slots), -1);
-  std::iota(order.begin(), order.begin() + in_, 0);
-  panel_bytes_ = (kernels.panel_bytes(slots, 1, range) + 63) / 64 * 64;
-  byte_panels_.resize_zero(panel_bytes_ * static_cast<std::size_t>((out_ + kBytePanel - 1) / kBytePanel));
-  std::int32_t corrections[kBytePanel];  // of zero-points, which come with the image
-  for (int n = 0; n < out_; n += kBytePanel)
-    kernels.pack_bytes(w.codes.data() + n, out_, order.data(), slots, nullptr, &slots, 1, std::min(kBytePanel, out_ - n), range,
-                       byte_panels_.data() + panel_bytes_ * static_cast<std::size_t>(n / kBytePanel), corrections);
+  Arena arena;
+  ChannelQuantizers q;
+  if (fixed) {
+    q = assign_channels(plan_->input, in_, nullptr, nullptr, arena);
+    order_slots(q, kernels.group_align, arena);
+  } else {
+    q.groups = 1;
+    q.slots = round_up(in_, kernels::kGroupAlign);
+    q.group_end = &q.slots;
+    q.order = arena.take<std::int32_t>(static_cast<std::size_t>(q.slots));
+    std::iota(q.order, q.order + in_, 0);
+    std::fill(q.order + in_, q.order + q.slots, -1);
+  }
+  panel_bytes_ = (kernels.panel_bytes(q.slots, q.groups, range) + 63) / 64 * 64;
+  const auto panels = static_cast<std::size_t>((out_ + kBytePanel - 1) / kBytePanel), corrections = static_cast<std::size_t>(q.groups) * kBytePanel;
+  byte_panels_.resize_zero(panel_bytes_ * panels);
+  fixed_corrections_.resize_zero(fixed ? corrections * panels : 0);
+  auto* unused = arena.take<std::int32_t>(corrections);  // in natural order zero-points come with the image
+  for (std::size_t p = 0; p < panels; ++p) {
+    const int n = static_cast<int>(p) * kBytePanel;
+    kernels.pack_bytes(w.codes.data() + n, out_, q.order, q.slots, q.slot_zero, q.group_end, q.groups, std::min(kBytePanel, out_ - n), range,
+                       byte_panels_.data() + panel_bytes_ * p, fixed ? fixed_corrections_.data() + corrections * p : unused);
+  }
   packed_for_ = &kernels;
 }
 

@@ -79,7 +79,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
   const WeightPlan& w = plan_->weight;
   const ChannelQuantizers& q = input.q;
   const bool natural = input.in_natural_order();
-  const bool packed = natural && packed_for_ == &kernels;
+  const bool packed = packed_for_ == &kernels;
   const int parts = input.parts;
   const std::size_t panel_bytes = packed ? 0 : (kernels.panel_bytes(q.slots, q.groups, input.range) + 63) / 64 * 64;
   const std::size_t extra_bytes = input.extra_slots == 0 ? 0 : (kernels.panel_bytes(input.extra_slots, 1, input.range) + 63) / 64 * 64;
@@ -98,8 +98,8 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
   // Panels [b, e) of rows [row, row + rows).
   const auto run = [&](std::int64_t b, std::int64_t e, int row, int rows, int t) {
     std::uint8_t* panel = panels + panel_bytes * static_cast<std::size_t>(t);
-    std::int32_t* corrections = all_corrections + correction_count * static_cast<std::size_t>(t);
-    std::fill_n(corrections, correction_count, 0);
+    std::int32_t* image_corrections = all_corrections + correction_count * static_cast<std::size_t>(t);
+    std::fill_n(image_corrections, correction_count, 0);
     for (std::int64_t p = b; p < e; ++p) {
       const std::int64_t n0 = column_of(p);
       const int part = static_cast<int>(p % parts);
@@ -107,7 +107,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
       if (!packed) {
         const WorkTimer pack_timer(context, Work::kPackPanel, t);
         kernels.pack_bytes(w.codes.data() + n0, out_, q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end, q.groups,
-                           cols, input.range, panel, corrections);
+                           cols, input.range, panel, image_corrections);
       }
       const std::uint8_t* weights = packed ? packed_panel(p) : panel;
       std::uint8_t* extra_panel = input.extra_slots == 0 ? nullptr : extra_panels + extra_bytes * static_cast<std::size_t>(t);
@@ -121,7 +121,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
       gemm.lda = input.lda;
       gemm.rows = rows;
       gemm.panel = weights;
-      gemm.corrections = corrections;
+      gemm.corrections = packed && !natural ? fixed_corrections_.data() + correction_count * static_cast<std::size_t>(n0 / kBytePanel) : image_corrections;
       gemm.groups = q.groups;
       gemm.group_end = q.group_end;
       gemm.group_scale = q.multiples != nullptr ? &kOne : q.group_scale;  // the unit is in col_scale_
