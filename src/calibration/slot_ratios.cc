@@ -57,7 +57,7 @@ float unit_of(double unit) {
 
 bool ratios_fit_byte(int bits) { return slot_multiple(bits) >= 8; }
 
-int extra_slot_budget(int channels) { return (channels + channels / 8 + 63) / 64 * 64 - channels; }
+int extra_slot_budget(int channels) { return (channels + channels / 16 + 63) / 64 * 64 - channels; }
 
 IntegerRatios slot_ratios(const std::vector<float>& widths, int groups, int bits, int channels) {
   const std::int32_t slot = slot_multiple(bits);

@@ -21,7 +21,7 @@ struct IntegerRatios {
 /// True when at least eight multiples fit a byte: then all of them are used, whatever number of groups is asked for.
 bool ratios_fit_byte(int bits);
 
-/// Slots beyond one for each channel that calibration images may need, nearly all of them: what completes the channels and an eighth of them to
+/// Slots beyond one for each channel that calibration images may need, nearly all of them: what completes the channels and a sixteenth of them to
 /// whole steps of 64, in which the fastest products go.
 int extra_slot_budget(int channels);
 

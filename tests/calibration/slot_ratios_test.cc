@@ -98,7 +98,7 @@ TEST(SlotRatios, BudgetsCompleteStepsOf64) {
   EXPECT_EQ(extra_slot_budget(48), 16);
   EXPECT_EQ(extra_slot_budget(96), 32);
   EXPECT_EQ(extra_slot_budget(384), 64);
-  EXPECT_EQ(extra_slot_budget(1536), 192);
+  EXPECT_EQ(extra_slot_budget(1536), 128);
 }
 
 }  // namespace
