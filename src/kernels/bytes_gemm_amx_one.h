@@ -15,11 +15,10 @@ namespace {
 template <class Simd, int kRowTiles, int kColumnTiles, bool kRare, bool kScaled>
 class OutputColumns {
  public:
-  /// Outputs begin with row `row`.
-  OutputColumns(const ByteGemm& g, const std::int32_t* corrections, int n, std::int64_t row)
+  OutputColumns(const ByteGemm& g, const std::int32_t* corrections, int n)
       : unit_(Simd::set1(g.group_scale[0])), row_sum_step_(g.row_sum == nullptr ? 0 : 1), row_scale_step_(g.row_scale == nullptr ? 0 : 1),
-        ldy_(g.ldy), row_sum_(g.row_sum == nullptr ? &kZero : g.row_sum + row), row_scale_(g.row_scale == nullptr ? &kOne : g.row_scale + row),
-        y_(g.y == nullptr ? nullptr : g.y + row * g.ldy + n), sums_(g.sums == nullptr ? nullptr : g.sums + row * kBytePanel + n), add_(g.add) {
+        ldy_(g.ldy), row_sum_(g.row_sum == nullptr ? &kZero : g.row_sum), row_scale_(g.row_scale == nullptr ? &kOne : g.row_scale),
+        y_(g.y == nullptr ? nullptr : g.y + n), sums_(g.sums == nullptr ? nullptr : g.sums + n), add_(g.add) {
     for (int c = 0; c < kColumnTiles; ++c) {
       const int at = n + c * kTileRows, count = g.y == nullptr || g.cols < at ? 0 : g.cols - at;
       lanes_[c] = Simd::first_lanes(count);
@@ -88,52 +87,45 @@ class OneGroupAmx {
         column_tiles_(g.sums != nullptr ? kBytePanel / kTileRows : (g.cols + kTileRows - 1) / kTileRows),
         extra_count_(g.extra_slots / steps_.depth),
         begin_(g.zero_rows ? -kZeroRows : 0),
-        fetch_(g, std::int64_t{step_count_ + extra_count_} * ((column_tiles_ + 1) / 2) * ((g.rows - begin_ + kHeight - 1) / kHeight)) {
+        block_count_((g.rows - begin_ + 2 * kTileRows - 1) / (2 * kTileRows)),
+        height_((g.rows - begin_ + block_count_ - 1) / block_count_),
+        fetch_(g, std::int64_t{step_count_ + extra_count_} * ((column_tiles_ + 1) / 2) * block_count_) {
     for (int n = 0; n < kBytePanel; n += kTileRows) Simd::store(corrections_ + n, Simd::load(g.corrections + n));
   }
 
   void run() {
-    const int full = begin_ + (g_.rows - begin_) / kHeight * kHeight, rest = g_.rows - full;
-    if (full > begin_) {
-      set_block_shapes(kTileRows, kTileRows, steps_.depth);
-      all_columns<2>(begin_, full);
-    }
-    if (rest > 0) {
-      set_block_shapes(rest < kTileRows ? rest : kTileRows, rest - kTileRows, steps_.depth);
-      if (rest > kTileRows) all_columns<2>(full, g_.rows);
-      else all_columns<1>(full, g_.rows);
-    }
+    set_block_shapes(height_ < kTileRows ? height_ : kTileRows, height_ - kTileRows, steps_.depth);
+    if (height_ > kTileRows) all_columns<2>();
+    else all_columns<1>();
     release_tiles();
   }
 
  private:
-  static constexpr int kHeight = 2 * kTileRows;
-
   template <int kRowTiles>
-  void all_columns(int begin, int end) {
-    if (g_.row_scale == nullptr && g_.group_scale[0] == 1.0F) all_columns_as<kRowTiles, false>(begin, end);
-    else all_columns_as<kRowTiles, true>(begin, end);
+  void all_columns() {
+    if (g_.row_scale == nullptr && g_.group_scale[0] == 1.0F) all_columns_as<kRowTiles, false>();
+    else all_columns_as<kRowTiles, true>();
   }
 
   template <int kRowTiles, bool kScaled>
-  void all_columns_as(int begin, int end) {
+  void all_columns_as() {
     const bool rare = g_.add || g_.sums != nullptr || g_.y == nullptr;
     for (int n = 0; n < column_tiles_; n += 2) {
       const int column = n * kTileRows;
-      if (rare && column_tiles_ - n > 1) blocks<kRowTiles, 2, true, kScaled>(begin, end, column);
-      else if (rare) blocks<kRowTiles, 1, true, kScaled>(begin, end, column);
-      else if (column_tiles_ - n > 1) blocks<kRowTiles, 2, false, kScaled>(begin, end, column);
-      else blocks<kRowTiles, 1, false, kScaled>(begin, end, column);
+      if (rare && column_tiles_ - n > 1) blocks<kRowTiles, 2, true, kScaled>(column);
+      else if (rare) blocks<kRowTiles, 1, true, kScaled>(column);
+      else if (column_tiles_ - n > 1) blocks<kRowTiles, 2, false, kScaled>(column);
+      else blocks<kRowTiles, 1, false, kScaled>(column);
     }
   }
 
-  /// Rows [begin, end), a block at a time, by columns [n, n + 16 * kColumnTiles). Rows below 0 are the zero rows.
+  /// All rows, a block at a time, by columns [n, n + 16 * kColumnTiles). Rows below 0 are the zero rows.
   template <int kRowTiles, int kColumnTiles, bool kRare, bool kScaled>
-  void blocks(int begin, int end, int n) {
+  void blocks(int n) {
     using Block = AmxBlock<kRowTiles, kColumnTiles>;
     constexpr int kRows = kRowTiles * kTileRows;
     constexpr int kEach = kRows / 4;  // rows of the block before that become outputs in a step, a quarter at a time
-    OutputColumns<Simd, kRowTiles, kColumnTiles, kRare, kScaled> columns(g_, corrections_, n, begin < 0 ? 0 : begin);
+    OutputColumns<Simd, kRowTiles, kColumnTiles, kRare, kScaled> columns(g_, corrections_, n);
     const std::int64_t column_bytes = column_bytes_, tile_bytes = steps_.tile_bytes(), extra_bytes = tile_bytes * extra_count_;
     const char* panel = static_cast<const char*>(g_.panel) + n / kTileRows * column_bytes;
     const char* extra_panel = static_cast<const char*>(g_.extra_panel) + n / kTileRows * extra_bytes;
@@ -141,7 +133,8 @@ class OneGroupAmx {
     FetchNext fetch = fetch_;
     alignas(64) typename Block::Sums buffers[2];
     int current = 0, done = 0, before_rows = 0;  // of the block before: rows that have become outputs, and all
-    for (int t = begin; t < end; t += kRows) {
+    for (int b = 0; b < block_count_; ++b) {
+      const int next = begin_ + b * height_, t = next + height_ > g_.rows ? g_.rows - height_ : next;
       const std::int32_t* sums = Block::first(buffers[current]);
       bool stored = false;  // whether the sums have reached memory, which takes the first step
       const auto step = [&](const std::uint8_t* a, std::int64_t lda, const char* w, std::int64_t next_column) __attribute__((always_inline)) {
@@ -165,8 +158,8 @@ class OneGroupAmx {
       current = 1 - current;
       Block::store(buffers[current]);
       for (; done < before_rows; ++done) columns.finish_row(sums + done * kTileRows);
-      before_rows = end - t < kRows ? end - t : kRows;
-      done = 0;
+      before_rows = height_;
+      done = next - t;
       if (t < 0) {
         columns.take_zero_rows(Block::first(buffers[current]), corrections_ + n);
         done = kZeroRows;
@@ -182,6 +175,9 @@ class OneGroupAmx {
   std::int64_t column_bytes_;
   int column_tiles_, extra_count_;
   int begin_;  ///< the first row: below 0 where zero rows come first
+  /// Blocks of equal height, so that one shape of the tiles serves all of them: setting another takes as long as seven products. Where that
+  /// makes more rows than there are, the last block begins earlier, among rows that are done already.
+  int block_count_, height_;
   FetchNext fetch_;
   alignas(64) std::int32_t corrections_[kBytePanel];
 };
