@@ -69,9 +69,10 @@ class Linear {
   CodedInput code_input(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, bool by_rows) const;
   void finish_codes(ExecContext& context, CodedInput& input, int rows) const;
   void order_codes(ExecContext& context, CodedInput& input, int rows) const;
-  void keep_natural_order(ExecContext& context, CodedInput& input) const;
+  void lay_out_slots(ExecContext& context, CodedInput& input) const;
   void take_extra_slots(ExecContext& context, CodedInput& input) const;
-  void fill_extra_slots(const ExecContext& context, const CodedInput& input) const;
+  static void repeat(const ExecContext& context, const CodedInput& input, std::int64_t place, int count);
+  void fill_extra_slots(const ExecContext& context, const CodedInput& input, int row, int rows) const;
   double find_largest_code_norm() const;
   bool sums_fit_int32(double largest_sum, double largest_squares) const;
   void prepare_integer(const kernels::Kernels& kernels);

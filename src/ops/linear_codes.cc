@@ -41,6 +41,12 @@ LargestCodes largest_codes(const ChannelQuantizers& q) {
 
 }  // namespace
 
+/// Codes of the extra slots in `count` rows of memory from `place` on.
+void Linear::repeat(const ExecContext& context, const CodedInput& input, std::int64_t place, int count) {
+  context.kernels->repeat_codes(input.natural + place * input.stride, input.stride, count, input.extra_order, input.extra_slots,
+                                input.extra + place * input.extra_lda, input.extra_lda);
+}
+
 Linear::CodedInput Linear::take_input(ExecContext& context, int rows, int parts, bool by_rows) const {
   CodedInput input;
   input.rows = rows;
@@ -102,8 +108,10 @@ void Linear::order_codes(ExecContext& context, CodedInput& input, int rows) cons
   });
 }
 
-/// Natural order as one group, and the rows of zero-points.
-void Linear::keep_natural_order(ExecContext& context, CodedInput& input) const {
+/// Natural order as one group, the slots of channels that are counted more than once and the rows of zero-points: all that is known
+/// when the channels have their quantizers. The codes themselves may come later.
+void Linear::lay_out_slots(ExecContext& context, CodedInput& input) const {
+  const WorkTimer timer(context, Work::kPermute);
   ChannelQuantizers& q = input.q;
   q.slots = round_up(in_, kernels::kGroupAlign);
   q.groups = 1;
@@ -123,8 +131,10 @@ void Linear::keep_natural_order(ExecContext& context, CodedInput& input) const {
   std::uint8_t* first = input.natural - zeros;
   std::fill_n(first, zeros, std::uint8_t{0});
   context.kernels->zero_rows(q.zero, q.multiple, in_, first, stride);
-  for (int t = input.segment_rows; t < input.rows; t += input.segment_rows) std::copy_n(first, zeros, input.natural + input.offset(t) - zeros);
-  fill_extra_slots(context, input);
+  for (int t = 0; t < input.rows; t += input.segment_rows) {
+    if (t > 0) std::copy_n(first, zeros, input.natural + input.offset(t) - zeros);
+    if (input.extra_slots > 0) repeat(context, input, input.place(t) - kZeroRows, kZeroRows);
+  }
 }
 
 /// The channels that are counted more than once, once all of them have their quantizers.
@@ -145,11 +155,14 @@ void Linear::take_extra_slots(ExecContext& context, CodedInput& input) const {
   input.extra = context.arena.take<std::uint8_t>(static_cast<std::size_t>(rows * input.extra_lda)) + kZeroRows * input.extra_lda;
 }
 
-/// Their codes, of all rows and rows of zero-points; one thread does that faster than two could begin.
-void Linear::fill_extra_slots(const ExecContext& context, const CodedInput& input) const {
+/// Their codes in rows [row, row + rows).
+void Linear::fill_extra_slots(const ExecContext& context, const CodedInput& input, int row, int rows) const {
   if (input.extra_slots == 0) return;
-  context.kernels->repeat_codes(input.natural - kZeroRows * input.stride, input.stride, input.rows + kZeroRows * input.segments(), input.extra_order,
-                                input.extra_slots, input.extra - kZeroRows * input.extra_lda, input.extra_lda);
+  for (const int end = row + rows; row < end;) {
+    const int height = std::min(end, (row / input.segment_rows + 1) * input.segment_rows) - row;  // of this segment
+    repeat(context, input, input.place(row), height);
+    row += height;
+  }
 }
 
 /// The largest norm of an output's weight codes.
@@ -212,13 +225,12 @@ void Linear::prepare_integer(const kernels::Kernels& kernels) {
   packed_for_ = &kernels;
 }
 
-/// Everything that needs all of the input's codes: their order, sums of rows.
+/// Everything that needs all of the input's codes: group order, sums of rows.
 void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) const {
   const WorkTimer timer(context, Work::kPermute);
   const ChannelQuantizers& q = input.q;
   if (col_zero_needed_) input.row_sum = context.arena.take<float>(static_cast<std::size_t>(rows));
-  if (input.in_natural_order()) keep_natural_order(context, input);
-  else order_codes(context, input, rows);
+  if (!input.in_natural_order()) order_codes(context, input, rows);
   if (q.multiples == nullptr) return;
   input.fits_int32 = always_fits_int32_;
   if (!input.fits_int32) {
@@ -263,6 +275,7 @@ Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int 
   }
   CodedInput input = take_input(context, rows, parts, by_rows);
   assign_channels(plan_->input, input.q, 0, in_, range.mn, range.mx);
+  if (input.in_natural_order()) lay_out_slots(context, input);
   context.parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end, int thread) {
     constexpr std::int64_t kRows = 16;
     for (std::int64_t b = begin; b < end; b += kRows) {
@@ -270,6 +283,7 @@ Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int 
       fetch_first_panel(context, input, thread, b, e, rows);
       code_columns(context, input, x + b * in_, in_, static_cast<int>(b), static_cast<int>(e - b), 0, in_, thread);
     }
+    fill_extra_slots(context, input, static_cast<int>(begin), static_cast<int>(end - begin));
   });
   finish_codes(context, input, rows);
   return input;

@@ -233,6 +233,12 @@ void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels
     assign_channels(next.plan_->input, inner.q, begin, begin + cols, mn, mx);
     next.code_columns(context, inner, panel, kBytePanel, 0, rows, begin, cols, t);
   });
+  if (inner.in_natural_order()) {
+    next.lay_out_slots(context, inner);
+    const WorkTimer timer(context, Work::kPermute);
+    if (inner.extra_slots > 0)
+      context.parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end, int) { next.fill_extra_slots(context, inner, static_cast<int>(begin), static_cast<int>(end - begin)); });
+  }
   next.finish_codes(context, inner, rows);
   next.add_product(context, inner, gamma, y);
 }
