@@ -183,7 +183,6 @@ void Swin::run_block(ExecContext& context, const Block& block, StepState& state)
     const auto d = static_cast<std::size_t>(dim), padded = static_cast<std::size_t>(rows);
     float* normed = context.arena.take<float>(static_cast<std::size_t>(tokens) * d);
     float* windowed = context.arena.take<float>(padded * d);
-    float* mixed = context.arena.take<float>(padded * d);
     const ChannelRange range = take_channel_range(context, dim);
     layer_norm(context, block.norm1, state.x.data(), tokens, normed, range);
     each_run(context, block.token_of_row, [&](std::int64_t r, std::int64_t count, std::int64_t token) {
@@ -195,9 +194,8 @@ void Swin::run_block(ExecContext& context, const Block& block, StepState& state)
         range.mn[c] = std::min(range.mn[c], 0.0f);
         range.mx[c] = std::max(range.mx[c], 0.0f);
       }
-    const ChannelRange mixed_range = block.attention.forward(context, block.qkv, windowed, range, block.windows, block.window_h * block.window_w,
-                                                             {block.bias.data(), block.pattern.data()}, mixed);
-    block.proj.forward(context, mixed, rows, windowed, mixed_range);
+    block.attention.forward(context, block.qkv, block.proj, windowed, range, block.windows, block.window_h * block.window_w,
+                            {block.bias.data(), block.pattern.data()}, {windowed});
     each_run(context, block.token_of_row, [&](std::int64_t r, std::int64_t count, std::int64_t token) {
       if (token >= 0) context.kernels->add_residual(state.x.data() + token * dim, dim, windowed + r * dim, dim, static_cast<int>(count), dim, nullptr);
     });

@@ -142,11 +142,10 @@ void Vit::run_block(ExecContext& context, const Block& block, StepState& state) 
     const ArenaScope scope(context.arena);
     const auto n = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(dim);
     float* normed = context.arena.take<float>(n);
-    float* mixed = context.arena.take<float>(n);
     const ChannelRange range = take_channel_range(context, dim);
     layer_norm(context, block.norm1, state.x.data(), tokens, normed, range);
-    const ChannelRange mixed_range = block.attention.forward(context, block.qkv, normed, range, 1, tokens, {}, mixed);
-    block.proj.forward_residual(context, mixed, tokens, block.gamma1.empty() ? nullptr : block.gamma1.data(), state.x.data(), mixed_range);
+    block.attention.forward(context, block.qkv, block.proj, normed, range, 1, tokens, {},
+                            {state.x.data(), true, block.gamma1.empty() ? nullptr : block.gamma1.data()});
   }
   block.mlp.add_to(context, state.x.data(), tokens);
 }

@@ -217,40 +217,42 @@ void Attention::forward(ExecContext& context, const float* qkv, int windows, int
     context.observer->on_tensor(site_, Operand::kOutput, 0, out, channels, windows * n, static_cast<int>(channels));
 }
 
-ChannelRange Attention::forward(ExecContext& context, const Linear& qkv, const float* x, ChannelRange range, int windows, int n,
-                                AttentionBias bias, float* out) const {
+void Attention::forward(ExecContext& context, const Linear& qkv, const Linear& proj, const float* x, ChannelRange range, int windows, int n,
+                        AttentionBias bias, Linear::Into into) const {
   const int rows = windows * n, channels = heads_ * head_dim_, units = channels / kBytePanel, threads = context.threads();
   // A unit is a panel each of q, k and v. Few units that do not share out evenly would leave threads waiting.
-  const bool by_units = actual_execution(context) == Execution::kInteger && qkv.runs_integer(context) && context.observer == nullptr &&
+  const bool by_units = actual_execution(context) == Execution::kInteger && qkv.runs_integer(context) && proj.runs_integer(context) && context.observer == nullptr &&
                         kBytePanel % head_dim_ == 0 && channels % kBytePanel == 0 && (units % threads == 0 || units >= 4 * threads);
-  if (!by_units) {
-    const ArenaScope scope(context.arena);
-    float* all = context.arena.take<float>(static_cast<std::size_t>(rows) * 3 * static_cast<std::size_t>(channels));
-    qkv.forward(context, x, rows, all, range);
-    forward(context, all, windows, n, bias, out);
-    return {};
-  }
-  const ChannelRange out_range = take_channel_range(context, channels);
-  std::fill_n(out_range.mn, channels, std::numeric_limits<float>::infinity());
-  std::fill_n(out_range.mx, channels, -std::numeric_limits<float>::infinity());
   const ArenaScope scope(context.arena);
+  if (!by_units) {
+    float* all = context.arena.take<float>(static_cast<std::size_t>(rows) * 3 * static_cast<std::size_t>(channels));
+    float* mixed = context.arena.take<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(channels));
+    qkv.forward(context, x, rows, all, range);
+    forward(context, all, windows, n, bias, mixed);
+    if (into.add) proj.forward_residual(context, mixed, rows, into.gamma, into.y);
+    else proj.forward(context, mixed, rows, into.y);
+    return;
+  }
   Scratch* scratch = take_scratches(context, threads, n, Execution::kInteger);
+  const std::int64_t panel = std::int64_t{rows} * kBytePanel;
+  float* mixed = context.arena.take<float>(static_cast<std::size_t>(panel * threads));
   const int heads_of_unit = kBytePanel / head_dim_;
-  qkv.forward_units(context, x, rows, range, 3, [&](int unit, int thread, const float* outputs) {
+  const auto attend = [&](int unit, int, int thread, const float* outputs, float* mn, float* mx) {
     const WorkTimer timer(context, Work::kAttention, thread);
+    float* out = mixed + panel * thread;
     for (int i = 0; i < heads_of_unit; ++i) {
-      const int head = unit * heads_of_unit + i, column = head * head_dim_;
+      const int head = unit * heads_of_unit + i, column = i * head_dim_;
       for (std::int64_t window = 0; window < windows; ++window) {
-        const float* q = outputs + window * n * kBytePanel + i * head_dim_;
-        const std::int64_t part = std::int64_t{rows} * kBytePanel;
-        const Task task{q, q + part, q + 2 * part, kBytePanel, n, head, bias_of(bias, window, head, n),
-                        out + window * n * channels + column, channels};
+        const std::int64_t first = window * n * kBytePanel + column;
+        const float* q = outputs + first;
+        const Task task{q, q + panel, q + 2 * panel, kBytePanel, n, head, bias_of(bias, window, head, n), out + first, kBytePanel};
         head_integer(context, task, scratch[thread]);
-        context.kernels->channel_range(task.out, channels, n, head_dim_, out_range.mn + column, out_range.mx + column);
+        context.kernels->channel_range(task.out, kBytePanel, n, head_dim_, mn + column, mx + column);
       }
     }
-  });
-  return out_range;
+    return out;
+  };
+  qkv.forward_through(context, x, rows, range, 3, attend, proj, into);
 }
 
 /// The quantizers of q, k and v of one head of one image.

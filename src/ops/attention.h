@@ -33,11 +33,10 @@ class Attention {
 
   /// qkv [windows * n][3 * heads * head_dim] as the qkv layer writes it; out [windows * n][heads * head_dim].
   void forward(ExecContext& context, const float* qkv, int windows, int n, AttentionBias bias, float* out) const;
-  /// The same from the qkv layer's input x [windows * n][qkv.in] with its range. In integers q, k and v of a few heads at a time
-  /// go from the layer's panels into the attention, where head_dim divides a panel; then the range of `out`, in the context's
-  /// arena, is returned too, else an empty one. out must not overlap x.
-  ChannelRange forward(ExecContext& context, const Linear& qkv, const float* x, ChannelRange range, int windows, int n,
-                       AttentionBias bias, float* out) const;
+  /// proj(attention(qkv(x))) from x [windows * n][qkv.in] with its range. In integers q, k and v of a few heads at a time go from the qkv
+  /// layer's panels into the attention, and its outputs as codes into the proj layer, where head_dim divides a panel. into.y may be x.
+  void forward(ExecContext& context, const Linear& qkv, const Linear& proj, const float* x, ChannelRange range, int windows, int n,
+               AttentionBias bias, Linear::Into into) const;
 
  private:
   struct Scratch;

@@ -49,15 +49,23 @@ class Linear {
   /// y += gamma * (x W^T + b), the end of a residual branch (gamma [out] or null: 1). In integers outputs are added where they are made.
   void forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y, ChannelRange range = {}) const;
 
-  /// Called with a unit of forward_units(), the thread that has it and its outputs, [parts][rows][kBytePanel].
-  using UseUnit = std::function<void(int unit, int thread, const float* outputs)>;
-  /// In integers: the outputs a unit at a time, never all at once. Unit u is columns [64 u, 64 u + 64) of each of `parts` equal
-  /// parts of the outputs (q, k and v), which must be multiples of 64 wide.
-  void forward_units(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, const UseUnit& use) const;
   bool runs_integer(const ExecContext& context) const;
 
-  /// y [rows, next.out] += gamma * next(activation(this(x))), the two layers of an MLP. In integers the tensor in between exists
-  /// only as codes: each panel of this layer's outputs is activated and quantized for `next` while it is in the cache.
+  /// Where a product goes: y [rows, out] = it, or with `add` y += gamma * it (gamma [out] or null: 1).
+  struct Into {
+    float* y;
+    bool add = false;
+    const float* gamma = nullptr;
+  };
+  /// Makes inputs of the next layer from a unit's outputs [parts][rows][kBytePanel], which it may overwrite: returns columns [64 unit, 64 unit +
+  /// cols) of that input, [rows][kBytePanel], and merges their range into mn and mx [cols].
+  using Between = std::function<const float*(int unit, int cols, int thread, float* outputs, float* mn, float* mx)>;
+  /// In integers, both layers: next(between(this(x))). Unit u is columns [64 u, 64 u + 64) of each of `parts` equal parts of the outputs (q,
+  /// k and v, which must be multiples of 64 wide). The tensor in between exists only as codes: each unit is quantized for `next` while it is in
+  /// the cache, by the thread that has made it. into.y may be x.
+  void forward_through(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, const Between& between, const Linear& next, Into into) const;
+
+  /// y [rows, next.out] += gamma * next(activation(this(x))), the two layers of an MLP.
   void forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next,
                    const float* gamma, float* y, ChannelRange range = {}) const;
 
@@ -82,7 +90,7 @@ class Linear {
   void multiply(ExecContext& context, const CodedInput& input, const Place& place, const Finish& finish) const;
   template <class Use>
   void multiply_by_panels(ExecContext& context, const CodedInput& input, const Use& use) const;
-  void add_product(ExecContext& context, const CodedInput& input, const float* gamma, float* y) const;
+  void multiply_into(ExecContext& context, const CodedInput& input, Into into) const;
   void forward_float(ExecContext& context, const float* x, int rows, const float* packed, float* y) const;
   void forward_simulated(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;
   void forward_integer(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;

@@ -164,9 +164,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
 
 void Linear::forward_integer(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const {
   const ArenaScope scope(context.arena);
-  const CodedInput input = code_input(context, x, rows, range, 1, false);
-  multiply(context, input, [&](std::int64_t n0, int, int) { return Outputs{y + n0, out_}; },
-           [](std::int64_t, int, int, int, float*) {});
+  multiply_into(context, code_input(context, x, rows, range, 1, false), {y});
 }
 
 /// multiply() into panels that stay in the cache, [parts][rows][kBytePanel] for each thread; use(n0, cols, part, thread, panel).
@@ -178,60 +176,39 @@ void Linear::multiply_by_panels(ExecContext& context, const CodedInput& input, c
   multiply(context, input, place, use);
 }
 
-/// y += gamma * outputs.
-void Linear::add_product(ExecContext& context, const CodedInput& input, const float* gamma, float* y) const {
-  multiply(context, input, [&](std::int64_t n0, int, int) { return Outputs{y + n0, out_, true, gamma == nullptr ? nullptr : gamma + n0}; },
-           [](std::int64_t, int, int, int, float*) {});
+void Linear::multiply_into(ExecContext& context, const CodedInput& input, Into into) const {
+  const auto place = [&](std::int64_t n0, int, int) { return Outputs{into.y + n0, out_, into.add, into.gamma == nullptr ? nullptr : into.gamma + n0}; };
+  multiply(context, input, place, [](std::int64_t, int, int, int, float*) {});
 }
 
 void Linear::forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y, ChannelRange range) const {
   const ArenaScope scope(context.arena);
   if (runs_integer(context) && context.observer == nullptr)
-    return add_product(context, code_input(context, x, rows, range, 1, true), gamma, y);
+    return multiply_into(context, code_input(context, x, rows, range, 1, true), {y, true, gamma});
   float* outputs = context.arena.take<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(out_));
   forward(context, x, rows, outputs, range);
   add_residual(context, y, outputs, rows, out_, gamma);
 }
 
-void Linear::forward_units(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, const UseUnit& use) const {
-  assert(runs_integer(context));
+void Linear::forward_through(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, const Between& between,
+                             const Linear& next, Into into) const {
+  assert(runs_integer(context) && next.runs_integer(context));
   const ArenaScope scope(context.arena);
   const CodedInput input = code_input(context, x, rows, range, parts, false);
-  multiply_by_panels(context, input, [&](std::int64_t n0, int, int part, int t, const float* panel) {
+  CodedInput inner = next.take_input(context, rows, 1, into.add);
+  const int width = next.in_;
+  const ChannelRange inner_range = take_channel_range(context, width);
+  std::fill_n(inner_range.mn, width, std::numeric_limits<float>::infinity());
+  std::fill_n(inner_range.mx, width, -std::numeric_limits<float>::infinity());
+  multiply_by_panels(context, input, [&](std::int64_t n0, int cols, int part, int t, float* panel) {
     if (part != parts - 1) return;
-    const std::int64_t unit = (n0 - std::int64_t{part} * (out_ / parts)) / kBytePanel;
-    use(static_cast<int>(unit), t, panel - std::int64_t{part} * rows * kBytePanel);
-  });
-}
-
-void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next,
-                         const float* gamma, float* y, ChannelRange range) const {
-  const ArenaScope scope(context.arena);
-  const auto hidden = static_cast<std::size_t>(out_);
-  const ChannelRange inner_range = take_channel_range(context, out_);
-  if (!runs_integer(context) || !next.runs_integer(context) || context.observer != nullptr) {
-    float* inner = context.arena.take<float>(static_cast<std::size_t>(rows) * hidden);
-    forward(context, x, rows, inner, range);
-    activate(context, activation, inner, rows, out_, inner_range);
-    next.forward_residual(context, inner, rows, gamma, y, inner_range);
-    return;
-  }
-  const kernels::Kernels& kernels = *context.kernels;
-  const CodedInput input = code_input(context, x, rows, range, 1, false);
-  CodedInput inner = next.take_input(context, rows, 1, true);
-  std::fill_n(inner_range.mn, hidden, std::numeric_limits<float>::infinity());
-  std::fill_n(inner_range.mx, hidden, -std::numeric_limits<float>::infinity());
-  multiply_by_panels(context, input, [&](std::int64_t n0, int cols, int, int t, float* panel) {
-    float *mn = inner_range.mn + n0, *mx = inner_range.mx + n0;
-    {
-      const WorkTimer timer(context, Work::kActivation, t);
-      kernels.activate(activation, panel, kBytePanel, rows, cols, mn, mx);
-    }
+    const auto begin = static_cast<int>(n0 - std::int64_t{part} * width);
+    float *mn = inner_range.mn + begin, *mx = inner_range.mx + begin;
+    const float* columns = between(begin / kBytePanel, cols, t, panel - std::int64_t{part} * rows * kBytePanel, mn, mx);
     const WorkTimer timer(context, Work::kQuantize, t);
-    next.fetch_first_panel(context, inner, t, n0, n0 + cols, out_);
-    const int begin = static_cast<int>(n0);
+    next.fetch_first_panel(context, inner, t, begin, begin + cols, width);
     assign_channels(next.plan_->input, inner.q, begin, begin + cols, mn, mx);
-    next.code_columns(context, inner, panel, kBytePanel, 0, rows, begin, cols, t);
+    next.code_columns(context, inner, columns, kBytePanel, 0, rows, begin, cols, t);
   });
   if (inner.in_natural_order()) {
     next.lay_out_slots(context, inner);
@@ -240,7 +217,25 @@ void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels
       context.parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end, int) { next.fill_extra_slots(context, inner, static_cast<int>(begin), static_cast<int>(end - begin)); });
   }
   next.finish_codes(context, inner, rows);
-  next.add_product(context, inner, gamma, y);
+  next.multiply_into(context, inner, into);
+}
+
+void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next,
+                         const float* gamma, float* y, ChannelRange range) const {
+  if (runs_integer(context) && next.runs_integer(context) && context.observer == nullptr) {
+    const auto activated = [&](int, int cols, int t, float* outputs, float* mn, float* mx) {
+      const WorkTimer timer(context, Work::kActivation, t);
+      context.kernels->activate(activation, outputs, kBytePanel, rows, cols, mn, mx);
+      return outputs;
+    };
+    return forward_through(context, x, rows, range, 1, activated, next, {y, true, gamma});
+  }
+  const ArenaScope scope(context.arena);
+  const ChannelRange inner_range = take_channel_range(context, out_);
+  float* inner = context.arena.take<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(out_));
+  forward(context, x, rows, inner, range);
+  activate(context, activation, inner, rows, out_, inner_range);
+  next.forward_residual(context, inner, rows, gamma, y, inner_range);
 }
 
 }  // namespace igq
