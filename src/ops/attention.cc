@@ -252,7 +252,7 @@ void Attention::forward(ExecContext& context, const Linear& qkv, const Linear& p
     }
     return out;
   };
-  qkv.forward_through(context, x, rows, range, 3, attend, proj, into);
+  qkv.forward_through(context, x, rows, range, 3, std::cref(attend), proj, into);
 }
 
 /// The quantizers of q, k and v of one head of one image.

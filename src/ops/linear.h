@@ -58,7 +58,7 @@ class Linear {
     const float* gamma = nullptr;
   };
   /// Makes inputs of the next layer from a unit's outputs [parts][rows][kBytePanel], which it may overwrite: returns columns [64 unit, 64 unit +
-  /// cols) of that input, [rows][kBytePanel], and merges their range into mn and mx [cols].
+  /// cols) of that input, [rows][kBytePanel], and merges their range into mn and mx [cols]. Hand over std::cref of it: nothing is allocated then.
   using Between = std::function<const float*(int unit, int cols, int thread, float* outputs, float* mn, float* mx)>;
   /// In integers, both layers: next(between(this(x))). Unit u is columns [64 u, 64 u + 64) of each of `parts` equal parts of the outputs (q,
   /// k and v, which must be multiples of 64 wide). The tensor in between exists only as codes: each unit is quantized for `next` while it is in

@@ -228,7 +228,7 @@ void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels
       context.kernels->activate(activation, outputs, kBytePanel, rows, cols, mn, mx);
       return outputs;
     };
-    return forward_through(context, x, rows, range, 1, activated, next, {y, true, gamma});
+    return forward_through(context, x, rows, range, 1, std::cref(activated), next, {y, true, gamma});
   }
   const ArenaScope scope(context.arena);
   const ChannelRange inner_range = take_channel_range(context, out_);
