@@ -57,6 +57,7 @@ void Linear::set_plan(std::shared_ptr<const LinearPlan> plan) {
   packed_simulated_ = {};
   col_scale_ = {};
   largest_code_norm_ = -1.0;
+  always_fits_int32_ = false;
   byte_panels_ = {};
   fixed_corrections_ = {};
   packed_for_ = nullptr;

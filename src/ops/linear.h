@@ -103,7 +103,7 @@ class Linear {
   AlignedBuffer<float> packed_simulated_;  // dequantized weights in panels
   AlignedBuffer<float> col_scale_, col_zero_;  // [out] padded to whole byte panels; zero shifted like the signed codes; scale times the inputs' unit
   bool col_zero_needed_ = false;
-  double largest_code_norm_ = -1.0;        // of an output's weight codes; unknown below 0
+  double largest_code_norm_ = -1.0;        // of an output's weight codes; below 0: unknown, not needed where sums always fit
   bool always_fits_int32_ = false;         // multiples: whether int32 holds the sums of any image
   // Weights packed once, [panels][panel_bytes_], where the order of codes does not depend on the image: for one instruction set, the
   // first asked for; others gather panels for each image. With fixed quantizers their corrections too, [panels][groups][kBytePanel].

@@ -17,6 +17,8 @@ namespace {
 
 static_assert(kernels::kZeroOffset == -kZeroPointMin);
 
+constexpr double kInt32Limit = 0x1p31 - 1;
+
 int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
 CodeForm form_of(const ActivationPlan& plan, int channels) { return fits_slots(plan, channels) ? CodeForm::kProducts : CodeForm::kCodes; }
@@ -183,18 +185,20 @@ double Linear::find_largest_code_norm() const {
 
 /// |sum of a w| is at most the sum of |a| times the largest |w|, and at most |a| |w| (Cauchy and Schwarz).
 bool Linear::sums_fit_int32(double largest_sum, double largest_squares) const {
-  constexpr double kLimit = 0x1p31 - 1;
-  return largest_sum * static_cast<double>(1 << (plan_->weight.code_bits() - 1)) <= kLimit || std::sqrt(largest_squares) * largest_code_norm_ * 1.000001 <= kLimit;
+  return largest_sum * static_cast<double>(1 << (plan_->weight.code_bits() - 1)) <= kInt32Limit || std::sqrt(largest_squares) * largest_code_norm_ * 1.000001 <= kInt32Limit;
 }
 
 /// What integers need of the weights whatever the image: where the order of codes is always the same one, the panels too.
 void Linear::prepare_integer(const kernels::Kernels& kernels) {
   const CodeForm form = form_of(plan_->input, in_);
   const WeightPlan& w = plan_->weight;
-  if (!plan_->input.multiples.empty() && largest_code_norm_ < 0.0) {
-    largest_code_norm_ = find_largest_code_norm();
+  if (!plan_->input.multiples.empty() && !always_fits_int32_ && largest_code_norm_ < 0.0) {
     const double largest = static_cast<double>(plan_->input.multiples.back()) * std::max(kZeroPointMax, code_max(plan_->input.bits) - kZeroPointMin);
-    always_fits_int32_ = sums_fit_int32(largest * in_, largest * largest * in_);
+    always_fits_int32_ = largest * in_ * static_cast<double>(1 << (w.code_bits() - 1)) <= kInt32Limit;
+    if (!always_fits_int32_) {
+      largest_code_norm_ = find_largest_code_norm();
+      always_fits_int32_ = sums_fit_int32(largest * in_, largest * largest * in_);
+    }
   }
   const bool natural = form != CodeForm::kCodes, fixed = !natural && !needs_channel_ranges(plan_->input);
   if (packed_for_ != nullptr || !(natural || fixed)) return;
