@@ -1,6 +1,7 @@
 // The float kernels for AVX-512.
 #include "kernels/codes_avx512.h"
 #include "kernels/kernels_internal.h"
+#include "kernels/softmax_avx512.h"
 
 namespace igq::kernels {
 

@@ -84,6 +84,7 @@ class Linear {
   double find_largest_code_norm() const;
   bool sums_fit_int32(double largest_sum, double largest_squares) const;
   void prepare_integer(const kernels::Kernels& kernels);
+  void pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form);
   void fetch_first_panel(const ExecContext& context, const CodedInput& input, int thread, std::int64_t begin, std::int64_t end,
                          std::int64_t count) const;
   template <class Place, class Finish>

@@ -200,9 +200,13 @@ void Linear::prepare_integer(const kernels::Kernels& kernels) {
       always_fits_int32_ = sums_fit_int32(largest * in_, largest * largest * in_);
     }
   }
-  const bool natural = form != CodeForm::kCodes, fixed = !natural && !needs_channel_ranges(plan_->input);
-  if (packed_for_ != nullptr || !(natural || fixed)) return;
+  if (packed_for_ == nullptr && (form != CodeForm::kCodes || !needs_channel_ranges(plan_->input))) pack_panels(kernels, form);
+}
+
+/// All panels, in natural order or in the one of fixed quantizers.
+void Linear::pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form) {
   const kernels::CodeRange range = code_range(form, *plan_);
+  const bool fixed = form == CodeForm::kCodes;
   Arena arena;
   ChannelQuantizers q;
   if (fixed) {
@@ -223,7 +227,7 @@ void Linear::prepare_integer(const kernels::Kernels& kernels) {
   auto* unused = arena.take<std::int32_t>(corrections);  // in natural order zero-points come with the image
   for (std::size_t p = 0; p < panels; ++p) {
     const int n = static_cast<int>(p) * kBytePanel;
-    kernels.pack_bytes(w.codes.data() + n, out_, q.order, q.slots, q.slot_zero, q.group_end, q.groups, std::min(kBytePanel, out_ - n), range,
+    kernels.pack_bytes(plan_->weight.codes.data() + n, out_, q.order, q.slots, q.slot_zero, q.group_end, q.groups, std::min(kBytePanel, out_ - n), range,
                        byte_panels_.data() + panel_bytes_ * p, fixed ? fixed_corrections_.data() + corrections * p : unused);
   }
   packed_for_ = &kernels;

@@ -1,0 +1,158 @@
+// Softmax of rows, written once over V (vec16.h): probabilities, or codes of them for integer attention (method.md section 4). Contracts are
+// in kernels.h.
+#pragma once
+
+#include <bit>
+
+#include "kernels/kernels.h"
+#include "kernels/row_columns.h"
+#include "kernels/vec_lockstep.h"
+#include "kernels/vec_math.h"
+
+namespace igq::kernels {
+namespace {
+
+/// scale * x + bias in columns [c, c + n) of a row; lanes that do not exist hold -inf.
+template <bool kFull, class V>
+inline V logits(const float* x, const float* bias, V scale, int c, int n) {
+  const V v = load_lanes<kFull, V>(x + c, n, -kInfinity);
+  return bias != nullptr ? V::fma(scale, v, load_lanes<kFull, V>(bias + c, n)) : scale * v;
+}
+
+/// R rows side by side, because within a row everything waits for its largest value and then for its sum. Logits are
+/// computed twice rather than stored.
+template <class V, int R>
+inline void softmax_exp_rows(float* x, std::int64_t ldx, int cols, float scale, const float* bias, std::int64_t ldb,
+                             float* inverse) {
+  using Rows = Lockstep<V, R>;
+  const V factor = V::splat(scale);
+  const auto row_bias = [&](int r) { return bias != nullptr ? bias + r * ldb : nullptr; };
+  Rows high = Rows::splat(-kInfinity), total = Rows::splat(0);
+  // Without a bias the largest logit is that of the largest score, as rounding keeps the order.
+  for_columns(cols, [&]<bool kFull>(int c, int n) {
+    if (bias != nullptr) high = Rows::max(Rows::make([&](int r) { return logits<kFull>(x + r * ldx, row_bias(r), factor, c, n); }), high);
+    else high = Rows::max(Rows::make([&](int r) { return load_lanes<kFull, V>(x + r * ldx + c, n, -kInfinity); }), high);
+  });
+  const V last_factor = bias != nullptr ? V::splat(1) : factor;
+  high = Rows::make([&](int r) { return last_factor * V::splat(high.v[r].max_lane()); });
+  for_columns(cols, [&]<bool kFull>(int c, int n) {
+    const Rows logit = Rows::make([&](int r) { return logits<kFull>(x + r * ldx, row_bias(r), factor, c, n); });
+    const Rows e = exp_to_88(logit - high);  // absent lanes add 0
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) store_lanes<kFull>(e.v[r], x + r * ldx + c, n);
+    total = total + e;
+  });
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) inverse[r] = 1.0F / total.v[r].sum();
+}
+
+/// A NaN or +inf anywhere in a row, or a row of -inf alone, gives a row of NaN (as PyTorch).
+template <class V>
+void softmax_exp(float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb,
+                 float* inverse) noexcept {
+  int t = 0;
+  const auto bias_of = [&](int row) { return bias != nullptr ? bias + row * ldb : nullptr; };
+  for (; t + V::kLockstep <= rows; t += V::kLockstep)
+    softmax_exp_rows<V, V::kLockstep>(x + t * ldx, ldx, cols, scale, bias_of(t), ldb, inverse + t);
+  for (; t < rows; ++t) softmax_exp_rows<V, 1>(x + t * ldx, ldx, cols, scale, bias_of(t), ldb, inverse + t);
+}
+
+template <class V>
+void softmax_rows(float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb,
+                  float* row_max) noexcept {
+  constexpr int kBlock = 16;
+  for (int t = 0; t < rows; t += kBlock) {
+    const int height = rows - t < kBlock ? rows - t : kBlock;
+    float inverse[kBlock];
+    softmax_exp<V>(x + t * ldx, ldx, height, cols, scale, bias != nullptr ? bias + t * ldb : nullptr, ldb, inverse);
+    for (int r = 0; r < height; ++r) {
+      float* row = x + (t + r) * ldx;
+      for_columns(cols, [&]<bool kFull>(int c, int n) {
+        store_lanes<kFull>(load_lanes<kFull, V>(row + c, n) * V::splat(inverse[r]), row + c, n);
+      });
+      if (row_max != nullptr) row_max[t + r] = inverse[r];  // the largest term is exp(0) = 1 exactly
+    }
+  }
+}
+
+template <class V>
+void softmax_codes(const float* x, std::int64_t ldx, int rows, int cols, const float* inverse, const float* inv_scale,
+                   int q_max, std::uint8_t* codes, std::int64_t ldc, float* code_sum) noexcept {
+  const V top = V::splat(static_cast<float>(q_max));
+  for (int t = 0; t < rows; ++t) {
+    const V inverse_sum = V::splat(inverse[t]), inv = V::splat(inv_scale[t]);
+    V total = V::splat(0);
+    for_columns(cols, [&]<bool kFull>(int c, int n) {
+      const V p = load_lanes<kFull, V>(x + t * ldx + c, n) * inverse_sum;
+      const V code = V::min(V::max(V::round(p * inv), V::splat(0)), top);  // NaN becomes 0
+      if constexpr (kFull) code.store_bytes(codes + t * ldc + c);
+      else code.store_bytes_part(codes + t * ldc + c, n);
+      total = total + code;  // absent lanes hold 0; exact below 2^24
+    });
+    code_sum[t] = total.sum();
+  }
+}
+
+/// The exponents of softmax_row_codes: y = fma(x, factor, -largest), where 2^y = q_max exp(logit - largest logit) and x is the score, or with
+/// a bias the logit.
+struct RowExponents {
+  float factor, largest;
+
+  RowExponents(float scale, bool biased, float top, int q_max) {
+    constexpr float kLog2E = 1.44269504F;
+    constexpr float kLog2Codes[] = {0.0F, 0.0F, 1.5849625F, 2.80735493F, 3.9068906F, 4.95419645F, 5.97728014F, 6.98868465F, 7.99435329F};  // of 2^bits - 1
+    factor = biased ? kLog2E : scale * kLog2E;
+    largest = top * factor - kLog2Codes[std::bit_width(static_cast<unsigned>(q_max))];
+  }
+};
+
+template <class V, int R>
+inline void softmax_row_codes_of(const float* x, std::int64_t ldx, int cols, float scale, const float* bias, std::int64_t ldb, int q_max,
+                                 std::uint8_t* codes, std::int64_t ldc, float* row_scale, float* code_sum) {
+  using Rows = Lockstep<V, R>;
+  const V scores_factor = V::splat(scale), top = V::splat(static_cast<float>(q_max));
+  const auto values = [&]<bool kFull>(int c, int n) {
+    return Rows::make([&](int r) {
+      return bias != nullptr ? logits<kFull>(x + r * ldx, bias + r * ldb, scores_factor, c, n) : load_lanes<kFull, V>(x + r * ldx + c, n, -kInfinity);
+    });
+  };
+  Rows high = Rows::splat(-kInfinity), total = Rows::splat(0), code_total = total, largest;
+  for_columns(cols, [&]<bool kFull>(int c, int n) { high = Rows::max(values.template operator()<kFull>(c, n), high); });
+  V factor;
+  largest = Rows::make([&](int r) {
+    const RowExponents exponents(scale, bias != nullptr, high.v[r].max_lane(), q_max);
+    factor = V::splat(exponents.factor);
+    return V::splat(-exponents.largest);
+  });
+  for_columns(cols, [&]<bool kFull>(int c, int n) {
+    const Rows x_or_logit = values.template operator()<kFull>(c, n);
+    const Rows e = exp2_for_codes(Rows::make([&](int r) { return V::fma(x_or_logit.v[r], factor, largest.v[r]); }));
+    total = total + e;
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const V code = V::min(V::max(V::round(e.v[r]), V::splat(0)), top);  // NaN becomes 0
+      if constexpr (kFull) code.store_bytes(codes + r * ldc + c);
+      else code.store_bytes_part(codes + r * ldc + c, n);
+      code_total.v[r] = code_total.v[r] + code;  // absent lanes hold 0; exact below 2^24
+    }
+  });
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    row_scale[r] = 1.0F / total.v[r].sum();
+    code_sum[r] = code_total.v[r].sum();
+  }
+}
+
+template <class V>
+void softmax_row_codes(const float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb, int q_max,
+                       std::uint8_t* codes, std::int64_t ldc, float* row_scale, float* code_sum) noexcept {
+  const auto some = [&]<int R>(int t) {
+    softmax_row_codes_of<V, R>(x + t * ldx, ldx, cols, scale, bias != nullptr ? bias + t * ldb : nullptr, ldb, q_max, codes + t * ldc, ldc, row_scale + t, code_sum + t);
+  };
+  int t = 0;
+  for (; t + V::kLockstep <= rows; t += V::kLockstep) some.template operator()<V::kLockstep>(t);
+  for (; t < rows; ++t) some.template operator()<1>(t);
+}
+
+}  // namespace
+}  // namespace igq::kernels
