@@ -54,15 +54,6 @@ struct AmxBlock {
 
 /// The registers' shapes for blocks of `rows` and `second_rows` (0: one row tile) rows of `depth` slots a step.
 inline void set_block_shapes(int rows, int second_rows, int depth) {
-  if (rows == kTileRows && second_rows == kTileRows && depth == kTileBytes) {
-    // The most frequent ones: just written, they would have to reach memory before the processor could read them.
-    static constexpr TileShapes kWhole = [] {
-      TileShapes shapes;
-      for (int tile = 0; tile < 8; ++tile) shapes.set(tile, kTileRows, kTileBytes);
-      return shapes;
-    }();
-    return set_tile_shapes(kWhole);
-  }
   // Written as one vector: the processor cannot read what several stores have just written before it has reached memory.
   const auto r = static_cast<std::int64_t>(rows), second = static_cast<std::int64_t>(second_rows > 0 ? second_rows : 0), d = static_cast<std::int64_t>(depth);
   const std::int64_t used = second > 0 ? 1 : 0;

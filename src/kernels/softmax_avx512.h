@@ -47,8 +47,8 @@ struct RowValues {
   const float *x, *bias;
   VecAvx512 scale;
 
-  VecAvx512 at(int c) const { return kBiased ? logits<true>(x, bias, scale, c, 16) : VecAvx512::load(x + c); }
-  VecAvx512 part(int c, int n) const { return kBiased ? logits<false>(x, bias, scale, c, n) : VecAvx512::load_part(x + c, n, -kInfinity); }
+  VecAvx512 at(int c) const { return scores_or_logits<true>(x, kBiased ? bias : nullptr, scale, c, 16); }
+  VecAvx512 part(int c, int n) const { return scores_or_logits<false>(x, kBiased ? bias : nullptr, scale, c, n); }
 };
 
 template <bool kBiased>
@@ -99,6 +99,8 @@ inline void softmax_codes_of_row(const RowValues<kBiased>& row, int cols, VecAvx
 template <bool kBiased>
 inline void softmax_row_codes_as(const float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb, int q_max,
                                  std::uint8_t* codes, std::int64_t ldc, float* row_scale, float* code_sum) {
+  const RowExponents exponents(scale, kBiased, q_max);
+  const VecAvx512 factor = VecAvx512::splat(exponents.factor);
   const __m512i top = _mm512_set1_epi8(static_cast<char>(q_max));
   for (int t = 0; t < rows; t += kLaneRows) {
     const int count = rows - t < kLaneRows ? rows - t : kLaneRows;
@@ -107,10 +109,8 @@ inline void softmax_row_codes_as(const float* x, std::int64_t ldx, int rows, int
     for (int r = 0; r < count; ++r) lanes[r] = largest_of_row(values(r), cols);
     alignas(64) float largest[kLaneRows];
     _mm512_store_ps(largest, reduce_lanes<MaxLanes>(lanes));
-    for (int r = 0; r < count; ++r) {
-      const RowExponents exponents(scale, kBiased, largest[r], q_max);
-      softmax_codes_of_row(values(r), cols, VecAvx512::splat(exponents.factor), VecAvx512::splat(-exponents.largest), top, codes + (t + r) * ldc, lanes[r], sums[r]);
-    }
+    for (int r = 0; r < count; ++r)
+      softmax_codes_of_row(values(r), cols, factor, VecAvx512::splat(-exponents.largest(largest[r])), top, codes + (t + r) * ldc, lanes[r], sums[r]);
     const __mmask16 valid = VecAvx512::lane_mask(count);
     _mm512_mask_storeu_ps(row_scale + t, valid, _mm512_div_ps(_mm512_set1_ps(1.0F), reduce_lanes<AddLanes>(lanes)));
     _mm512_mask_storeu_ps(code_sum + t, valid, _mm512_cvtepi32_ps(_mm512_castps_si512(reduce_lanes<AddIntegerLanes>(sums))));

@@ -19,6 +19,12 @@ inline V logits(const float* x, const float* bias, V scale, int c, int n) {
   return bias != nullptr ? V::fma(scale, v, load_lanes<kFull, V>(bias + c, n)) : scale * v;
 }
 
+/// What the largest logit of a row is found among: logits, or without a bias scores, as rounding keeps the order.
+template <bool kFull, class V>
+inline V scores_or_logits(const float* x, const float* bias, V scale, int c, int n) {
+  return bias != nullptr ? logits<kFull>(x, bias, scale, c, n) : load_lanes<kFull, V>(x + c, n, -kInfinity);
+}
+
 /// R rows side by side, because within a row everything waits for its largest value and then for its sum. Logits are
 /// computed twice rather than stored.
 template <class V, int R>
@@ -28,10 +34,8 @@ inline void softmax_exp_rows(float* x, std::int64_t ldx, int cols, float scale, 
   const V factor = V::splat(scale);
   const auto row_bias = [&](int r) { return bias != nullptr ? bias + r * ldb : nullptr; };
   Rows high = Rows::splat(-kInfinity), total = Rows::splat(0);
-  // Without a bias the largest logit is that of the largest score, as rounding keeps the order.
   for_columns(cols, [&]<bool kFull>(int c, int n) {
-    if (bias != nullptr) high = Rows::max(Rows::make([&](int r) { return logits<kFull>(x + r * ldx, row_bias(r), factor, c, n); }), high);
-    else high = Rows::max(Rows::make([&](int r) { return load_lanes<kFull, V>(x + r * ldx + c, n, -kInfinity); }), high);
+    high = Rows::max(Rows::make([&](int r) { return scores_or_logits<kFull>(x + r * ldx, row_bias(r), factor, c, n); }), high);
   });
   const V last_factor = bias != nullptr ? V::splat(1) : factor;
   high = Rows::make([&](int r) { return last_factor * V::splat(high.v[r].max_lane()); });
@@ -93,40 +97,35 @@ void softmax_codes(const float* x, std::int64_t ldx, int rows, int cols, const f
   }
 }
 
-/// The exponents of softmax_row_codes: y = fma(x, factor, -largest), where 2^y = q_max exp(logit - largest logit) and x is the score, or with
-/// a bias the logit.
+/// The exponents of softmax_row_codes: y = fma(x, factor, -largest(top)), where 2^y = q_max exp(logit - largest logit), and x and the row's
+/// largest one, top, are scores or logits.
 struct RowExponents {
-  float factor, largest;
+  float factor, log2_codes;
 
-  RowExponents(float scale, bool biased, float top, int q_max) {
+  RowExponents(float scale, bool biased, int q_max) {
     constexpr float kLog2E = 1.44269504F;
     constexpr float kLog2Codes[] = {0.0F, 0.0F, 1.5849625F, 2.80735493F, 3.9068906F, 4.95419645F, 5.97728014F, 6.98868465F, 7.99435329F};  // of 2^bits - 1
     factor = biased ? kLog2E : scale * kLog2E;
-    largest = top * factor - kLog2Codes[std::bit_width(static_cast<unsigned>(q_max))];
+    log2_codes = kLog2Codes[std::bit_width(static_cast<unsigned>(q_max))];
   }
+  float largest(float top) const { return top * factor - log2_codes; }
 };
 
 template <class V, int R>
 inline void softmax_row_codes_of(const float* x, std::int64_t ldx, int cols, float scale, const float* bias, std::int64_t ldb, int q_max,
                                  std::uint8_t* codes, std::int64_t ldc, float* row_scale, float* code_sum) {
   using Rows = Lockstep<V, R>;
-  const V scores_factor = V::splat(scale), top = V::splat(static_cast<float>(q_max));
+  const RowExponents exponents(scale, bias != nullptr, q_max);
+  const V scores_factor = V::splat(scale), factor = V::splat(exponents.factor), top = V::splat(static_cast<float>(q_max));
   const auto values = [&]<bool kFull>(int c, int n) {
-    return Rows::make([&](int r) {
-      return bias != nullptr ? logits<kFull>(x + r * ldx, bias + r * ldb, scores_factor, c, n) : load_lanes<kFull, V>(x + r * ldx + c, n, -kInfinity);
-    });
+    return Rows::make([&](int r) { return scores_or_logits<kFull>(x + r * ldx, bias != nullptr ? bias + r * ldb : nullptr, scores_factor, c, n); });
   };
-  Rows high = Rows::splat(-kInfinity), total = Rows::splat(0), code_total = total, largest;
+  Rows high = Rows::splat(-kInfinity), total = Rows::splat(0), code_total = total;
   for_columns(cols, [&]<bool kFull>(int c, int n) { high = Rows::max(values.template operator()<kFull>(c, n), high); });
-  V factor;
-  largest = Rows::make([&](int r) {
-    const RowExponents exponents(scale, bias != nullptr, high.v[r].max_lane(), q_max);
-    factor = V::splat(exponents.factor);
-    return V::splat(-exponents.largest);
-  });
+  const Rows minus_largest = Rows::make([&](int r) { return V::splat(-exponents.largest(high.v[r].max_lane())); });
   for_columns(cols, [&]<bool kFull>(int c, int n) {
     const Rows x_or_logit = values.template operator()<kFull>(c, n);
-    const Rows e = exp2_for_codes(Rows::make([&](int r) { return V::fma(x_or_logit.v[r], factor, largest.v[r]); }));
+    const Rows e = exp2_for_codes(Rows::make([&](int r) { return V::fma(x_or_logit.v[r], factor, minus_largest.v[r]); }));
     total = total + e;
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {

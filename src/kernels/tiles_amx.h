@@ -18,11 +18,6 @@ struct alignas(64) TileShapes {
   std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
   std::uint16_t row_bytes[16] = {};
   std::uint8_t rows[16] = {};
-
-  constexpr void set(int tile, int row_count, int bytes) {
-    rows[tile] = static_cast<std::uint8_t>(row_count);
-    row_bytes[tile] = static_cast<std::uint16_t>(bytes);
-  }
 };
 static_assert(sizeof(TileShapes) == 64);
 

@@ -28,7 +28,7 @@ inline V exp_to_88(V x) {
   return V::fma(power * r, p, power);
 }
 
-/// What exp2_for_codes is made of; AVX-512 has an instruction for its last step (codes_avx512.h).
+/// What exp2_for_codes is made of; AVX-512 has an instruction for its last step (softmax_avx512.h).
 constexpr float kSixteenthShift = 786432.0F;  ///< 1.5 * 2^19: adding it rounds to sixteenths, whose number is kept in the low bits
 constexpr float kLowestExponent = -120.0F;
 constexpr float kExp2Rest[] = {0.693187833F, 0.240235806F};  ///< 2^r = 1 + r (c0 + r c1) for |r| of up to a 32nd

@@ -269,8 +269,7 @@ static void make_qkv_quantizers(const kernels::Kernels& kernels, const QkvPlan& 
   set_rows(qq, mn, mx, n, plan.bits, true);
   kernels.row_range(k, ld, n, d, mn, mx);
   set_rows(qk, mn, mx, n, plan.bits, false);
-  std::fill_n(mn, d, std::numeric_limits<float>::infinity());
-  std::fill_n(mx, d, -std::numeric_limits<float>::infinity());
+  clear_channel_range({mn, mx}, d);
   kernels.channel_range(v, ld, n, d, mn, mx);
   qv.by_row = false;
   qv.q_max = code_max(plan.bits);

@@ -82,7 +82,8 @@ class Linear {
   static void repeat(const ExecContext& context, const CodedInput& input, std::int64_t place, int count);
   void fill_extra_slots(const ExecContext& context, const CodedInput& input, int row, int rows) const;
   double find_largest_code_norm() const;
-  bool sums_fit_int32(double largest_sum, double largest_squares) const;
+  bool sum_fits_int32(double largest_sum) const;
+  bool norms_fit_int32(double largest_squares) const;
   void prepare_integer(const kernels::Kernels& kernels);
   void pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form);
   void fetch_first_panel(const ExecContext& context, const CodedInput& input, int thread, std::int64_t begin, std::int64_t end,

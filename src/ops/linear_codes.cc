@@ -3,6 +3,7 @@
 #include "ops/linear_codes.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -183,21 +184,26 @@ double Linear::find_largest_code_norm() const {
   return std::sqrt(static_cast<double>(largest));
 }
 
-/// |sum of a w| is at most the sum of |a| times the largest |w|, and at most |a| |w| (Cauchy and Schwarz).
-bool Linear::sums_fit_int32(double largest_sum, double largest_squares) const {
-  return largest_sum * static_cast<double>(1 << (plan_->weight.code_bits() - 1)) <= kInt32Limit || std::sqrt(largest_squares) * largest_code_norm_ * 1.000001 <= kInt32Limit;
+/// |sum of a w| is at most the sum of |a| times the largest |w| ...
+bool Linear::sum_fits_int32(double largest_sum) const {
+  return largest_sum * static_cast<double>(1 << (plan_->weight.code_bits() - 1)) <= kInt32Limit;
+}
+
+/// ... and at most |a| |w| (Cauchy and Schwarz).
+bool Linear::norms_fit_int32(double largest_squares) const {
+  assert(largest_code_norm_ >= 0.0);
+  return std::sqrt(largest_squares) * largest_code_norm_ * 1.000001 <= kInt32Limit;
 }
 
 /// What integers need of the weights whatever the image: where the order of codes is always the same one, the panels too.
 void Linear::prepare_integer(const kernels::Kernels& kernels) {
   const CodeForm form = form_of(plan_->input, in_);
-  const WeightPlan& w = plan_->weight;
   if (!plan_->input.multiples.empty() && !always_fits_int32_ && largest_code_norm_ < 0.0) {
     const double largest = static_cast<double>(plan_->input.multiples.back()) * std::max(kZeroPointMax, code_max(plan_->input.bits) - kZeroPointMin);
-    always_fits_int32_ = largest * in_ * static_cast<double>(1 << (w.code_bits() - 1)) <= kInt32Limit;
+    always_fits_int32_ = sum_fits_int32(largest * in_);
     if (!always_fits_int32_) {
       largest_code_norm_ = find_largest_code_norm();
-      always_fits_int32_ = sums_fit_int32(largest * in_, largest * largest * in_);
+      always_fits_int32_ = norms_fit_int32(largest * largest * in_);
     }
   }
   if (packed_for_ == nullptr && (form != CodeForm::kCodes || !needs_channel_ranges(plan_->input))) pack_panels(kernels, form);
@@ -243,7 +249,7 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
   input.fits_int32 = always_fits_int32_;
   if (!input.fits_int32) {
     const LargestCodes largest = largest_codes(q);
-    input.fits_int32 = sums_fit_int32(largest.sum, largest.squares);
+    input.fits_int32 = sum_fits_int32(largest.sum) || norms_fit_int32(largest.squares);
   }
   if (input.row_sum == nullptr) return;
   std::int64_t zeros = 0;

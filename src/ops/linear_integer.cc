@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
-#include <limits>
 
 #include "ops/linear_codes.h"
 
@@ -198,8 +197,7 @@ void Linear::forward_through(ExecContext& context, const float* x, int rows, Cha
   CodedInput inner = next.take_input(context, rows, 1, into.add);
   const int width = next.in_;
   const ChannelRange inner_range = take_channel_range(context, width);
-  std::fill_n(inner_range.mn, width, std::numeric_limits<float>::infinity());
-  std::fill_n(inner_range.mx, width, -std::numeric_limits<float>::infinity());
+  clear_channel_range(inner_range, width);
   multiply_by_panels(context, input, [&](std::int64_t n0, int cols, int part, int t, float* panel) {
     if (part != parts - 1) return;
     const auto begin = static_cast<int>(n0 - std::int64_t{part} * width);

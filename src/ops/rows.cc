@@ -8,11 +8,6 @@ namespace {
 
 constexpr std::int64_t kRowGrain = 8;
 
-void reset(ChannelRange range, int channels) {
-  std::fill_n(range.mn, channels, std::numeric_limits<float>::infinity());
-  std::fill_n(range.mx, channels, -std::numeric_limits<float>::infinity());
-}
-
 /// Runs body(begin, end, range) over rows with one private range per thread, merged afterwards.
 template <typename Body>
 void for_rows(ExecContext& context, int rows, int cols, ChannelRange range, const Body& body) {
@@ -22,13 +17,13 @@ void for_rows(ExecContext& context, int rows, int cols, ChannelRange range, cons
   }
   const ArenaScope scope(context.arena);
   const int threads = context.threads();
-  reset(range, cols);
+  clear_channel_range(range, cols);
   const auto n = static_cast<std::size_t>(cols);
   float* others = context.arena.take<float>(2 * n * static_cast<std::size_t>(threads));
   auto range_of = [&](int t) {
     return t == 0 ? range : ChannelRange{others + 2 * n * static_cast<std::size_t>(t), others + 2 * n * static_cast<std::size_t>(t) + n};
   };
-  for (int t = 1; t < threads; ++t) reset(range_of(t), cols);
+  for (int t = 1; t < threads; ++t) clear_channel_range(range_of(t), cols);
   context.parallel_for(rows, kRowGrain, [&](std::int64_t b, std::int64_t e, int t) { body(b, e, range_of(t)); });
   for (int t = 1; t < threads; ++t) {
     const ChannelRange other = range_of(t);
@@ -40,6 +35,11 @@ void for_rows(ExecContext& context, int rows, int cols, ChannelRange range, cons
 }
 
 }  // namespace
+
+void clear_channel_range(ChannelRange range, int channels) {
+  std::fill_n(range.mn, channels, std::numeric_limits<float>::infinity());
+  std::fill_n(range.mx, channels, -std::numeric_limits<float>::infinity());
+}
 
 ChannelRange take_channel_range(ExecContext& context, int channels) {
   const auto n = static_cast<std::size_t>(channels);

@@ -12,6 +12,9 @@ struct ChannelRange {
   explicit operator bool() const { return mn != nullptr; }
 };
 
+/// Nothing seen yet: infinite the wrong way round, so that values can be merged.
+void clear_channel_range(ChannelRange range, int channels);
+
 /// A range of `channels` taken from the context's arena, not yet initialised.
 ChannelRange take_channel_range(ExecContext& context, int channels);
 

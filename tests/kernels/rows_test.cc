@@ -287,7 +287,7 @@ TEST(Softmax, RowCodesAreProbabilitiesInUnitsOfTheRow) {
           const float* b = with_bias ? bias.data() : nullptr;
           const auto size = static_cast<std::size_t>(rows * cols);
           std::vector<std::uint8_t> want(size), got(size);
-          Floats scales(rows, 9), sums(rows, 9), want_scales(rows, 9);
+          Floats sums(rows, 9), want_scales(rows, 9);
           reference().softmax_row_codes(m.data(), m.ld, rows, cols, scale, b, bias.ld, q_max, want.data(), cols, want_scales.data(), sums.data());
           for (int t = 0; t < rows; ++t) {
             const auto logit = [&](int c) { return static_cast<double>(m.at(t, c)) * scale + (with_bias ? bias.at(t, c) : 0.0); };
