@@ -1,11 +1,16 @@
 #include "models/load_model.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <deque>
+#include <mutex>
 #include <numeric>
 
 #include "base/fail.h"
 #include "base/hash.h"
 #include "base/random.h"
+#include "base/thread_pool.h"
 #include "io/memory_tensors.h"
 
 namespace igq {
@@ -62,15 +67,52 @@ Spread spread_of(const std::string& name, const Shape& shape) {
   return {0.0f, 1.0f / std::sqrt(static_cast<float>(in))};
 }
 
+/// Codes that have been packed: the panels of other layers take their memory, whose pages need not be cleared once more. Thread safe.
+class SpareBuffers {
+ public:
+  /// Memory for `bytes` or a little more; empty when there is none.
+  AlignedBuffer<std::int8_t> take(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    const auto found = std::find_if(buffers_.begin(), buffers_.end(), [&](const auto& b) { return b.size() >= bytes && b.size() <= bytes + bytes / 4; });
+    if (found == buffers_.end()) return {};
+    AlignedBuffer<std::int8_t> buffer = std::move(*found);
+    buffers_.erase(found);
+    return buffer;
+  }
+  void give(AlignedBuffer<std::int8_t> buffer) {
+    constexpr std::size_t kMost = 8;  // a block's four layers on two threads
+    const std::lock_guard lock(mutex_);
+    if (buffers_.size() == kMost) buffers_.pop_front();
+    buffers_.push_back(std::move(buffer));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::deque<AlignedBuffer<std::int8_t>> buffers_;
+};
+
 }  // namespace
 
 void LoadedModel::prepare_only(Execution execution, const kernels::Kernels& kernels) {
+  std::vector<const Site*> sites;
+  std::int64_t weights = 0;
   for (const Site& site : model->sites()) {
     if (site.linear == nullptr) continue;
-    site.linear->prepare(execution, kernels);
-    if (stored_plan != nullptr && site.linear->packed_for(kernels)) stored_plan->linears.at(site.name).weight.codes = {};
+    sites.push_back(&site);
+    weights += std::int64_t{site.linear->in_features()} * site.linear->out_features();
   }
-  model->prepare(execution, kernels);
+  constexpr std::int64_t kWorthThreads = std::int64_t{4} << 20;
+  ThreadPool pool(weights < kWorthThreads ? 1 : std::min(2, ThreadPool::hardware_threads()));
+  std::atomic<std::size_t> next{0};
+  SpareBuffers spare;
+  pool.run([&](int) {
+    for (std::size_t i = next++; i < sites.size(); i = next++) {
+      Linear& linear = *sites[i]->linear;
+      const std::size_t codes = static_cast<std::size_t>(linear.in_features()) * static_cast<std::size_t>(linear.out_features());
+      linear.prepare(execution, kernels, spare.take(codes));
+      if (stored_plan != nullptr && linear.packed_for(kernels)) spare.give(std::move(stored_plan->linears.at(linear.name()).weight.codes));
+    }
+  });
 }
 
 LoadedModel load_model(const fs::path& path, const CheckpointOptions& options) {

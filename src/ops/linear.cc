@@ -70,7 +70,7 @@ void Linear::set_plan(std::shared_ptr<const LinearPlan> plan) {
     fail("{}: the plan's weight codes do not have the layer's shape [{}, {}]: was it made for another model?", name_, in_, out_);
 }
 
-void Linear::prepare(Execution execution, const kernels::Kernels& kernels) {
+void Linear::prepare(Execution execution, const kernels::Kernels& kernels, AlignedBuffer<std::int8_t> memory) {
   const bool weight_coded = plan_ != nullptr && plan_->weight.bits != 0;
   const bool input_coded = plan_ != nullptr && plan_->input.grouping != Grouping::kFloat;
   const bool integer = execution == Execution::kInteger && weight_coded && input_coded;
@@ -87,7 +87,7 @@ void Linear::prepare(Execution execution, const kernels::Kernels& kernels) {
       col_zero_needed_ = col_zero_needed_ || zero != 0;
     }
   }
-  if (integer) prepare_integer(kernels);
+  if (integer) prepare_integer(kernels, std::move(memory));
   assert((!weight_coded || !plan_->weight.codes.empty() || (integer && packed_for(kernels))) && "the weight codes were given up (prepare_only)");
   const bool dequantize = !integer && weight_coded && (execution != Execution::kFloat || packed_.empty());
   if (dequantize && packed_simulated_.empty()) {

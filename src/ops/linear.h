@@ -33,8 +33,8 @@ class Linear {
   void set_plan(std::shared_ptr<const LinearPlan> plan);
   const LinearPlan* plan() const { return plan_.get(); }
   /// Builds what an execution needs (packed floats, dequantized weights) so that forward() allocates nothing.
-  /// Not thread safe the first time; forward() is.
-  void prepare(Execution execution, const kernels::Kernels& kernels);
+  /// Packed weights may take `memory`, a buffer that nobody needs any more. Not thread safe the first time; forward() is.
+  void prepare(Execution execution, const kernels::Kernels& kernels, AlignedBuffer<std::int8_t> memory = {});
 
   /// True once integers on this table need the plan's weight codes no more: they have been packed.
   bool packed_for(const kernels::Kernels& kernels) const { return packed_for_ == &kernels; }
@@ -84,8 +84,8 @@ class Linear {
   double find_largest_code_norm() const;
   bool sum_fits_int32(double largest_sum) const;
   bool norms_fit_int32(double largest_squares) const;
-  void prepare_integer(const kernels::Kernels& kernels);
-  void pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form);
+  void prepare_integer(const kernels::Kernels& kernels, AlignedBuffer<std::int8_t> memory);
+  void pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form, AlignedBuffer<std::int8_t> memory);
   void fetch_first_panel(const ExecContext& context, const CodedInput& input, int thread, std::int64_t begin, std::int64_t end,
                          std::int64_t count) const;
   template <class Place, class Finish>
@@ -109,7 +109,7 @@ class Linear {
   bool always_fits_int32_ = false;         // multiples: whether int32 holds the sums of any image
   // Weights packed once, [panels][panel_bytes_], where the order of codes does not depend on the image: for one instruction set, the
   // first asked for; others gather panels for each image. With fixed quantizers their corrections too, [panels][groups][kBytePanel].
-  AlignedBuffer<std::uint8_t> byte_panels_;
+  AlignedBuffer<std::int8_t> byte_panels_;
   AlignedBuffer<std::int32_t> fixed_corrections_;
   std::size_t panel_bytes_ = 0;
   const kernels::Kernels* packed_for_ = nullptr;

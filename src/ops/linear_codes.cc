@@ -196,7 +196,7 @@ bool Linear::norms_fit_int32(double largest_squares) const {
 }
 
 /// What integers need of the weights whatever the image: where the order of codes is always the same one, the panels too.
-void Linear::prepare_integer(const kernels::Kernels& kernels) {
+void Linear::prepare_integer(const kernels::Kernels& kernels, AlignedBuffer<std::int8_t> memory) {
   const CodeForm form = form_of(plan_->input, in_);
   if (!plan_->input.multiples.empty() && !always_fits_int32_ && largest_code_norm_ < 0.0) {
     const double largest = static_cast<double>(plan_->input.multiples.back()) * std::max(kZeroPointMax, code_max(plan_->input.bits) - kZeroPointMin);
@@ -206,11 +206,11 @@ void Linear::prepare_integer(const kernels::Kernels& kernels) {
       always_fits_int32_ = norms_fit_int32(largest * largest * in_);
     }
   }
-  if (packed_for_ == nullptr && (form != CodeForm::kCodes || !needs_channel_ranges(plan_->input))) pack_panels(kernels, form);
+  if (packed_for_ == nullptr && (form != CodeForm::kCodes || !needs_channel_ranges(plan_->input))) pack_panels(kernels, form, std::move(memory));
 }
 
 /// All panels, in natural order or in the one of fixed quantizers.
-void Linear::pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form) {
+void Linear::pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form, AlignedBuffer<std::int8_t> memory) {
   const kernels::CodeRange range = code_range(form, *plan_);
   const bool fixed = form == CodeForm::kCodes;
   Arena arena;
@@ -228,7 +228,8 @@ void Linear::pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form
   }
   panel_bytes_ = (kernels.panel_bytes(q.slots, q.groups, range) + 63) / 64 * 64;
   const auto panels = static_cast<std::size_t>((out_ + kBytePanel - 1) / kBytePanel), corrections = static_cast<std::size_t>(q.groups) * kBytePanel;
-  byte_panels_.resize_zero(panel_bytes_ * panels);
+  byte_panels_ = std::move(memory);
+  byte_panels_.resize(panel_bytes_ * panels);
   fixed_corrections_.resize_zero(fixed ? corrections * panels : 0);
   auto* unused = arena.take<std::int32_t>(corrections);  // in natural order zero-points come with the image
   for (std::size_t p = 0; p < panels; ++p) {

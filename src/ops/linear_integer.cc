@@ -108,7 +108,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
         kernels.pack_bytes(w.codes.data() + n0, out_, q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end, q.groups,
                            cols, input.range, panel, image_corrections);
       }
-      const std::uint8_t* weights = packed ? packed_panel(p) : panel;
+      const void* weights = packed ? static_cast<const void*>(packed_panel(p)) : panel;
       std::uint8_t* extra_panel = input.extra_slots == 0 ? nullptr : extra_panels + extra_bytes * static_cast<std::size_t>(t);
       if (extra_panel != nullptr) {
         const WorkTimer pack_timer(context, Work::kPackPanel, t);
@@ -142,7 +142,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
       gemm.gamma = outputs.gamma;
       gemm.cols = cols;
       gemm.range = input.range;
-      if (p + 1 < e) gemm.next = packed ? reinterpret_cast<const std::int8_t*>(packed_panel(p + 1)) : w.codes.data() + column_of(p + 1);
+      if (p + 1 < e) gemm.next = packed ? packed_panel(p + 1) : w.codes.data() + column_of(p + 1);
       gemm.next_stride = packed ? 64 : out_;
       gemm.next_rows = packed ? static_cast<int>(panel_bytes_ / 64) : in_;
       if (input.fits_int32) kernels.byte_gemm(gemm);
