@@ -8,8 +8,10 @@ void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int
   layer_norm(context, x, rows, norm.channels(), norm.gamma.data(), norm.beta.data(), norm.eps, y, range);
 }
 
-void Mlp::add_to(ExecContext& context, float* x, int rows) const {
+void Mlp::add_to(ExecContext& context, float* x, int rows, int wanted) const {
   const ArenaScope scope(context.arena);
+  const bool by_rows = context.execution_of(fc1.site()) == Execution::kFloat && context.execution_of(fc2.site()) == Execution::kFloat;
+  if (by_rows) rows = wanted;  // no quantizer looks at the others
   const int channels = fc1.in_features(), hidden = fc2.in_features();
   const auto n = static_cast<std::size_t>(rows);
   float* normed = context.arena.take<float>(n * static_cast<std::size_t>(channels));
@@ -26,9 +28,14 @@ void Mlp::add_to(ExecContext& context, float* x, int rows) const {
         context.kernels->swiglu(inner + b * 2 * hidden, 2 * hidden, static_cast<int>(e - b), hidden, gated + b * hidden, hidden);
       });
     }
-    fc2.forward_residual(context, gated, rows, scale, x);
+    ChannelRange inner_range;
+    if (wanted != rows) {
+      inner_range = take_channel_range(context, hidden);
+      channel_range(context, gated, hidden, rows, hidden, inner_range);
+    }
+    fc2.forward_residual(context, gated, wanted, scale, x, inner_range);
   } else {
-    fc1.forward_mlp(context, normed, rows, activation, fc2, scale, x, range);
+    fc1.forward_mlp(context, normed, rows, activation, fc2, scale, x, wanted, range);
   }
 }
 

@@ -25,7 +25,9 @@ struct Mlp {
   AlignedBuffer<float> gamma;  ///< LayerScale, empty without
   kernels::Activation activation = kernels::Activation::kGelu;
   bool swiglu = false;         ///< fc1 gives [gate, value]; silu(gate) * value goes to fc2
-  void add_to(ExecContext& context, float* x, int rows) const;
+  /// The first `wanted` of its `rows` rows are needed afterwards; channel ranges are those of all rows nevertheless.
+  void add_to(ExecContext& context, float* x, int rows, int wanted) const;
+  void add_to(ExecContext& context, float* x, int rows) const { add_to(context, x, rows, rows); }
 };
 
 /// Reads a model's layers. Shapes are checked; what is missing is named in an Error.

@@ -11,6 +11,7 @@ Runner::Runner(Model& model, Execution execution, Isa isa, int threads)
   shared_.kernels = &kernels;
   shared_.pool = &pool_;
   shared_.execution = execution;
+  shared_.logits_only = true;
   workers_.resize(static_cast<std::size_t>(pool_.size()));
 }
 
@@ -25,6 +26,7 @@ Runner::Worker& Runner::worker(int t) {
     slot = std::make_unique<Worker>();
     slot->context.kernels = shared_.kernels;
     slot->context.execution = execution_;
+    slot->context.logits_only = true;
   }
   slot->context.site_execution = shared_.site_execution;
   return *slot;

@@ -108,7 +108,7 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
 
 void Vit::run_step(ExecContext& context, int step, StepState& state) const {
   if (step == 0) embed(context, state);
-  else if (step <= static_cast<int>(blocks_.size())) run_block(context, blocks_[static_cast<std::size_t>(step - 1)], state);
+  else if (step <= static_cast<int>(blocks_.size())) run_block(context, blocks_[static_cast<std::size_t>(step - 1)], wanted_tokens(context, step, state), state);
   else head(context, state);
 }
 
@@ -136,7 +136,13 @@ void Vit::embed(ExecContext& context, StepState& state) const {
   if (v.pre_norm) layer_norm(context, norm_pre_, state.x.data(), state.tokens, state.x.data());
 }
 
-void Vit::run_block(ExecContext& context, const Block& block, StepState& state) const {
+/// Of the tokens that leave the block, so many from the first on are read again: after the last block, those that are pooled.
+int Vit::wanted_tokens(const ExecContext& context, int step, const StepState& state) const {
+  const bool last = step == static_cast<int>(blocks_.size());
+  return last && !pools_patches() && context.logits_only && context.observer == nullptr ? prefix_tokens_ : state.tokens;
+}
+
+void Vit::run_block(ExecContext& context, const Block& block, int wanted, StepState& state) const {
   const int tokens = state.tokens, dim = state.channels;
   {
     const ArenaScope scope(context.arena);
@@ -147,7 +153,7 @@ void Vit::run_block(ExecContext& context, const Block& block, StepState& state) 
     block.attention.forward(context, block.qkv, block.proj, normed, range, 1, tokens, {},
                             {state.x.data(), true, block.gamma1.empty() ? nullptr : block.gamma1.data()});
   }
-  block.mlp.add_to(context, state.x.data(), tokens);
+  block.mlp.add_to(context, state.x.data(), tokens, wanted);
 }
 
 void Vit::head(ExecContext& context, StepState& state) const {
@@ -155,7 +161,7 @@ void Vit::head(ExecContext& context, StepState& state) const {
   const VitConfig& v = config().vit;
   const int dim = v.embed_dim, patches = state.tokens - prefix_tokens_;
   const auto d = static_cast<std::size_t>(dim);
-  const bool average = v.pooling == Pooling::kAverage || v.concat_pool;
+  const bool average = pools_patches();
   // Rows are normalised one by one, so only those that are pooled need to be.
   const int rows = average ? state.tokens : prefix_tokens_;
   float* x = state.x.data();

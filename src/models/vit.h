@@ -23,7 +23,9 @@ class Vit final : public Model {
     Mlp mlp;
   };
   void embed(ExecContext& context, StepState& state) const;
-  void run_block(ExecContext& context, const Block& block, StepState& state) const;
+  bool pools_patches() const { return config().vit.pooling == Pooling::kAverage || config().vit.concat_pool; }
+  int wanted_tokens(const ExecContext& context, int step, const StepState& state) const;
+  void run_block(ExecContext& context, const Block& block, int wanted, StepState& state) const;
   void head(ExecContext& context, StepState& state) const;
 
   int grid_height_ = 0, grid_width_ = 0, prefix_tokens_ = 0;

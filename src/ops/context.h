@@ -60,6 +60,8 @@ struct ExecContext {
   std::vector<Execution> site_execution;
   SiteObserver* observer = nullptr;
   Profile* profile = nullptr;
+  /// Whether a model may leave out what its logits do not depend on; not while an observer watches.
+  bool logits_only = false;
 
   Execution execution_of(int site) const {
     return site_execution.empty() ? execution : site_execution[static_cast<std::size_t>(site)];

@@ -56,6 +56,7 @@ class Linear {
     float* y;
     bool add = false;
     const float* gamma = nullptr;
+    int rows = 0;  ///< only the first so many; 0: all. Quantizers come from all rows of the input nevertheless.
   };
   /// Makes inputs of the next layer from a unit's outputs [parts][rows][kBytePanel], which it may overwrite: returns columns [64 unit, 64 unit +
   /// cols) of that input, [rows][kBytePanel], and merges their range into mn and mx [cols]. Hand over std::cref of it: nothing is allocated then.
@@ -65,9 +66,9 @@ class Linear {
   /// the cache, by the thread that has made it. into.y may be x.
   void forward_through(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, const Between& between, const Linear& next, Into into) const;
 
-  /// y [rows, next.out] += gamma * next(activation(this(x))), the two layers of an MLP.
+  /// y [wanted, next.out] += gamma * next(activation(this(x))), the two layers of an MLP; the first `wanted` of its rows.
   void forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next,
-                   const float* gamma, float* y, ChannelRange range = {}) const;
+                   const float* gamma, float* y, int wanted, ChannelRange range = {}) const;
 
  private:
   struct CodedInput;  // linear_codes.h

@@ -194,7 +194,8 @@ void Linear::forward_through(ExecContext& context, const float* x, int rows, Cha
   assert(runs_integer(context) && next.runs_integer(context));
   const ArenaScope scope(context.arena);
   const CodedInput input = code_input(context, x, rows, range, parts, false);
-  CodedInput inner = next.take_input(context, rows, 1, into.add);
+  const int wanted = into.rows == 0 ? rows : into.rows;
+  CodedInput inner = next.take_input(context, wanted, 1, into.add);
   const int width = next.in_;
   const ChannelRange inner_range = take_channel_range(context, width);
   clear_channel_range(inner_range, width);
@@ -206,34 +207,34 @@ void Linear::forward_through(ExecContext& context, const float* x, int rows, Cha
     const WorkTimer timer(context, Work::kQuantize, t);
     next.fetch_first_panel(context, inner, t, begin, begin + cols, width);
     assign_channels(next.plan_->input, inner.q, begin, begin + cols, mn, mx);
-    next.code_columns(context, inner, columns, kBytePanel, 0, rows, begin, cols, t);
+    next.code_columns(context, inner, columns, kBytePanel, 0, wanted, begin, cols, t);
   });
   if (inner.in_natural_order()) {
     next.lay_out_slots(context, inner);
     const WorkTimer timer(context, Work::kPermute);
     if (inner.extra_slots > 0)
-      context.parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end, int) { next.fill_extra_slots(context, inner, static_cast<int>(begin), static_cast<int>(end - begin)); });
+      context.parallel_for(wanted, 16, [&](std::int64_t begin, std::int64_t end, int) { next.fill_extra_slots(context, inner, static_cast<int>(begin), static_cast<int>(end - begin)); });
   }
-  next.finish_codes(context, inner, rows);
+  next.finish_codes(context, inner, wanted);
   next.multiply_into(context, inner, into);
 }
 
 void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next,
-                         const float* gamma, float* y, ChannelRange range) const {
+                         const float* gamma, float* y, int wanted, ChannelRange range) const {
   if (runs_integer(context) && next.runs_integer(context) && context.observer == nullptr) {
     const auto activated = [&](int, int cols, int t, float* outputs, float* mn, float* mx) {
       const WorkTimer timer(context, Work::kActivation, t);
       context.kernels->activate(activation, outputs, kBytePanel, rows, cols, mn, mx);
       return outputs;
     };
-    return forward_through(context, x, rows, range, 1, std::cref(activated), next, {y, true, gamma});
+    return forward_through(context, x, rows, range, 1, std::cref(activated), next, {y, true, gamma, wanted});
   }
   const ArenaScope scope(context.arena);
   const ChannelRange inner_range = take_channel_range(context, out_);
   float* inner = context.arena.take<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(out_));
   forward(context, x, rows, inner, range);
   activate(context, activation, inner, rows, out_, inner_range);
-  next.forward_residual(context, inner, rows, gamma, y, inner_range);
+  next.forward_residual(context, inner, wanted, gamma, y, inner_range);
 }
 
 }  // namespace igq

@@ -157,7 +157,7 @@ TEST(Linear, MlpEqualsItsTwoLayers) {
                 fc1.forward(context, first.x.data(), rows, inner.data());
                 activate(context, kernels::Activation::kGelu, inner.data(), rows, hidden);
                 fc2.forward(context, inner.data(), rows, y.data());
-                fc1.forward_mlp(context, first.x.data(), rows, kernels::Activation::kGelu, fc2, nullptr, fused.data());  // adds to zeros
+                fc1.forward_mlp(context, first.x.data(), rows, kernels::Activation::kGelu, fc2, nullptr, fused.data(), rows);  // adds to zeros
                 ASSERT_EQ(fused, y);
                 if (want.empty()) want = y;
                 ASSERT_EQ(y, want);

@@ -107,6 +107,25 @@ TEST_P(IntegerModel, EverySiteGivesWhatItsSimulationGives) {
   }
 }
 
+/// Runners leave out what logits do not depend on.
+TEST_P(IntegerModel, SameLogitsWhetherOrNotUnreadTokensAreComputed) {
+  for (const Setting& setting : {settings_[3], settings_[5], settings_[8]}) {
+    const LoadedModel loaded = quantized(setting);
+    const AlignedBuffer<float> image = synthetic_images(loaded.model->config(), 1, 7);
+    for (const Execution execution : {Execution::kFloat, Execution::kSimulate, Execution::kInteger}) {
+      Runner runner(*loaded.model, execution, best_isa(), 1);
+      ExecContext context;
+      context.kernels = &kernels::kernels_for(best_isa());
+      context.execution = execution;
+      StepState state;
+      loaded.model->forward(context, image.data(), state);
+      const std::span<const float> logits = runner.run(image.data());
+      ASSERT_EQ(logits.size(), state.logits.size());
+      for (std::size_t i = 0; i < logits.size(); ++i) ASSERT_EQ(logits[i], state.logits[i]) << execution_name(execution) << ", logit " << i;
+    }
+  }
+}
+
 TEST_P(IntegerModel, SameBitsWhateverTheInstructionsThreadsAndBatch) {
   constexpr std::int64_t kImages = 5;
   for (const Setting& setting : settings_) {
