@@ -66,7 +66,7 @@ void SiteErrors::fc_input(const float* x, std::int64_t ld, int rows, int cols) {
   kernels_.channel_range(x, ld, rows, cols, low_.data(), high_.data());
   for (std::size_t g = 0; g < plans_.size(); ++g) {
     const ArenaScope scope(arena_);
-    const ChannelQuantizers q = assign_channels(*plans_[g], cols, low_.data(), high_.data(), arena_);
+    const ChannelQuantizers q = assign_channels(*plans_[g], kernels_, cols, low_.data(), high_.data(), arena_);
     copy_rows(x, ld, rows, cols);
     kernels_.fake_quantize_channels(quantized_.data(), cols, rows, cols, q.scale, q.inv_scale, q.zero, q.q_max);
     add_error(g, x, ld, rows, cols, weight);

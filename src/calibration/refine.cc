@@ -39,7 +39,7 @@ void quantize_input(const ActivationPlan& plan, const kernels::Kernels& kernels,
   std::fill_n(mn, n, std::numeric_limits<float>::infinity());
   std::fill_n(mx, n, -std::numeric_limits<float>::infinity());
   kernels.channel_range(x, channels, rows, channels, mn, mx);
-  const ChannelQuantizers q = assign_channels(plan, channels, mn, mx, arena);
+  const ChannelQuantizers q = assign_channels(plan, kernels, channels, mn, mx, arena);
   kernels.fake_quantize_channels(x, channels, rows, channels, q.scale, q.inv_scale, q.zero, q.q_max);
 }
 

@@ -40,6 +40,23 @@ struct CodeRange {
   int w_abs_max;
 };
 
+/// Groups that share a scale (quant/grouping.h, Grouping::kScale), ascending; arrays [count].
+struct ScaleGroups {
+  int count;
+  const float* widest;            ///< a group's widest range; wider ones than the last group's are in it too
+  const float *scale, *inverse;   ///< inverse = 1 / scale
+  const float *multiple, *copies; ///< handed on to channels; null: not wanted
+  int q_max;
+  float zero_min, zero_max;       ///< limits of zero-points
+};
+/// The quantizers of channels, each array [channels]; zero-points are integers.
+struct ScaledChannels {
+  float *scale, *inv_scale, *zero;
+  std::int32_t* group;
+  float* multiple;
+  std::int32_t* copies;
+};
+
 /// One image, one panel of kBytePanel output columns: y[t][n] for t in [0, rows).
 ///   S_g[t][n] = sum over slots k of group g of (a[t][k] - zero[k]) * w[k][n]          exact in int32
 ///   v         = fma chain over g in order: v = fma(float(S_g), group_scale[g], v), v starting at 0;
@@ -119,6 +136,11 @@ struct Kernels {
                        std::int64_t ldo) noexcept;
 
   // ---- quantization ---------------------------------------------------------------------------------------------
+  /// The quantizers of ranges [lower, upper], as make_quantizer() has them (quant/uniform.h); each array [count].
+  void (*range_quantizers)(const float* lower, const float* upper, int count, int q_max, float* scale, float* inv_scale, float* zero) noexcept;
+  /// The quantizers of channels with ranges [mn, mx], each in the first group that is wide enough, as make_centred_quantizer() has them with
+  /// that group's scale.
+  void (*scale_quantizers)(const ScaleGroups& groups, const float* mn, const float* mx, int count, const ScaledChannels& out) noexcept;
   /// code[t][c] = clamp(rint(x[t][c] * inv_scale[c]) + zero[c], 0, q_max), rint to even; NaN gives 0.
   /// x [rows][ldx] -> codes [rows][ldc], natural channel order.
   void (*quantize_channels)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,

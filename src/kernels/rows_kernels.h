@@ -4,6 +4,7 @@
 
 #include "kernels/gemm_kernels.h"
 #include "kernels/kernels.h"
+#include "kernels/quantizer_kernels.h"
 #include "kernels/softmax_kernels.h"
 
 namespace igq::kernels {
@@ -281,6 +282,8 @@ void fill_float_kernels(Kernels& table) {
   table.quantize_channels = quantize<V, false>;
   table.quantize_multiples = quantize_multiples<V>;
   table.zero_rows = zero_rows<V>;
+  table.range_quantizers = range_quantizers<V>;
+  table.scale_quantizers = scale_quantizers<V>;
   table.quantize_rows = quantize<V, true>;
   table.fake_quantize_channels = fake_quantize<V, false>;
   table.fake_quantize_rows = fake_quantize<V, true>;

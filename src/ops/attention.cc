@@ -39,10 +39,10 @@ void set_fixed(OperandQuantizers& q, const std::vector<Bounds>& bounds, int head
 
 /// One per row from the row's own range. Symmetric around the middle code for q: its zero-point must not differ
 /// between rows, because the correction it needs is one row of the product.
-void set_rows(OperandQuantizers& q, const float* mn, const float* mx, int rows, int bits, bool symmetric) {
+void set_rows(const kernels::Kernels& kernels, OperandQuantizers& q, const float* mn, const float* mx, int rows, int bits, bool symmetric) {
   q.by_row = true;
   q.q_max = code_max(bits);
-  if (!symmetric) return make_quantizers(mn, mx, rows, bits, q.scale, q.inv_scale, q.zero);
+  if (!symmetric) return kernels.range_quantizers(mn, mx, rows, q.q_max, q.scale, q.inv_scale, q.zero);
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const auto middle = static_cast<float>(1 << (bits - 1));
   for (int r = 0; r < rows; ++r) {  // no branches: vectors
@@ -266,14 +266,14 @@ static void make_qkv_quantizers(const kernels::Kernels& kernels, const QkvPlan& 
     return;
   }
   kernels.row_range(q, ld, n, d, mn, mx);
-  set_rows(qq, mn, mx, n, plan.bits, true);
+  set_rows(kernels, qq, mn, mx, n, plan.bits, true);
   kernels.row_range(k, ld, n, d, mn, mx);
-  set_rows(qk, mn, mx, n, plan.bits, false);
+  set_rows(kernels, qk, mn, mx, n, plan.bits, false);
   clear_channel_range({mn, mx}, d);
   kernels.channel_range(v, ld, n, d, mn, mx);
   qv.by_row = false;
   qv.q_max = code_max(plan.bits);
-  make_quantizers(mn, mx, d, plan.bits, qv.scale, qv.inv_scale, qv.zero);
+  kernels.range_quantizers(mn, mx, d, qv.q_max, qv.scale, qv.inv_scale, qv.zero);
 }
 
 void Attention::head_float(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const {

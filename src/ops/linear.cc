@@ -147,7 +147,7 @@ ChannelQuantizers Linear::quantizers(ExecContext& context, const float* x, int r
     range = take_channel_range(context, in_);
     channel_range(context, x, in_, rows, in_, range);
   }
-  return assign_channels(plan, in_, range.mn, range.mx, context.arena);
+  return assign_channels(plan, *context.kernels, in_, range.mn, range.mx, context.arena);
 }
 
 void Linear::forward_simulated(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const {

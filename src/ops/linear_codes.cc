@@ -42,6 +42,18 @@ LargestCodes largest_codes(const ChannelQuantizers& q) {
   return largest;
 }
 
+/// The sum over channels of m z. Blocks of plain sums, products below 2^18 exact in float, so that compilers make vectors of them.
+std::int64_t sum_of_zero_points(const ChannelQuantizers& q) {
+  constexpr int kBlock = 1024;
+  std::int64_t total = 0;
+  for (int begin = 0; begin < q.channels; begin += kBlock) {
+    std::int32_t sum = 0;
+    for (int c = begin; c < std::min(q.channels, begin + kBlock); ++c) sum += static_cast<std::int32_t>(q.multiple[c] * static_cast<float>(q.copies[c]) * q.zero[c]);
+    total += sum;
+  }
+  return total;
+}
+
 }  // namespace
 
 /// Codes of the extra slots in `count` rows of memory from `place` on.
@@ -148,10 +160,13 @@ void Linear::take_extra_slots(ExecContext& context, CodedInput& input) const {
   if (count == 0) return;
   const int align = kernels::extra_align(*context.kernels, round_up(in_, kernels::kGroupAlign));
   input.extra_slots = round_up(count, align);
-  input.extra_order = context.arena.take<std::int32_t>(static_cast<std::size_t>(input.extra_slots));
+  input.extra_order = context.arena.take<std::int32_t>(static_cast<std::size_t>(input.extra_slots) + 1);
   std::int32_t* next = input.extra_order;
-  for (int c = 0; c < in_; ++c)
-    for (int i = 1; i < q.copies[c]; ++i) *next++ = c;
+  for (int c = 0; c < in_; ++c) {
+    *next = c;
+    next += q.copies[c] > 1;  // no branch where channels are counted once or twice
+    for (int i = 2; i < q.copies[c]; ++i) *next++ = c;
+  }
   std::fill(next, input.extra_order + input.extra_slots, -1);
   input.extra_lda = 64 * (round_up(input.extra_slots, 64) / 64 | 1);
   const std::int64_t rows = input.rows + std::int64_t{kZeroRows} * input.segments();
@@ -216,7 +231,7 @@ void Linear::pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form
   Arena arena;
   ChannelQuantizers q;
   if (fixed) {
-    q = assign_channels(plan_->input, in_, nullptr, nullptr, arena);
+    q = assign_channels(plan_->input, kernels, in_, nullptr, nullptr, arena);
     order_slots(q, kernels.group_align, arena);
   } else {
     q.groups = 1;
@@ -253,8 +268,7 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
     input.fits_int32 = sum_fits_int32(largest.sum) || norms_fit_int32(largest.squares);
   }
   if (input.row_sum == nullptr) return;
-  std::int64_t zeros = 0;
-  for (int c = 0; c < in_; ++c) zeros += static_cast<std::int64_t>(q.multiple[c]) * q.copies[c] * static_cast<std::int64_t>(q.zero[c]);
+  const std::int64_t zeros = sum_of_zero_points(q);
   float* extra = input.row_sum;  // of the extra slots, at most 65536 bytes: exact
   for (int t = 0; t < rows; t += input.segment_rows) {
     const int count = std::min(input.segment_rows, rows - t);
@@ -289,7 +303,7 @@ Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int 
     channel_range(context, x, in_, rows, in_, range);
   }
   CodedInput input = take_input(context, rows, parts, by_rows);
-  assign_channels(plan_->input, input.q, 0, in_, range.mn, range.mx);
+  assign_channels(plan_->input, *context.kernels, input.q, 0, in_, range.mn, range.mx);
   if (input.in_natural_order()) lay_out_slots(context, input);
   context.parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end, int thread) {
     constexpr std::int64_t kRows = 16;

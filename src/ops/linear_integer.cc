@@ -206,7 +206,7 @@ void Linear::forward_through(ExecContext& context, const float* x, int rows, Cha
     const float* columns = between(begin / kBytePanel, cols, t, panel - std::int64_t{part} * rows * kBytePanel, mn, mx);
     const WorkTimer timer(context, Work::kQuantize, t);
     next.fetch_first_panel(context, inner, t, begin, begin + cols, width);
-    assign_channels(next.plan_->input, inner.q, begin, begin + cols, mn, mx);
+    assign_channels(next.plan_->input, *context.kernels, inner.q, begin, begin + cols, mn, mx);
     next.code_columns(context, inner, columns, kBytePanel, 0, wanted, begin, cols, t);
   });
   if (inner.in_natural_order()) {

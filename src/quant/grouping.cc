@@ -51,22 +51,6 @@ void scale_groups(const std::vector<Bounds>& groups, const float* mn, const floa
   }
 }
 
-/// Channels of kScale, which every image assigns: as make_centred_quantizer(), without a division per channel.
-void set_centred_channels(ChannelQuantizers& q, int bits, int begin, int count, const float* mn, const float* mx) {
-  const float half = static_cast<float>(code_max(bits)) * 0.5f;
-  for (int i = 0; i < count; ++i) {
-    const int c = begin + i, g = q.group[c];
-    q.scale[c] = q.group_scale[g];
-    q.inv_scale[c] = q.group_inverse[g];
-  }
-  for (int i = 0; i < count; ++i) q.zero[begin + i] = centred_zero(mn[i], mx[i], q.inv_scale[begin + i], half);
-  if (q.multiple == nullptr) return;
-  for (int i = 0; i < count; ++i) {
-    q.multiple[begin + i] = q.group_multiple[q.group[begin + i]];
-    q.copies[begin + i] = q.group_copies[q.group[begin + i]];
-  }
-}
-
 }  // namespace
 
 int group_count(const ActivationPlan& plan, int channels) {
@@ -100,10 +84,12 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
   q.group = arena.take<std::int32_t>(n);
   q.group_scale = arena.take<float>(g);
   if (plan.grouping == Grouping::kUpperBound) return q;
-  q.fixed = arena.take<UniformQuantizer>(g);
-  for (std::size_t i = 0; i < g; ++i) {
-    q.fixed[i] = make_quantizer(plan.groups[i], plan.bits);
-    q.group_scale[i] = q.fixed[i].scale;
+  if (plan.multiples.empty() || plan.grouping != Grouping::kScale) {
+    q.fixed = arena.take<UniformQuantizer>(g);
+    for (std::size_t i = 0; i < g; ++i) {
+      q.fixed[i] = make_quantizer(plan.groups[i], plan.bits);
+      q.group_scale[i] = q.fixed[i].scale;
+    }
   }
   if (!plan.multiples.empty()) {
     for (std::size_t i = 0; i < g; ++i) q.group_scale[i] = static_cast<float>(plan.multiples[i]) * plan.unit;
@@ -111,31 +97,34 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
     q.multiple = arena.take<float>(n);
     q.copies = arena.take<std::int32_t>(n);
     q.group_multiple = arena.take<float>(g);
-    q.group_copies = arena.take<std::int32_t>(g);
+    q.group_copies = arena.take<float>(g);
     const std::int32_t slot = fits_slots(plan, channels) ? slot_multiple(plan.bits) : kMaxMultiple;
     for (std::size_t i = 0; i < g; ++i) {
       const std::int32_t each = std::min(plan.multiples[i], slot);
       q.group_multiple[i] = static_cast<float>(each);
-      q.group_copies[i] = plan.multiples[i] / each;
+      q.group_copies[i] = static_cast<float>(plan.multiples[i] / each);
     }
   }
   if (plan.grouping == Grouping::kScale) {
     q.group_inverse = arena.take<float>(g);
-    for (std::size_t i = 0; i < g; ++i) q.group_inverse[i] = 1.0f / q.group_scale[i];
+    q.group_widest = arena.take<float>(g);
+    for (std::size_t i = 0; i < g; ++i) {
+      q.group_inverse[i] = 1.0f / q.group_scale[i];
+      q.group_widest[i] = plan.groups[i].upper;  // kScale has widths in the place of bounds
+    }
   }
   return q;
 }
 
-void assign_channels(const ActivationPlan& plan, ChannelQuantizers& q, int begin, int end, const float* mn, const float* mx) {
+void assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, ChannelQuantizers& q, int begin, int end, const float* mn, const float* mx) {
   if (plan.grouping == Grouping::kIgq)
     for (int c = begin; c < end; c += kChunk)
       nearest_bounds(plan.groups, mn + (c - begin), mx + (c - begin), std::min(kChunk, end - c), q.group + c);
   if (plan.grouping == Grouping::kScale) {
-    for (int c = begin; c < end; c += kChunk) {
-      const int count = std::min(kChunk, end - c);
-      scale_groups(plan.groups, mn + (c - begin), mx + (c - begin), count, q.group + c);
-      set_centred_channels(q, plan.bits, c, count, mn + (c - begin), mx + (c - begin));
-    }
+    const kernels::ScaleGroups groups{q.groups, q.group_widest, q.group_scale, q.group_inverse, q.group_multiple, q.group_copies,
+                                      q.q_max, static_cast<float>(kZeroPointMin), static_cast<float>(kZeroPointMax)};
+    const auto from = [&](auto* values) { return values == nullptr ? nullptr : values + begin; };
+    kernels.scale_quantizers(groups, mn, mx, end - begin, {q.scale + begin, q.inv_scale + begin, q.zero + begin, q.group + begin, from(q.multiple), from(q.copies)});
     return;
   }
   for (int c = begin; c < end; ++c) {
@@ -157,9 +146,9 @@ void assign_channels(const ActivationPlan& plan, ChannelQuantizers& q, int begin
   }
 }
 
-ChannelQuantizers assign_channels(const ActivationPlan& plan, int channels, const float* mn, const float* mx, Arena& arena) {
+ChannelQuantizers assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, int channels, const float* mn, const float* mx, Arena& arena) {
   ChannelQuantizers q = take_quantizers(plan, channels, arena);
-  assign_channels(plan, q, 0, channels, mn, mx);
+  assign_channels(plan, kernels, q, 0, channels, mn, mx);
   return q;
 }
 
@@ -194,9 +183,11 @@ void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const
   const int groups = static_cast<int>(plan.groups.size());
   static constexpr float kZeros[kChunk] = {};
   if (plan.grouping == Grouping::kUpperBound) {
-    float zero[kChunk];
-    for (int first = begin; first < end; first += kChunk, row_max += kChunk, scale += kChunk, inv_scale += kChunk)
-      make_quantizers(kZeros, row_max, std::min(kChunk, end - first), plan.bits, scale, inv_scale, zero);
+    for (int i = 0; i < end - begin; ++i) {
+      const UniformQuantizer q = make_quantizer({0.0f, row_max[i]}, plan.bits);
+      scale[i] = q.scale;
+      inv_scale[i] = q.inv_scale;
+    }
     return;
   }
   const auto quantizer_of = [&](int g) { return make_quantizer({0.0f, plan.groups[static_cast<std::size_t>(g)].upper}, plan.bits); };

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/arena.h"
+#include "kernels/kernels.h"
 #include "quant/plan.h"
 
 namespace igq {
@@ -25,9 +26,8 @@ struct ChannelQuantizers {
   /// `multiple` are bytes that are counted `copies` times; elsewhere copies are 1.
   float* multiple = nullptr;
   std::int32_t* copies = nullptr;
-  float* group_multiple = nullptr;         ///< [groups], likewise
-  std::int32_t* group_copies = nullptr;    ///< [groups]
-  float* group_inverse = nullptr; ///< [groups], 1 / group_scale; kScale only
+  float *group_multiple = nullptr, *group_copies = nullptr;  ///< [groups], likewise
+  float *group_inverse = nullptr, *group_widest = nullptr;   ///< [groups], 1 / group_scale and widest range; kScale only
   UniformQuantizer* fixed = nullptr;  ///< [groups] of the plan; null when every channel has its own
 
   // The order of contraction slots for the byte product: group by group, each padded (see order_slots).
@@ -53,10 +53,10 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
 /// Quantizers of channels [begin, end), which depend on nothing else; mn, mx [end - begin] are the image's ranges of
 /// these channels (not read, may be null, unless needs_channel_ranges). kIgq: channel c goes to
 /// argmin_i (max_c - u_i)^2 + (min_c - l_i)^2, the lowest i of equals.
-void assign_channels(const ActivationPlan& plan, ChannelQuantizers& q, int begin, int end, const float* mn, const float* mx);
+void assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, ChannelQuantizers& q, int begin, int end, const float* mn, const float* mx);
 
 /// Both, for all channels.
-ChannelQuantizers assign_channels(const ActivationPlan& plan, int channels, const float* mn, const float* mx, Arena& arena);
+ChannelQuantizers assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, int channels, const float* mn, const float* mx, Arena& arena);
 
 /// Fills order, slot_zero and group_end: channels ascending within a group, each group padded to a multiple of `align`
 /// (kernels.group_align; one group alone to kGroupAlign, it needs no more).

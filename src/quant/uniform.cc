@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
-#include <limits>
 
 namespace igq {
 
@@ -18,25 +17,12 @@ UniformQuantizer make_quantizer(Bounds bounds, int bits) {
   return {scale, inv_scale, static_cast<int>(zero), q_max};
 }
 
-void make_quantizers(const float* lower, const float* upper, int count, int bits, float* scale, float* inv_scale, float* zero) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const auto q_max = static_cast<float>(code_max(bits));
-  for (int i = 0; i < count; ++i) {
-    const float low = lower[i] < 0.0f ? lower[i] : 0.0f, high = upper[i] > 0.0f ? upper[i] : 0.0f;
-    const float s = (high - low) / q_max, inverse = 1.0f / s;
-    const bool usable = (s > 0.0f) & (s < kInfinity) & (inverse < kInfinity);
-    const float exact = -low * inverse, limited = exact < q_max ? exact : q_max;
-    scale[i] = usable ? s : 1.0f;
-    inv_scale[i] = usable ? inverse : 1.0f;
-    zero[i] = usable ? round_small(limited) : 0.0f;
-  }
-}
-
 UniformQuantizer make_centred_quantizer(Bounds bounds, float scale, int bits) {
   const int q_max = code_max(bits);
   const float inv_scale = 1.0f / scale;
-  const float zero = centred_zero(bounds.lower, bounds.upper, inv_scale, static_cast<float>(q_max) * 0.5f);
-  return {scale, inv_scale, static_cast<int>(zero), q_max};
+  const float exact = static_cast<float>(q_max) * 0.5f - (bounds.lower + bounds.upper) * 0.5f * inv_scale;
+  const float limited = exact > kZeroPointMin ? exact : kZeroPointMin;  // NaN gives the lowest
+  return {scale, inv_scale, static_cast<int>(std::nearbyint(limited < kZeroPointMax ? limited : kZeroPointMax)), q_max};
 }
 
 int quantize(float x, const UniformQuantizer& q) {

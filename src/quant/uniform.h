@@ -33,24 +33,8 @@ inline constexpr int kZeroPointMin = -768, kZeroPointMax = 1023;
 /// finite (calibration refuses NaN and infinity, naming the site).
 UniformQuantizer make_quantizer(Bounds bounds, int bits);
 
-/// make_quantizer() of many ranges at once, zero-points as float: without calls and branches, so that compilers make vectors of it.
-void make_quantizers(const float* lower, const float* upper, int count, int bits, float* scale, float* inv_scale, float* zero);
-
 /// Zero-point free to leave the codes: [lower, upper] is placed in the middle of the codes of the given scale.
 UniformQuantizer make_centred_quantizer(Bounds bounds, float scale, int bits);
-
-/// rint() of |x| below 2^22 without a call, so that loops become vectors: adding 1.5 * 2^23 rounds to the nearest integer, halves to even.
-inline float round_small(float x) {
-  constexpr float kRound = 12582912.0f;
-  return x + kRound - kRound;
-}
-
-/// The zero-point that places [lower, upper] in the middle of the codes, `half` being half the largest code. NaN gives the lowest.
-inline float centred_zero(float lower, float upper, float inv_scale, float half) {
-  const float exact = half - (lower + upper) * 0.5f * inv_scale;
-  const float limited = exact > kZeroPointMin ? exact : kZeroPointMin;
-  return round_small(limited < kZeroPointMax ? limited : kZeroPointMax);
-}
 
 /// code of one value, as the kernels compute it; NaN gives 0.
 int quantize(float x, const UniformQuantizer& q);

@@ -46,7 +46,7 @@ TEST(ChannelGroups, EqualNumpy) {
     const Ranges r = ranges_of(x, channels);
     Arena arena;
     const ArenaScope scope(arena);
-    const ChannelQuantizers q = assign_channels(plan, channels, r.mn.data(), r.mx.data(), arena);
+    const ChannelQuantizers q = assign_channels(plan, kernels::kernels_for(best_isa()), channels, r.mn.data(), r.mx.data(), arena);
     const std::vector<float> scale = test::numbers(c["scale"]);
     const std::vector<int> group = test::integers(c["group"]), zero = test::integers(c["zero_point"]);
     const std::vector<int> codes = test::integers(c["codes"]);
@@ -80,7 +80,7 @@ TEST(ChannelGroups, SlotsHoldEveryChannelOnceGroupByGroup) {
     const Ranges r = ranges_of(test::numbers(c["x"]), channels);
     Arena arena;
     const ArenaScope scope(arena);
-    ChannelQuantizers q = assign_channels(plan, channels, r.mn.data(), r.mx.data(), arena);
+    ChannelQuantizers q = assign_channels(plan, kernels::kernels_for(best_isa()), channels, r.mn.data(), r.mx.data(), arena);
     order_slots(q, kernels::kGroupAlign, arena);
     std::multiset<int> seen;
     int begin = 0;

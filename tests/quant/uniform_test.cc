@@ -56,27 +56,5 @@ TEST(CentredQuantizer, ZeroPointStaysWithinItsLimits) {
   EXPECT_EQ(make_centred_quantizer({-1e9f, -1e9f}, 1.0f, 4).zero_point, kZeroPointMax);
 }
 
-TEST(Uniform, ManyAtOnceAreWhatTheyAreOneByOne) {
-  Random random(4);
-  const float inf = std::numeric_limits<float>::infinity();
-  std::vector<float> lower{0, 0, -1, 1, -2, 0, -0.0f, -1e-44f, -3e38f, 5, -5, 0, -inf, -1}, upper{0, 1, 0, 2, -1, 1e-44f, 0.0f, 1e-44f, 3e38f, 5, -5, 3e38f, inf, inf};
-  for (int i = 0; i < 500; ++i) {
-    const auto low = static_cast<float>(random.normal()), width = static_cast<float>(std::exp(3.0 * random.normal()));
-    lower.push_back(low);
-    upper.push_back(low + width);
-  }
-  const auto n = lower.size();
-  for (int bits = 2; bits <= 8; ++bits) {
-    std::vector<float> scale(n), inverse(n), zero(n);
-    make_quantizers(lower.data(), upper.data(), static_cast<int>(n), bits, scale.data(), inverse.data(), zero.data());
-    for (std::size_t i = 0; i < n; ++i) {
-      const UniformQuantizer q = make_quantizer({lower[i], upper[i]}, bits);
-      EXPECT_EQ(scale[i], q.scale) << lower[i] << " " << upper[i];
-      EXPECT_EQ(inverse[i], q.inv_scale) << lower[i] << " " << upper[i];
-      EXPECT_EQ(zero[i], static_cast<float>(q.zero_point)) << lower[i] << " " << upper[i];
-    }
-  }
-}
-
 }  // namespace
 }  // namespace igq
