@@ -208,15 +208,17 @@ void Swin::run_merge(ExecContext& context, const Merge& merge, StepState& state)
   const int h = state.height, w = state.width, dim = state.channels;
   const int out_h = (h + 1) / 2, out_w = (w + 1) / 2, rows = out_h * out_w;
   float* merged = context.arena.take<float>(static_cast<std::size_t>(rows) * 4 * static_cast<std::size_t>(dim));
-  float* to = merged;
-  for (int y = 0; y < out_h; ++y)
-    for (int x = 0; x < out_w; ++x)
-      for (int part = 0; part < 4; ++part) {  // timm's order: the row offset runs fastest
-        const int sy = 2 * y + part % 2, sx = 2 * x + part / 2;
-        if (sy < h && sx < w) std::copy_n(state.x.data() + (static_cast<std::int64_t>(sy) * w + sx) * dim, dim, to);
-        else std::fill_n(to, dim, 0.0f);
-        to += dim;
-      }
+  context.parallel_for(out_h, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    float* to = merged + begin * out_w * 4 * dim;
+    for (auto y = static_cast<int>(begin); y < end; ++y)
+      for (int x = 0; x < out_w; ++x)
+        for (int part = 0; part < 4; ++part) {  // timm's order: the row offset runs fastest
+          const int sy = 2 * y + part % 2, sx = 2 * x + part / 2;
+          if (sy < h && sx < w) std::copy_n(state.x.data() + (static_cast<std::int64_t>(sy) * w + sx) * dim, dim, to);
+          else std::fill_n(to, dim, 0.0f);
+          to += dim;
+        }
+  });
   const ChannelRange range = take_channel_range(context, 4 * dim);
   layer_norm(context, merge.norm, merged, rows, merged, range);
   state.height = out_h;

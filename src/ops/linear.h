@@ -77,6 +77,7 @@ class Linear {
                     int cols, int thread) const;
   CodedInput code_input(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, bool by_rows) const;
   void finish_codes(ExecContext& context, CodedInput& input, int rows) const;
+  bool had_better_share_rows(const ExecContext& context, Into into) const;
   void order_codes(ExecContext& context, CodedInput& input, int rows) const;
   void lay_out_slots(ExecContext& context, CodedInput& input) const;
   void take_extra_slots(ExecContext& context, CodedInput& input) const;

@@ -161,9 +161,16 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
   }
 }
 
+/// Whether threads had better share rows than panels: a product that is added reads what it is added to, which then lies in the same
+/// processor's cache; and few panels may not share out evenly.
+bool Linear::had_better_share_rows(const ExecContext& context, Into into) const {
+  const int panels = (out_ + kBytePanel - 1) / kBytePanel, threads = context.threads();
+  return into.add || (panels % threads != 0 && panels < 4 * threads);
+}
+
 void Linear::forward_integer(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const {
   const ArenaScope scope(context.arena);
-  multiply_into(context, code_input(context, x, rows, range, 1, false), {y});
+  multiply_into(context, code_input(context, x, rows, range, 1, had_better_share_rows(context, {y})), {y});
 }
 
 /// multiply() into panels that stay in the cache, [parts][rows][kBytePanel] for each thread; use(n0, cols, part, thread, panel).
@@ -183,7 +190,7 @@ void Linear::multiply_into(ExecContext& context, const CodedInput& input, Into i
 void Linear::forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y, ChannelRange range) const {
   const ArenaScope scope(context.arena);
   if (runs_integer(context) && context.observer == nullptr)
-    return multiply_into(context, code_input(context, x, rows, range, 1, true), {y, true, gamma});
+    return multiply_into(context, code_input(context, x, rows, range, 1, had_better_share_rows(context, {y, true})), {y, true, gamma});
   float* outputs = context.arena.take<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(out_));
   forward(context, x, rows, outputs, range);
   add_residual(context, y, outputs, rows, out_, gamma);
@@ -195,7 +202,7 @@ void Linear::forward_through(ExecContext& context, const float* x, int rows, Cha
   const ArenaScope scope(context.arena);
   const CodedInput input = code_input(context, x, rows, range, parts, false);
   const int wanted = into.rows == 0 ? rows : into.rows;
-  CodedInput inner = next.take_input(context, wanted, 1, into.add);
+  CodedInput inner = next.take_input(context, wanted, 1, next.had_better_share_rows(context, into));
   const int width = next.in_;
   const ChannelRange inner_range = take_channel_range(context, width);
   clear_channel_range(inner_range, width);
