@@ -177,9 +177,9 @@ struct Kernels {
   /// Per-row minimum and maximum.
   void (*row_range)(const float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept;
   /// Layer norm over cols: y = (x - mean) * rsqrt(var + eps) * gamma + beta (biased variance, two passes). When mn/mx
-  /// are given the output's channel range is merged into them. y may be x.
+  /// are given the output's channel range is merged into them. Row t becomes row y_rows[t] of y, t where y_rows is null; y may be x then.
   void (*layer_norm)(const float* x, std::int64_t ldx, int rows, int cols, const float* gamma, const float* beta, float eps,
-                     float* y, std::int64_t ldy, float* mn, float* mx) noexcept;
+                     float* y, std::int64_t ldy, const std::int32_t* y_rows, float* mn, float* mx) noexcept;
   /// y = f(x) elementwise in place; channel range of the result merged into mn/mx when given.
   void (*activate)(Activation kind, float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept;
   /// Softmax over each row in place of scale * x + bias[t][c] (scale above 0, bias [rows][ldb] may be null); row_max (null: not

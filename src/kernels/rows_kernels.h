@@ -181,7 +181,7 @@ void row_range(const float* x, std::int64_t ldx, int rows, int cols, float* mn, 
 /// R rows side by side.
 template <class V, int R>
 inline void layer_norm_rows(const float* x, std::int64_t ldx, int cols, const float* gamma, const float* beta, float eps,
-                            float* y, std::int64_t ldy, float* mn, float* mx) {
+                            float* const (&y)[R], float* mn, float* mx) {
   using Rows = Lockstep<V, R>;
   const float count = static_cast<float>(cols);
   Rows total = Rows::splat(0), squares = total, mean, inverse;
@@ -204,7 +204,7 @@ inline void layer_norm_rows(const float* x, std::int64_t ldx, int cols, const fl
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const V v = V::fma(normal.v[r], scale, shift);
-      store_lanes<kFull>(v, y + r * ldy + c, n);
+      store_lanes<kFull>(v, y[r] + c, n);
       low = V::min(v, low);
       high = V::max(v, high);
     }
@@ -214,11 +214,15 @@ inline void layer_norm_rows(const float* x, std::int64_t ldx, int cols, const fl
 
 template <class V>
 void layer_norm(const float* x, std::int64_t ldx, int rows, int cols, const float* gamma, const float* beta, float eps,
-                float* y, std::int64_t ldy, float* mn, float* mx) noexcept {
+                float* y, std::int64_t ldy, const std::int32_t* y_rows, float* mn, float* mx) noexcept {
   int t = 0;
-  for (; t + V::kLockstep <= rows; t += V::kLockstep)
-    layer_norm_rows<V, V::kLockstep>(x + t * ldx, ldx, cols, gamma, beta, eps, y + t * ldy, ldy, mn, mx);
-  for (; t < rows; ++t) layer_norm_rows<V, 1>(x + t * ldx, ldx, cols, gamma, beta, eps, y + t * ldy, ldy, mn, mx);
+  const auto some = [&]<int R>() {
+    float* to[R];
+    for (int r = 0; r < R; ++r) to[r] = y + (y_rows == nullptr ? t + r : y_rows[t + r]) * ldy;
+    layer_norm_rows<V, R>(x + t * ldx, ldx, cols, gamma, beta, eps, to, mn, mx);
+  };
+  for (; t + V::kLockstep <= rows; t += V::kLockstep) some.template operator()<V::kLockstep>();
+  for (; t < rows; ++t) some.template operator()<1>();
 }
 
 template <class V, Activation kKind, int R>

@@ -4,8 +4,8 @@
 
 namespace igq {
 
-void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int rows, float* y, ChannelRange range) {
-  layer_norm(context, x, rows, norm.channels(), norm.gamma.data(), norm.beta.data(), norm.eps, y, range);
+void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int rows, float* y, ChannelRange range, const std::int32_t* y_rows) {
+  layer_norm(context, x, rows, norm.channels(), norm.gamma.data(), norm.beta.data(), norm.eps, y, range, y_rows);
 }
 
 void Mlp::add_to(ExecContext& context, float* x, int rows, int wanted) const {

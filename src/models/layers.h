@@ -16,7 +16,7 @@ struct LayerNorm {
   int channels() const { return static_cast<int>(gamma.size()); }
 };
 
-void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int rows, float* y, ChannelRange range = {});
+void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int rows, float* y, ChannelRange range = {}, const std::int32_t* y_rows = nullptr);
 
 /// The second half of a transformer block: x += gamma * fc2(f(fc1(norm(x)))).
 struct Mlp {

@@ -116,6 +116,10 @@ std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int s
     if (known == regions.end()) regions.push_back(here);
   }
 
+  b.row_of_token.resize(static_cast<std::size_t>(y.size) * static_cast<std::size_t>(x.size));
+  for (std::size_t row = 0; row < b.token_of_row.size(); ++row)
+    if (b.token_of_row[row] >= 0) b.row_of_token[static_cast<std::size_t>(b.token_of_row[row])] = static_cast<std::int32_t>(row);
+
   const std::int64_t table_rows = static_cast<std::int64_t>(2 * y.window - 1) * (2 * x.window - 1);
   const AlignedBuffer<float> table = builder.tensor(block_name(stage, index, "attn.relative_position_bias_table"), table_rows * heads);
   const auto n = static_cast<std::size_t>(area);
@@ -181,19 +185,17 @@ void Swin::run_block(ExecContext& context, const Block& block, StepState& state)
   {
     const ArenaScope scope(context.arena);
     const auto d = static_cast<std::size_t>(dim), padded = static_cast<std::size_t>(rows);
-    float* normed = context.arena.take<float>(static_cast<std::size_t>(tokens) * d);
     float* windowed = context.arena.take<float>(padded * d);
     const ChannelRange range = take_channel_range(context, dim);
-    layer_norm(context, block.norm1, state.x.data(), tokens, normed, range);
-    each_run(context, block.token_of_row, [&](std::int64_t r, std::int64_t count, std::int64_t token) {
-      if (token < 0) std::fill_n(windowed + r * dim, count * dim, 0.0f);
-      else std::copy_n(normed + token * dim, count * dim, windowed + r * dim);
-    });
-    if (rows > tokens)  // padding rows are zeros of every channel
+    layer_norm(context, block.norm1, state.x.data(), tokens, windowed, range, block.row_of_token.data());
+    if (rows > tokens) {  // padding rows are zeros of every channel
+      for (int r = 0; r < rows; ++r)
+        if (block.token_of_row[static_cast<std::size_t>(r)] < 0) std::fill_n(windowed + std::int64_t{r} * dim, dim, 0.0f);
       for (int c = 0; c < dim; ++c) {
         range.mn[c] = std::min(range.mn[c], 0.0f);
         range.mx[c] = std::max(range.mx[c], 0.0f);
       }
+    }
     block.attention.forward(context, block.qkv, block.proj, windowed, range, block.windows, block.window_h * block.window_w,
                             {block.bias.data(), block.pattern.data()}, {windowed});
     each_run(context, block.token_of_row, [&](std::int64_t r, std::int64_t count, std::int64_t token) {

@@ -22,6 +22,7 @@ class Swin final : public Model {
     Mlp mlp;
     int window_h = 0, window_w = 0, windows = 0;
     std::vector<std::int32_t> token_of_row;  // [windows * window area] -> token, -1 for padding; roll included
+    std::vector<std::int32_t> row_of_token;  // its inverse
     AlignedBuffer<float> bias;               // [patterns][heads][area][area], relative position bias + mask
     std::vector<std::int32_t> pattern;       // [windows]
   };

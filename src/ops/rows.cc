@@ -53,10 +53,11 @@ void channel_range(ExecContext& context, const float* x, std::int64_t ldx, int r
 }
 
 void layer_norm(ExecContext& context, const float* x, int rows, int cols, const float* gamma, const float* beta, float eps,
-                float* y, ChannelRange range) {
+                float* y, ChannelRange range, const std::int32_t* y_rows) {
   const WorkTimer timer(context, Work::kLayerNorm);
   for_rows(context, rows, cols, range, [&](std::int64_t b, std::int64_t e, ChannelRange r) {
-    context.kernels->layer_norm(x + b * cols, cols, static_cast<int>(e - b), cols, gamma, beta, eps, y + b * cols, cols, r.mn, r.mx);
+    context.kernels->layer_norm(x + b * cols, cols, static_cast<int>(e - b), cols, gamma, beta, eps, y_rows == nullptr ? y + b * cols : y, cols,
+                                y_rows == nullptr ? nullptr : y_rows + b, r.mn, r.mx);
   });
 }
 

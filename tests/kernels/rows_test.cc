@@ -175,9 +175,23 @@ TEST(LayerNorm, IsWithinRoundingOfDoubleAndSameBits) {
     for (float& v : std::span(m.data(), m.values.size())) v += 1;
     const Floats gamma = random_floats(cols, 4), beta = random_floats(cols, 5), low(cols, kInf), high(cols, -kInf);
     const RowCall run = [&](const Kernels& k, Matrix& x, Floats& l, Floats& h) {
-      k.layer_norm(x.data(), x.ld, x.rows, x.cols, gamma.data(), beta.data(), 1e-6F, x.data(), x.ld, l.data(), h.data());
+      k.layer_norm(x.data(), x.ld, x.rows, x.cols, gamma.data(), beta.data(), 1e-6F, x.data(), x.ld, nullptr, l.data(), h.data());
     };
     expect_same(m, low, high, run);
+    // Rows in another order: the last one first.
+    const RowCall turned = [&](const Kernels& k, Matrix& x, Floats& l, Floats& h) {
+      const Matrix from = x;
+      std::vector<std::int32_t> to(static_cast<std::size_t>(rows));
+      for (int t = 0; t < rows; ++t) to[static_cast<std::size_t>(t)] = rows - 1 - t;
+      k.layer_norm(from.values.data(), x.ld, x.rows, x.cols, gamma.data(), beta.data(), 1e-6F, x.data(), x.ld, to.data(), l.data(), h.data());
+    };
+    expect_same(m, low, high, turned);
+    Matrix straight = m, last_first = m;
+    Floats l1 = low, h1 = high, l2 = low, h2 = high;
+    run(reference(), straight, l1, h1);
+    turned(reference(), last_first, l2, h2);
+    for (int t = 0; t < rows; ++t)
+      for (int c = 0; c < cols; ++c) ASSERT_EQ(last_first.at(rows - 1 - t, c), straight.at(t, c));
     Matrix y = m;
     Floats l = low, h = high;
     run(reference(), y, l, h);
