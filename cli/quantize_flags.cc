@@ -66,7 +66,7 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
         ->check(parsed_by([](const std::string& t) { parse_groups(t); }, "N|auto"))
         ->capture_default_str();
     app.add_option("--preset", preset,
-                   "best: what loses least (grouping scale, softmax and qkv by row, balanced queries and keys, gptq weights);\n"
+                   "best: what loses least (grouping scale, softmax and qkv by row, balanced queries and keys, gptq weights, in groups of 64 at 2 to 4 bits);\n"
                    "paper: IGQ-ViT exactly (grouping igq, mean bounds, weights rounded to nearest)\n"
                    "(default: best, or paper when --grouping is given)")
         ->check(parsed_by([](const std::string& t) { parse_preset(t); }, "NAME"));
@@ -117,7 +117,7 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
       ->check(number_in(0.0, 0.2));
   app.add_option("--weight-groups", weight_groups,
                  "weights of 2 to 4 bits: so many inputs of an output channel share a multiplier and a zero-point, e.g. 32, 64 or 128;\n"
-                 "costs file size but no time; 0: one scale per output channel")
+                 "costs file size and, on AVX2 without VNNI, time; 0: one scale per output channel (default: the preset's, 0 for paper, 64 for best)")
       ->check(CLI::Range(0, 4096));
   app.add_option("--keep", keep, "regular expression: sites that stay float")->check(parsed_by(check_regex, "REGEX"));
   app.add_option("--site-bits", site_bits, "REGEX=w6a6: other bits for the sites that match; may be repeated, the last match wins")
