@@ -148,7 +148,7 @@ QuantizeOptions preset_options(Preset preset) {
   options.qkv_grouping = QkvGrouping::kRow;
   options.balance = true;
   options.weights = WeightMethod::kGptq;
-  options.weight_groups = 64;      // of 2 to 4 bits only
+  options.weight_groups = 64;     // of 2 to 4 bits only
   options.weight_quantile = 0.0;  // patch embedding and head: 8 bits lose more to clipping than they gain
   return options;
 }

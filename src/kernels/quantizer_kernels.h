@@ -9,15 +9,11 @@ namespace igq::kernels {
 namespace {
 
 /// p[0, n) = lanes that hold integers.
-template <class V>
+template <bool kFull, class V>
 inline void store_integers(V lanes, std::int32_t* p, int n) {
   float values[16];
   lanes.store(values);
-  if (n == 16) {
-    for (int i = 0; i < 16; ++i) p[i] = static_cast<std::int32_t>(values[i]);
-    return;
-  }
-  for (int i = 0; i < n; ++i) p[i] = static_cast<std::int32_t>(values[i]);
+  for (int i = 0; i < (kFull ? 16 : n); ++i) p[i] = static_cast<std::int32_t>(values[i]);
 }
 
 template <class V>
@@ -57,10 +53,10 @@ void scale_quantizers(const ScaleGroups& groups, const float* mn, const float* m
     store_lanes<kFull>(inverse, out.inv_scale + c, n);
     const V zero = half - (low + high) * a_half * inverse;
     store_lanes<kFull>(V::round(V::min(V::max(zero, least), most)), out.zero + c, n);
-    store_integers(group, out.group + c, n);
+    store_integers<kFull>(group, out.group + c, n);
     if (groups.multiple == nullptr) return;
     store_lanes<kFull>(multiple, out.multiple + c, n);
-    store_integers(copies, out.copies + c, n);
+    store_integers<kFull>(copies, out.copies + c, n);
   });
 }
 

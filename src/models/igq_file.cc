@@ -1,7 +1,6 @@
 #include "models/igq_file.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cassert>
 #include <functional>
 #include <set>
@@ -9,7 +8,7 @@
 #include <vector>
 
 #include "base/fail.h"
-#include "base/thread_pool.h"
+#include "base/loading_threads.h"
 #include "io/bit_pack.h"
 #include "io/igq_container.h"
 #include "io/json_fields.h"
@@ -149,15 +148,9 @@ class Loader {
     std::stable_sort(jobs_.begin(), jobs_.end(), [](const Job& a, const Job& b) { return a.size > b.size; });
   }
 
-  /// Fills the plan's weights and returns the float tensors. Two threads take jobs, largest first: reading, hashing and
-  /// unpacking is bound by one core, not by the file cache.
+  /// Fills the plan's weights and returns the float tensors. Jobs are done largest first.
   std::shared_ptr<const TensorSource> read(const std::string& origin) {
-    constexpr std::uint64_t kWorthThreads = std::uint64_t{4} << 20;
-    ThreadPool pool(container_.file_size() < kWorthThreads ? 1 : std::min(2, ThreadPool::hardware_threads()));
-    std::atomic<std::size_t> next{0};
-    pool.run([&](int) {
-      for (std::size_t i = next++; i < jobs_.size(); i = next++) jobs_[i].read();
-    });
+    for_each_loading(container_.file_size(), jobs_.size(), [&](std::size_t i) { jobs_[i].read(); });
     const auto tensors = std::make_shared<MemoryTensors>(origin);
     for (auto& [tensor, values] : floats_) tensors->add(tensor->name, tensor->shape, std::move(values));
     return tensors;

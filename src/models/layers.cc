@@ -10,8 +10,8 @@ void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int
 
 void Mlp::add_to(ExecContext& context, float* x, int rows, int wanted) const {
   const ArenaScope scope(context.arena);
-  const bool by_rows = context.execution_of(fc1.site()) == Execution::kFloat && context.execution_of(fc2.site()) == Execution::kFloat;
-  if (by_rows) rows = wanted;  // no quantizer looks at the others
+  const bool in_float = context.execution_of(fc1.site()) == Execution::kFloat && context.execution_of(fc2.site()) == Execution::kFloat;
+  if (in_float) rows = wanted;  // no quantizer looks at the others
   const int channels = fc1.in_features(), hidden = fc2.in_features();
   const auto n = static_cast<std::size_t>(rows);
   float* normed = context.arena.take<float>(n * static_cast<std::size_t>(channels));
@@ -28,7 +28,7 @@ void Mlp::add_to(ExecContext& context, float* x, int rows, int wanted) const {
         context.kernels->swiglu(inner + b * 2 * hidden, 2 * hidden, static_cast<int>(e - b), hidden, gated + b * hidden, hidden);
       });
     }
-    ChannelRange inner_range;
+    ChannelRange inner_range;  // of all rows, where fc2 is given fewer
     if (wanted != rows) {
       inner_range = take_channel_range(context, hidden);
       channel_range(context, gated, hidden, rows, hidden, inner_range);

@@ -1,7 +1,6 @@
 #include "models/load_model.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <deque>
 #include <mutex>
@@ -9,8 +8,8 @@
 
 #include "base/fail.h"
 #include "base/hash.h"
+#include "base/loading_threads.h"
 #include "base/random.h"
-#include "base/thread_pool.h"
 #include "io/memory_tensors.h"
 
 namespace igq {
@@ -67,6 +66,8 @@ Spread spread_of(const std::string& name, const Shape& shape) {
   return {0.0f, 1.0f / std::sqrt(static_cast<float>(in))};
 }
 
+std::size_t weight_count(const Linear& linear) { return static_cast<std::size_t>(linear.in_features()) * static_cast<std::size_t>(linear.out_features()); }
+
 /// Codes that have been packed: the panels of other layers take their memory, whose pages need not be cleared once more. Thread safe.
 class SpareBuffers {
  public:
@@ -94,24 +95,18 @@ class SpareBuffers {
 }  // namespace
 
 void LoadedModel::prepare_only(Execution execution, const kernels::Kernels& kernels) {
-  std::vector<const Site*> sites;
-  std::int64_t weights = 0;
+  std::vector<Linear*> linears;
+  std::uint64_t weights = 0;
   for (const Site& site : model->sites()) {
     if (site.linear == nullptr) continue;
-    sites.push_back(&site);
-    weights += std::int64_t{site.linear->in_features()} * site.linear->out_features();
+    linears.push_back(site.linear);
+    weights += weight_count(*site.linear);
   }
-  constexpr std::int64_t kWorthThreads = std::int64_t{4} << 20;
-  ThreadPool pool(weights < kWorthThreads ? 1 : std::min(2, ThreadPool::hardware_threads()));
-  std::atomic<std::size_t> next{0};
   SpareBuffers spare;
-  pool.run([&](int) {
-    for (std::size_t i = next++; i < sites.size(); i = next++) {
-      Linear& linear = *sites[i]->linear;
-      const std::size_t codes = static_cast<std::size_t>(linear.in_features()) * static_cast<std::size_t>(linear.out_features());
-      linear.prepare(execution, kernels, spare.take(codes));
-      if (stored_plan != nullptr && linear.packed_for(kernels)) spare.give(std::move(stored_plan->linears.at(linear.name()).weight.codes));
-    }
+  for_each_loading(weights, linears.size(), [&](std::size_t i) {
+    Linear& linear = *linears[i];
+    linear.prepare(execution, kernels, spare.take(weight_count(linear)));
+    if (stored_plan != nullptr && linear.packed_for(kernels)) spare.give(std::move(stored_plan->linears.at(linear.name()).weight.codes));
   });
 }
 

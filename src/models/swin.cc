@@ -166,15 +166,18 @@ void Swin::embed(ExecContext& context, StepState& state) const {
   layer_norm(context, patch_norm_, state.x.data(), state.tokens, state.x.data());
 }
 
-/// use(row, count, token) for rows whose tokens follow each other, or are all padding (-1), in parallel; every token is in one row.
-template <class Use>
-static void each_run(const ExecContext& context, std::span<const std::int32_t> token_of_row, const Use& use) {
+/// x[token_of_row[r]] += windowed[r] for all rows but padding (-1), those whose tokens follow each other at once; every token is in one row.
+static void add_windows(const ExecContext& context, std::span<const std::int32_t> token_of_row, const float* windowed, int dim, float* x) {
   context.parallel_for(static_cast<std::int64_t>(token_of_row.size()), 16, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t r = begin; r < end;) {
       const std::int32_t token = token_of_row[static_cast<std::size_t>(r)];
+      if (token < 0) {
+        ++r;
+        continue;
+      }
       std::int64_t count = 1;
-      while (r + count < end && token_of_row[static_cast<std::size_t>(r + count)] == (token < 0 ? token : token + count)) ++count;
-      use(r, count, std::int64_t{token});
+      while (r + count < end && token_of_row[static_cast<std::size_t>(r + count)] == token + count) ++count;
+      context.kernels->add_residual(x + std::int64_t{token} * dim, dim, windowed + r * dim, dim, static_cast<int>(count), dim, nullptr);
       r += count;
     }
   });
@@ -198,9 +201,7 @@ void Swin::run_block(ExecContext& context, const Block& block, StepState& state)
     }
     block.attention.forward(context, block.qkv, block.proj, windowed, range, block.windows, block.window_h * block.window_w,
                             {block.bias.data(), block.pattern.data()}, {windowed});
-    each_run(context, block.token_of_row, [&](std::int64_t r, std::int64_t count, std::int64_t token) {
-      if (token >= 0) context.kernels->add_residual(state.x.data() + token * dim, dim, windowed + r * dim, dim, static_cast<int>(count), dim, nullptr);
-    });
+    add_windows(context, block.token_of_row, windowed, dim, state.x.data());
   }
   block.mlp.add_to(context, state.x.data(), tokens);
 }

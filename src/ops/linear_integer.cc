@@ -190,7 +190,7 @@ void Linear::multiply_into(ExecContext& context, const CodedInput& input, Into i
 void Linear::forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y, ChannelRange range) const {
   const ArenaScope scope(context.arena);
   if (runs_integer(context) && context.observer == nullptr)
-    return multiply_into(context, code_input(context, x, rows, range, 1, had_better_share_rows(context, {y, true})), {y, true, gamma});
+    return multiply_into(context, code_input(context, x, rows, range, 1, true), {y, true, gamma});
   float* outputs = context.arena.take<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(out_));
   forward(context, x, rows, outputs, range);
   add_residual(context, y, outputs, rows, out_, gamma);
