@@ -58,11 +58,16 @@ int main(int argc, char** argv) {
     Execution execution;
     bool by_row;  // q, k, v and softmax, as `best` has them
   };
-  for (const auto& [name, execution, by_row] : {Variant{"float", Execution::kFloat, false}, Variant{"integer", Execution::kInteger, false},
-                                                Variant{"integer-row", Execution::kInteger, true}}) {
+  for (const auto& [name, execution, by_row] :
+       {Variant{"float", Execution::kFloat, false}, Variant{"integer", Execution::kInteger, false},
+        Variant{"integer-row", Execution::kInteger, true}}) {
     const std::string prefix(name);
-    benchmark::RegisterBenchmark((prefix + "/197").c_str(), attention, 1, 197, 6, 64, execution, by_row)->UseManualTime()->Iterations(300);
-    benchmark::RegisterBenchmark((prefix + "/49").c_str(), attention, 64, 49, 3, 32, execution, by_row)->UseManualTime()->Iterations(100);
+    benchmark::RegisterBenchmark((prefix + "/197").c_str(), attention, 1, 197, 6, 64, execution, by_row)
+        ->UseManualTime()
+        ->Iterations(300);
+    benchmark::RegisterBenchmark((prefix + "/49").c_str(), attention, 64, 49, 3, 32, execution, by_row)
+        ->UseManualTime()
+        ->Iterations(100);
   }
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();

@@ -1,6 +1,6 @@
-// The byte product on the layer shapes of DeiT-S and DeiT-B at 197 tokens, one thread, as a fraction of the rate of byte
-// products measured in the same moment. "gemm": the products alone, over panels packed before; "layer": panels gathered
-// for the image as well, as an integer layer with per-image groups does it. Columns as in gemm_f32_bench.cc.
+// The byte product on the layer shapes of DeiT-S and DeiT-B at 197 tokens, one thread, as a fraction of the rate of
+// byte products measured in the same moment. "gemm": the products alone, over panels packed before; "layer": panels
+// gathered for the image as well, as an integer layer with per-image groups does it. Columns as in gemm_f32_bench.cc.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -39,7 +39,8 @@ struct Layer {
 
   Layer(Shape s, int g, const igq::kernels::Kernels& kernels) : shape(s), groups(g) {
     igq::Random random(1);
-    const auto rows = static_cast<std::size_t>(s.rows), k = static_cast<std::size_t>(s.k), n = static_cast<std::size_t>(s.n);
+    const auto rows = static_cast<std::size_t>(s.rows), k = static_cast<std::size_t>(s.k),
+               n = static_cast<std::size_t>(s.n);
     weights.resize(k * n);
     for (auto& w : weights) w = static_cast<std::int8_t>(static_cast<int>(random.below(256)) - 128);
     std::vector<std::int32_t> channels(k);
@@ -48,7 +49,8 @@ struct Layer {
       for (std::size_t i = k - 1; i > 0; --i) std::swap(channels[i], channels[random.below(i + 1)]);
     const std::size_t align = g == 1 ? igq::kernels::kGroupAlign : static_cast<std::size_t>(kernels.group_align);
     for (std::size_t i = 0; i < static_cast<std::size_t>(g); ++i) {
-      for (std::size_t c = k * i / static_cast<std::size_t>(g); c < k * (i + 1) / static_cast<std::size_t>(g); ++c) order.push_back(channels[c]);
+      for (std::size_t c = k * i / static_cast<std::size_t>(g); c < k * (i + 1) / static_cast<std::size_t>(g); ++c)
+        order.push_back(channels[c]);
       while (order.size() % align != 0) order.push_back(-1);
       group_end.push_back(static_cast<std::int32_t>(order.size()));
       group_scale.push_back(0.01F);
@@ -67,8 +69,8 @@ struct Layer {
     }
   }
   void pack(const igq::kernels::Kernels& kernels, int n0, void* panel, std::int32_t* correction) const {
-    kernels.pack_bytes(weights.data() + n0, shape.n, order.data(), slots, zero.data(), group_end.data(), groups, kBytePanel,
-                       {255, 128}, panel, correction);
+    kernels.pack_bytes(weights.data() + n0, shape.n, order.data(), slots, zero.data(), group_end.data(), groups,
+                       kBytePanel, {255, 128}, panel, correction);
   }
   void run(const igq::kernels::Kernels& kernels, bool gather) {
     igq::kernels::ByteGemm g{};
@@ -125,8 +127,9 @@ int main(int argc, char** argv) {
     if (isa == igq::Isa::kReference) continue;
     for (const Shape& s : kShapes)
       for (const auto& [groups, gather] : {std::pair{1, false}, std::pair{8, false}, std::pair{8, true}}) {
-        const std::string name = std::string(igq::isa_name(isa)) + "/" + std::to_string(s.rows) + "x" + std::to_string(s.k) +
-                                 "x" + std::to_string(s.n) + (gather ? "/layer/groups:" : "/gemm/groups:") + std::to_string(groups);
+        const std::string name = std::string(igq::isa_name(isa)) + "/" + std::to_string(s.rows) + "x" +
+                                 std::to_string(s.k) + "x" + std::to_string(s.n) +
+                                 (gather ? "/layer/groups:" : "/gemm/groups:") + std::to_string(groups);
         benchmark::RegisterBenchmark(name.c_str(), byte_gemm, s, groups, gather, isa)->UseManualTime()->Iterations(20);
       }
   }

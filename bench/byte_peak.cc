@@ -9,10 +9,11 @@ constexpr int kChains = 12;  // 2 pipes * 4 to 5 cycles of latency, rounded up; 
 
 // Written as instructions on named registers: compilers keep an array of sums in memory.
 #define IGQ_TWELVE(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11)
-#define IGQ_LOOP(op)                                                                                           \
-  for (std::int64_t r = 0; r < rounds; ++r)                                                                    \
-    __asm__ volatile(IGQ_TWELVE(op)::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", \
-                     "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
+#define IGQ_LOOP(op)                                                                                              \
+  for (std::int64_t r = 0; r < rounds; ++r)                                                                       \
+  __asm__ volatile(IGQ_TWELVE(op)::                                                                               \
+                       : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
+                         "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
 #define IGQ_DOT512(i) "vpdpbusd %%zmm15, %%zmm15, %%zmm" #i "\n\t"
 #define IGQ_DOT256(i) "%{vex%} vpdpbusd %%ymm15, %%ymm15, %%ymm" #i "\n\t"
 #define IGQ_WORDS512(i) "vpmaddwd %%zmm15, %%zmm15, %%zmm14\n\tvpaddd %%zmm14, %%zmm" #i ", %%zmm" #i "\n\t"
@@ -33,7 +34,8 @@ constexpr int kChains = 12;  // 2 pipes * 4 to 5 cycles of latency, rounded up; 
   __asm__ volatile("ldtilecfg %0" ::"m"(shapes));
   for (std::int64_t r = 0; r < 3 * rounds; ++r)
     __asm__ volatile(
-        "tdpbusd %tmm6, %tmm4, %tmm0\n\ttdpbusd %tmm7, %tmm4, %tmm1\n\ttdpbusd %tmm6, %tmm5, %tmm2\n\ttdpbusd %tmm7, %tmm5, %tmm3");
+        "tdpbusd %tmm6, %tmm4, %tmm0\n\ttdpbusd %tmm7, %tmm4, %tmm1\n\ttdpbusd %tmm6, %tmm5, %tmm2\n\ttdpbusd %tmm7, "
+        "%tmm5, %tmm3");
   __asm__ volatile("tilerelease");
 }
 
@@ -44,11 +46,16 @@ struct Burner {
 
 Burner burner_of(Isa isa) {
   switch (isa) {
-    case Isa::kAmx: return {burn_tiles, 16384};
-    case Isa::kAvx512Vnni: return {burn_dot512, 64};
-    case Isa::kAvxVnni: return {burn_dot256, 32};
-    case Isa::kAvx512: return {burn_words512, 32};
-    default: return {burn_words256, 16};
+    case Isa::kAmx:
+      return {burn_tiles, 16384};
+    case Isa::kAvx512Vnni:
+      return {burn_dot512, 64};
+    case Isa::kAvxVnni:
+      return {burn_dot256, 32};
+    case Isa::kAvx512:
+      return {burn_words512, 32};
+    default:
+      return {burn_words256, 16};
   }
 }
 

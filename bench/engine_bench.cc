@@ -33,11 +33,16 @@ ModelConfig config_of(const std::string& name) {
     v.num_heads = heads;
     v.mlp_hidden = 4 * dim;
   };
-  if (name == "deit_tiny") vit(192, 3);
-  else if (name == "deit_small") vit(384, 6);
-  else if (name == "deit_base") vit(768, 12);
-  else if (name == "swin_tiny") config.family = Family::kSwin;
-  else fail("unknown architecture '{}': use deit_tiny, deit_small, deit_base or swin_tiny", name);
+  if (name == "deit_tiny")
+    vit(192, 3);
+  else if (name == "deit_small")
+    vit(384, 6);
+  else if (name == "deit_base")
+    vit(768, 12);
+  else if (name == "swin_tiny")
+    config.family = Family::kSwin;
+  else
+    fail("unknown architecture '{}': use deit_tiny, deit_small, deit_base or swin_tiny", name);
   return config;
 }
 
@@ -78,9 +83,7 @@ double milliseconds(Runner& runner, const float* image) {
 }
 
 /// Of the logits: equal for every instruction set and thread count.
-std::string hash_of(std::span<const float> logits) {
-  return hash_text(hash_bytes(std::as_bytes(logits)));
-}
+std::string hash_of(std::span<const float> logits) { return hash_text(hash_bytes(std::as_bytes(logits))); }
 
 void print_profile(const Variant& v) {
   fmt::print("\n{}, least ms by kind of work:\n", v.name);
@@ -103,10 +106,12 @@ void run(int argc, char** argv) {
   AlignedBuffer<float> image;
   const auto load = [&](std::int64_t i, float* to) {
     Random random(static_cast<std::uint64_t>(i) + 10);
-    for (std::int64_t k = 0; k < static_cast<std::int64_t>(image.size()); ++k) to[k] = static_cast<float>(random.normal());
+    for (std::int64_t k = 0; k < static_cast<std::int64_t>(image.size()); ++k)
+      to[k] = static_cast<float>(random.normal());
   };
   std::vector<Variant> variants;
-  const auto add = [&](std::string name, Execution execution, Grouping grouping, int groups, bool integer_scales = false, int bits = 8) {
+  const auto add = [&](std::string name, Execution execution, Grouping grouping, int groups,
+                       bool integer_scales = false, int bits = 8) {
     Variant v{std::move(name), build_model(config, tensors), nullptr, {}, {}};
     if (image.empty()) image.resize(static_cast<std::size_t>(v.model->image_floats()));
     if (execution != Execution::kFloat) {
@@ -117,7 +122,8 @@ void run(int argc, char** argv) {
       options.integer_ratios = integer_scales;
       options.grouping = grouping;
       options.groups = groups;
-      v.model->set_plan(std::make_shared<QuantizationPlan>(make_plan(*v.model, statistics, options, calibration.pool())));
+      v.model->set_plan(
+          std::make_shared<QuantizationPlan>(make_plan(*v.model, statistics, options, calibration.pool())));
     }
     v.runner = std::make_unique<Runner>(*v.model, execution, isa, threads);
     variants.push_back(std::move(v));
@@ -155,8 +161,8 @@ void run(int argc, char** argv) {
   for (Variant& v : variants) std::sort(v.ms.begin(), v.ms.end());
   const std::size_t middle = static_cast<std::size_t>(rounds) / 2;
   for (const Variant& v : variants)
-    fmt::print("  {:20s} median {:7.2f} ms  min {:7.2f} ms  speed against float {:5.2f}  logits {}\n", v.name, v.ms[middle],
-               v.ms[0], variants[0].ms[middle] / v.ms[middle], hash_of(v.runner->run(image.data())));
+    fmt::print("  {:20s} median {:7.2f} ms  min {:7.2f} ms  speed against float {:5.2f}  logits {}\n", v.name,
+               v.ms[middle], v.ms[0], variants[0].ms[middle] / v.ms[middle], hash_of(v.runner->run(image.data())));
   for (const Variant& v : variants) print_profile(v);
 }
 

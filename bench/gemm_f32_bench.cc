@@ -16,8 +16,8 @@ namespace {
 struct Shape {
   int rows, k, n;
 };
-constexpr Shape kShapes[] = {{197, 384, 1152}, {197, 384, 384}, {197, 384, 1536}, {197, 1536, 384}, {65, 384, 1536},
-                             {197, 768, 3072}, {197, 3072, 768}, {197, 64, 197},  {197, 197, 64},   {1, 384, 1000}};
+constexpr Shape kShapes[] = {{197, 384, 1152}, {197, 384, 384},  {197, 384, 1536}, {197, 1536, 384}, {65, 384, 1536},
+                             {197, 768, 3072}, {197, 3072, 768}, {197, 64, 197},   {197, 197, 64},   {1, 384, 1000}};
 
 igq::AlignedBuffer<float> random_values(std::size_t count) {
   igq::Random random(count);
@@ -58,7 +58,9 @@ void gemm(benchmark::State& state, Shape s, igq::Isa isa) {
 
 int main(int argc, char** argv) {
   for (igq::Isa isa : igq::supported_isas()) {
-    if (isa == igq::Isa::kReference || isa == igq::Isa::kAvxVnni || isa == igq::Isa::kAvx512Vnni || isa == igq::Isa::kAmx) continue;
+    if (isa == igq::Isa::kReference || isa == igq::Isa::kAvxVnni || isa == igq::Isa::kAvx512Vnni ||
+        isa == igq::Isa::kAmx)
+      continue;
     for (const Shape& s : kShapes) {
       const std::string name = std::string(igq::isa_name(isa)) + "/" + std::to_string(s.rows) + "x" +
                                std::to_string(s.k) + "x" + std::to_string(s.n);

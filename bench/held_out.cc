@@ -1,9 +1,10 @@
-// Errors of settings on the calibration images that calibration leaves over: what settings are chosen by, so that test images
-// choose nothing (docs/accuracy.md).
+// Errors of settings on the calibration images that calibration leaves over: what settings are chosen by, so that test
+// images choose nothing (docs/accuracy.md).
 //   bench_held_out MODEL CALIBRATION-DIR SAMPLES SEED[,SEED...] SETTINGS-FILE
-// SETTINGS-FILE has one setting per line, in flags of `igq quantize`. For each: `SAMPLES` images chosen with the seed calibrate, at
-// most 64 of the rest, four views each, are run in integers against the float model. Printed: the signal-to-noise ratio of what enters
-// the head (mean over images and the least of them) and of the logits (of all together) in dB, the mean divergence of the predictions, agreement.
+// SETTINGS-FILE has one setting per line, in flags of `igq quantize`. For each: `SAMPLES` images chosen with the seed
+// calibrate, at most 64 of the rest, four views each, are run in integers against the float model. Printed: the
+// signal-to-noise ratio of what enters the head (mean over images and the least of them) and of the logits (of all
+// together) in dB, the mean divergence of the predictions, agreement.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -46,7 +47,8 @@ struct Outputs {
 AlignedBuffer<float> load_views(const Model& model, const std::vector<Sample>& samples) {
   const ModelConfig& config = model.config();
   ViewLoader loader(config, kViews, [&](std::int64_t i, float* out) {
-    preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height, config.image_width, out);
+    preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height,
+                    config.image_width, out);
   });
   const std::int64_t floats = model.image_floats(), count = std::ssize(samples) * kViews;
   AlignedBuffer<float> views(static_cast<std::size_t>(count * floats));
@@ -95,8 +97,8 @@ std::string compared(const Outputs& reference, const Outputs& test) {
     divergence += divergence_of_logits(p.data(), q.data(), p.size()) / static_cast<double>(n);
     same += std::max_element(p.begin(), p.end()) - p.begin() == std::max_element(q.begin(), q.end()) - q.begin();
   }
-  return fmt::format("features {:5.2f} dB (least {:5.2f}), logits {:5.2f} dB, KL {:.5f}, same {:5.1f} %", features, least, logits.decibels(), divergence,
-                     100.0 * static_cast<double>(same) / static_cast<double>(n));
+  return fmt::format("features {:5.2f} dB (least {:5.2f}), logits {:5.2f} dB, KL {:.5f}, same {:5.1f} %", features,
+                     least, logits.decibels(), divergence, 100.0 * static_cast<double>(same) / static_cast<double>(n));
 }
 
 std::vector<std::string> split(std::istream& in, char separator) {
@@ -106,7 +108,8 @@ std::vector<std::string> split(std::istream& in, char separator) {
   return parts;
 }
 
-void measure(const std::string& path, const std::string& calibration, int count, std::istream& seeds, std::istream& settings) {
+void measure(const std::string& path, const std::string& calibration, int count, std::istream& seeds,
+             std::istream& settings) {
   LoadedModel model = load_model(path);
   const ImageFolder folder = list_images(calibration);
   const std::vector<std::string> lines = split(settings, '\n');
@@ -114,7 +117,8 @@ void measure(const std::string& path, const std::string& calibration, int count,
     const std::vector<Sample> all = choose_samples(folder, static_cast<int>(folder.samples.size()), std::stoull(seed));
     if (static_cast<std::size_t>(count) >= all.size()) throw Error("no image is left over: give fewer samples");
     const std::vector<Sample> chosen(all.begin(), all.begin() + count);
-    const std::vector<Sample> rest(all.begin() + count, all.begin() + std::min<std::ptrdiff_t>(std::ssize(all), count + kMostImages));
+    const std::vector<Sample> rest(all.begin() + count,
+                                   all.begin() + std::min<std::ptrdiff_t>(std::ssize(all), count + kMostImages));
     const CalibrationSet images = calibration_from_files(*model.model, chosen);
     const AlignedBuffer<float> held = load_views(*model.model, rest);
     restore_float(model);
@@ -127,7 +131,9 @@ void measure(const std::string& path, const std::string& calibration, int count,
       const auto start = std::chrono::steady_clock::now();
       quantize_model(model, images, flags.job(), best_isa(), 0, 0);
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      std::cout << fmt::format("{}  seed {:<2} {:<50} ({:.0f} s)", compared(reference, run(*model.model, Execution::kInteger, held)), seed, line, seconds) << std::endl;
+      std::cout << fmt::format("{}  seed {:<2} {:<50} ({:.0f} s)",
+                               compared(reference, run(*model.model, Execution::kInteger, held)), seed, line, seconds)
+                << std::endl;
     }
   }
 }

@@ -1,5 +1,5 @@
-// What loading an .igq file takes until the first image can run, phase by phase: the first time, least and median over the repetitions. The file is in the
-// cache of the system after the first one.
+// What loading an .igq file takes until the first image can run, phase by phase: the first time, least and median over
+// the repetitions. The file is in the cache of the system after the first one.
 //   bench_load MODEL.igq [repetitions]
 #include <fmt/format.h>
 
@@ -14,7 +14,9 @@
 
 namespace {
 
-double now() { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 void print(const char* name, std::vector<double> ms) {
   std::sort(ms.begin(), ms.end());

@@ -52,10 +52,11 @@ nlohmann::json profile_json(const std::vector<double>& ms) {
 }
 
 nlohmann::json row_json(const Row& row) {
-  nlohmann::json json = {{"latency_ms", {{"median", row.latency.median_ms}, {"min", row.latency.min_ms}, {"p95", row.latency.p95_ms}}},
-                         {"images_per_s", row.latency.images_per_s},
-                         {"passes", row.latency.passes},
-                         {"execution", execution_name(row.execution)}};
+  nlohmann::json json = {
+      {"latency_ms", {{"median", row.latency.median_ms}, {"min", row.latency.min_ms}, {"p95", row.latency.p95_ms}}},
+      {"images_per_s", row.latency.images_per_s},
+      {"passes", row.latency.passes},
+      {"execution", execution_name(row.execution)}};
   if (!row.profile.empty()) json["profile"] = profile_json(row.profile);
   return json;
 }
@@ -70,13 +71,14 @@ void print_profiles(const std::vector<Row>& rows) {
     table.add(line);
   }
   std::vector<std::string> total{"total"};
-  for (const Row& row : rows) total.push_back(fmt::format("{:.2f}", std::accumulate(row.profile.begin(), row.profile.end(), 0.0)));
+  for (const Row& row : rows)
+    total.push_back(fmt::format("{:.2f}", std::accumulate(row.profile.begin(), row.profile.end(), 0.0)));
   table.add(total);
   std::cout << '\n' << table.text();
 }
 
-/// What igq quantize does by default, but for the weights: how they are rounded does not change the speed, so the quickest way
-/// will do.
+/// What igq quantize does by default, but for the weights: how they are rounded does not change the speed, so the
+/// quickest way will do.
 QuantizeJob bench_job(const BenchFlags& flags) {
   QuantizeFlags quantize = flags.quantize;
   if (quantize.weights.empty()) quantize.weights = "rtn";
@@ -109,8 +111,10 @@ LoadedModel load_for_bench(const BenchFlags& flags, bool needs_plan) {
 
 void run_bench(const BenchFlags& flags) {
   std::vector<Execution> executions;
-  if (flags.run.execution.empty()) executions = {Execution::kFloat, Execution::kInteger};
-  else executions = {parse_execution(flags.run.execution)};
+  if (flags.run.execution.empty())
+    executions = {Execution::kFloat, Execution::kInteger};
+  else
+    executions = {parse_execution(flags.run.execution)};
   LoadedModel loaded = load_for_bench(flags, executions.back() != Execution::kFloat);
   if (executions.size() == 1) loaded.prepare_only(executions[0], kernels::kernels_for(flags.run.parsed_isa()));
   std::vector<Row> rows;
@@ -131,7 +135,8 @@ void run_bench(const BenchFlags& flags) {
     document["architecture"] = config.architecture;
     document["batch"] = flags.options.batch;
     document["peak_rss_mb"] = peak_rss_mb();
-    if (!loaded.quantized && rows.back().execution != Execution::kFloat) document["settings"] = job_text(bench_job(flags));
+    if (!loaded.quantized && rows.back().execution != Execution::kFloat)
+      document["settings"] = job_text(bench_job(flags));
     document.update(machine_json(flags.run.parsed_isa(), threads));
     if (rows.size() > 1) {
       for (const Row& row : rows) document["executions"][std::string(execution_name(row.execution))] = row_json(row);
@@ -140,14 +145,18 @@ void run_bench(const BenchFlags& flags) {
     print_json(document);
     return;
   }
-  std::cout << fmt::format("{} {}x{}, batch {}, {} thread{}, {}, {}\n", config.architecture, config.image_height, config.image_width,
-                           flags.options.batch, threads, threads == 1 ? "" : "s", isa_name(flags.run.parsed_isa()), cpu_name());
+  std::cout << fmt::format("{} {}x{}, batch {}, {} thread{}, {}, {}\n", config.architecture, config.image_height,
+                           config.image_width, flags.options.batch, threads, threads == 1 ? "" : "s",
+                           isa_name(flags.run.parsed_isa()), cpu_name());
   Table table({"execution", "median ms", "min ms", "p95 ms", "images/s"});
   for (const Row& row : rows)
-    table.add({std::string(execution_name(row.execution)), fmt::format("{:.2f}", row.latency.median_ms), fmt::format("{:.2f}", row.latency.min_ms),
-               fmt::format("{:.2f}", row.latency.p95_ms), fmt::format("{:.1f}", row.latency.images_per_s)});
+    table.add({std::string(execution_name(row.execution)), fmt::format("{:.2f}", row.latency.median_ms),
+               fmt::format("{:.2f}", row.latency.min_ms), fmt::format("{:.2f}", row.latency.p95_ms),
+               fmt::format("{:.1f}", row.latency.images_per_s)});
   std::cout << table.text();
-  if (rows.size() > 1) std::cout << fmt::format("integer is {:.2f}x as fast as float\n", rows[0].latency.median_ms / rows[1].latency.median_ms);
+  if (rows.size() > 1)
+    std::cout << fmt::format("integer is {:.2f}x as fast as float\n",
+                             rows[0].latency.median_ms / rows[1].latency.median_ms);
   std::cout << fmt::format("peak memory {:.0f} MB\n", peak_rss_mb());
   if (flags.profile) print_profiles(rows);
 }
@@ -158,9 +167,15 @@ void add_bench(CLI::App& app, int&) {
   auto* verb = app.add_subcommand("bench", "latency and throughput, float and integer side by side");
   const auto flags = std::make_shared<BenchFlags>();
   flags->model.add_to(*verb, false);
-  verb->add_option("-b,--batch", flags->options.batch, "images per pass")->check(CLI::Range(1, 4096))->capture_default_str();
-  verb->add_option("--seconds", flags->options.min_seconds, "timed at least so long, and ten passes")->check(number_in(0.0, 3600.0))->capture_default_str();
-  verb->add_option("--warmup", flags->options.warmup, "passes before the timed ones")->check(CLI::Range(0, 1000))->capture_default_str();
+  verb->add_option("-b,--batch", flags->options.batch, "images per pass")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  verb->add_option("--seconds", flags->options.min_seconds, "timed at least so long, and ten passes")
+      ->check(number_in(0.0, 3600.0))
+      ->capture_default_str();
+  verb->add_option("--warmup", flags->options.warmup, "passes before the timed ones")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
   verb->add_flag("--profile", flags->profile, "print where the time goes, per kind of operation");
   flags->quantize.add_to(*verb);
   flags->run.add_to(*verb);

@@ -31,23 +31,28 @@ void check_output(const std::string& path, bool overwrite, const OutputKind& kin
   std::error_code ignored;
   if (path.empty()) return;
   const bool there = std::filesystem::exists(path, ignored);
-  if (there && !overwrite && !std::filesystem::is_directory(path, ignored)) fail("{} exists already: write to another file, or add --overwrite", path);
+  if (there && !overwrite && !std::filesystem::is_directory(path, ignored))
+    fail("{} exists already: write to another file, or add --overwrite", path);
   { const OutputFile probe(path, true); }
   if (!there) return;
   const InputFile before(path);
   std::string begins(std::min<std::uint64_t>(before.size(), kind.begins.size()), '\0');
   before.read(0, std::as_writable_bytes(std::span(begins)));
   if (begins.empty() || begins == kind.begins) return;
-  fail("{} exists and is not {}: igq replaces only files of the kind it writes; remove it, or write to another file", path, kind.name);
+  fail("{} exists and is not {}: igq replaces only files of the kind it writes; remove it, or write to another file",
+       path, kind.name);
 }
 
 void ModelFlags::add_to(CLI::App& app, bool required) {
-  auto* model = app.add_option("MODEL", path,
-                               "folder with config.json and model.safetensors (timm or transformers), a .safetensors file with\n"
-                               "--arch, or an .igq file");
+  auto* model =
+      app.add_option("MODEL", path,
+                     "folder with config.json and model.safetensors (timm or transformers), a .safetensors file with\n"
+                     "--arch, or an .igq file");
   if (required) model->required();
-  app.add_option("--arch", architecture, "timm name of the architecture, e.g. deit_small_patch16_224 (see igq inspect --list)");
-  app.add_option("--img-size", image_size, "input size: one number, or height and width (position embeddings are resized)")
+  app.add_option("--arch", architecture,
+                 "timm name of the architecture, e.g. deit_small_patch16_224 (see igq inspect --list)");
+  app.add_option("--img-size", image_size,
+                 "input size: one number, or height and width (position embeddings are resized)")
       ->expected(1, 2)
       ->check(CLI::Range(1, 16384));
   app.add_option("--crop-pct", crop_pct, "share of the resized image that the centre crop keeps (default: the model's)")
@@ -89,12 +94,14 @@ LoadedModel ModelFlags::load(const std::string& other) const {
 
 void RunFlags::add_to(CLI::App& app, bool with_execution) {
   app.add_option("-j,--threads", threads, "threads (default: one per processor)")->check(CLI::Range(1, 1024));
-  app.add_option("--isa", isa, "instruction set: auto, reference, avx2, avx-vnni, avx512, avx512-vnni, amx; results are the same")
+  app.add_option("--isa", isa,
+                 "instruction set: auto, reference, avx2, avx-vnni, avx512, avx512-vnni, amx; results are the same")
       ->check(parsed_by([](const std::string& t) { parse_isa(t); }, "NAME"))
       ->capture_default_str();
   if (with_execution)
     app.add_option("--execution", execution,
-                   "float, simulate (quantize-dequantize in float) or integer\n(default: integer for an .igq file, float otherwise)")
+                   "float, simulate (quantize-dequantize in float) or integer\n(default: integer for an .igq file, "
+                   "float otherwise)")
         ->check(parsed_by([](const std::string& t) { parse_execution(t); }, "NAME"));
   app.add_flag("--json", json, "print one JSON document on stdout");
 }
@@ -104,12 +111,17 @@ Execution RunFlags::execution_for(const LoadedModel& model) const {
   if (execution.empty()) return has_plan ? Execution::kInteger : Execution::kFloat;
   const Execution chosen = parse_execution(execution);
   if (chosen != Execution::kFloat && !has_plan)
-    fail("{} is a float model, which cannot run with --execution {}: quantize it first with `igq quantize`", model.name, execution);
+    fail("{} is a float model, which cannot run with --execution {}: quantize it first with `igq quantize`", model.name,
+         execution);
   return chosen;
 }
 
 Progress::Progress(std::string what, std::int64_t total)
-    : what_(std::move(what)), total_(total), terminal_(isatty(STDERR_FILENO) != 0), start_(Clock::now()), last_(start_) {}
+    : what_(std::move(what)),
+      total_(total),
+      terminal_(isatty(STDERR_FILENO) != 0),
+      start_(Clock::now()),
+      last_(start_) {}
 
 Progress::~Progress() {
   if (terminal_ && width_ > 0) std::cerr << '\r' << std::string(width_, ' ') << '\r' << std::flush;
@@ -191,7 +203,8 @@ std::pair<int, int> parse_bits(const std::string& text) {
 
 std::function<void(std::int64_t, float*)> loader(const ModelConfig& config, const std::vector<Sample>& samples) {
   return [&config, &samples](std::int64_t i, float* image) {
-    preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height, config.image_width, image);
+    preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height,
+                    config.image_width, image);
   };
 }
 

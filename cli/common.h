@@ -50,8 +50,8 @@ inline constexpr OutputKind kReportOutput{"an HTML page", "<!DOCTYPE html>"};
 inline constexpr OutputKind kResultsOutput{"a results file", "file,label"};
 inline constexpr OutputKind kMarkdownOutput{"a table of igq", "| setting |"};
 
-/// Error now, before hours of work, when `path` cannot be written later, or when what would be replaced is not of this kind (nor empty): a
-/// slip of the keyboard must not cost a checkpoint or a photograph. Does nothing for an empty path.
+/// Error now, before hours of work, when `path` cannot be written later, or when what would be replaced is not of this
+/// kind (nor empty): a slip of the keyboard must not cost a checkpoint or a photograph. Does nothing for an empty path.
 void check_output(const std::string& path, bool overwrite, const OutputKind& kind);
 
 /// --arch, --img-size, --crop-pct, --interpolation: how to read the MODEL argument.
@@ -86,8 +86,8 @@ struct RunFlags {
   Execution execution_for(const LoadedModel& model) const;
 };
 
-/// A line on stderr that says how far a job is and how long it still takes: rewritten in place on a terminal, a line now and
-/// then otherwise. Calls may come from any thread, one at a time.
+/// A line on stderr that says how far a job is and how long it still takes: rewritten in place on a terminal, a line
+/// now and then otherwise. Calls may come from any thread, one at a time.
 class Progress {
  public:
   Progress(std::string what, std::int64_t total);

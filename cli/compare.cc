@@ -37,7 +37,8 @@ void run_compare(const CompareFlags& flags) {
   ImageFolder folder = list_images(flags.data_dir);
   const bool labelled = !folder.classes.empty();
   if (labelled) map_labels(folder, config.labels, config.num_classes);
-  const std::vector<Sample> samples = flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
+  const std::vector<Sample> samples =
+      flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
 
   CompareOptions options;
   options.reference = a.quantized ? Execution::kInteger : Execution::kFloat;
@@ -88,24 +89,29 @@ void run_compare(const CompareFlags& flags) {
     table.add({s.site, s.alone ? fmt::format("{:.1f}", *s.alone) : "-", fmt::format("{:.1f}", s.accumulated)});
   std::cout << table.text();
   if (!options.alone) std::cout << "(errors of single sites need a float model as A and an .igq file as B)\n";
-  if (options.leave_out_qkv) std::cout << "(qkv layers are left out: balanced, their outputs differ by design while the scores stay the same)\n";
-  std::cout << fmt::format("\n{} images: same prediction on {:.2f} %, logits {:.1f} dB", result.images, agreement, result.logits_snr);
+  if (options.leave_out_qkv)
+    std::cout << "(qkv layers are left out: balanced, their outputs differ by design while the scores stay the same)\n";
+  std::cout << fmt::format("\n{} images: same prediction on {:.2f} %, logits {:.1f} dB", result.images, agreement,
+                           result.logits_snr);
   if (labelled)
-    std::cout << fmt::format(", top-1 {:.2f} % and {:.2f} %", 100.0 * static_cast<double>(right_a) / n, 100.0 * static_cast<double>(right_b) / n);
+    std::cout << fmt::format(", top-1 {:.2f} % and {:.2f} %", 100.0 * static_cast<double>(right_a) / n,
+                             100.0 * static_cast<double>(right_b) / n);
   std::cout << fmt::format("\n{} flips\n", result.flips.size());
   for (const Flip& f : result.flips)
-    std::cout << fmt::format("  {}: {} -> {}\n", samples[static_cast<std::size_t>(f.image)].relative, class_name(config, f.reference),
-                             class_name(config, f.test));
+    std::cout << fmt::format("  {}: {} -> {}\n", samples[static_cast<std::size_t>(f.image)].relative,
+                             class_name(config, f.reference), class_name(config, f.test));
 }
 
 }  // namespace
 
 void add_compare(CLI::App& app, int&) {
-  auto* verb = app.add_subcommand("compare", "where model B loses precision against model A, and which predictions change");
+  auto* verb =
+      app.add_subcommand("compare", "where model B loses precision against model A, and which predictions change");
   const auto flags = std::make_shared<CompareFlags>();
   flags->model.add_to(*verb);
   verb->add_option("B", flags->other, "the second model: usually the .igq file made from the first")->required();
-  verb->add_option("--data-dir", flags->data_dir, "folder of images; with class folders accuracies are printed too")->required();
+  verb->add_option("--data-dir", flags->data_dir, "folder of images; with class folders accuracies are printed too")
+      ->required();
   verb->add_option("--limit", flags->limit, "only so many images, spread over the classes")->check(count_from_one());
   verb->add_option("--alone-images", flags->alone_images, "images for the error of each site alone (0: leave it out)")
       ->check(CLI::Range(0, 100000))

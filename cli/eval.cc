@@ -29,7 +29,8 @@ void run_eval(const EvalFlags& flags) {
   const ModelConfig& config = loaded.model->config();
   ImageFolder folder = list_images(flags.data_dir);
   map_labels(folder, config.labels, config.num_classes);
-  std::vector<Sample> samples = flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
+  std::vector<Sample> samples =
+      flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
   const Execution execution = flags.run.execution_for(loaded);
   loaded.prepare_only(execution, kernels::kernels_for(flags.run.parsed_isa()));
   Runner runner(*loaded.model, execution, flags.run.parsed_isa(), flags.run.threads);
@@ -58,9 +59,10 @@ void run_eval(const EvalFlags& flags) {
     print_json(document);
     return;
   }
-  std::cout << fmt::format("{} ({}, {}): {} images, top-1 {:.2f} % (95 % interval +-{:.2f}), top-5 {:.2f} %, {:.1f} images/s\n", loaded.name,
-                           config.architecture, execution_name(execution), result.images, result.top1, interval, result.top5,
-                           result.images_per_s);
+  std::cout << fmt::format(
+      "{} ({}, {}): {} images, top-1 {:.2f} % (95 % interval +-{:.2f}), top-5 {:.2f} %, {:.1f} images/s\n", loaded.name,
+      config.architecture, execution_name(execution), result.images, result.top1, interval, result.top5,
+      result.images_per_s);
   for (const BadImage& b : result.bad_images) std::cout << "skipped: " << b.error << '\n';
 }
 
@@ -70,16 +72,22 @@ void add_eval(CLI::App& app, int&) {
   auto* verb = app.add_subcommand("eval", "accuracy of a model on a folder of labelled images");
   const auto flags = std::make_shared<EvalFlags>();
   flags->model.add_to(*verb);
-  verb->add_option("--data-dir", flags->data_dir,
-                   "folder with one folder per class; class folders named like the model's labels are matched by name,\n"
-                   "others count as class 0, 1, ... in alphabetical order")
+  verb->add_option(
+          "--data-dir", flags->data_dir,
+          "folder with one folder per class; class folders named like the model's labels are matched by name,\n"
+          "others count as class 0, 1, ... in alphabetical order")
       ->required();
   verb->add_option("--limit", flags->limit, "only so many images, spread over the classes")->check(count_from_one());
-  verb->add_option("--topk", flags->options.topk, "predictions kept per image for --results-file")->check(CLI::Range(5, 100000))->capture_default_str();
-  verb->add_option("-b,--batch-size", flags->batch, "accepted as in timm; images are always run one by one per thread, results do not depend on it")
+  verb->add_option("--topk", flags->options.topk, "predictions kept per image for --results-file")
+      ->check(CLI::Range(5, 100000))
+      ->capture_default_str();
+  verb->add_option("-b,--batch-size", flags->batch,
+                   "accepted as in timm; images are always run one by one per thread, results do not depend on it")
       ->check(count_from_one());
-  verb->add_option("--results-file", flags->results_file, "write a row per image: file, label, predicted classes, scores (CSV)");
-  verb->add_flag("--skip-bad-images", flags->options.skip_bad_images, "go on without images that cannot be read, and list them");
+  verb->add_option("--results-file", flags->results_file,
+                   "write a row per image: file, label, predicted classes, scores (CSV)");
+  verb->add_flag("--skip-bad-images", flags->options.skip_bad_images,
+                 "go on without images that cannot be read, and list them");
   verb->add_flag("--overwrite", flags->overwrite, "replace an existing --results-file");
   flags->run.add_to(*verb);
   verb->callback([flags] { run_eval(*flags); });

@@ -40,8 +40,10 @@ void list_all(bool json) {
     table.add({name, scaled(static_cast<double>(parameters)), scaled(static_cast<double>(macs)),
                fmt::format("{}x{}", config.image_height, config.image_width)});
   }
-  if (json) print_json(rows);
-  else std::cout << table.text();
+  if (json)
+    print_json(rows);
+  else
+    std::cout << table.text();
 }
 
 std::string activation_text(const ActivationPlan& plan) {
@@ -54,8 +56,10 @@ nlohmann::json sites_json(const std::vector<SiteShape>& shapes) {
   nlohmann::json sites = nlohmann::json::array();
   for (const SiteShape& s : shapes) {
     nlohmann::json entry = {{"site", s.name}, {"macs", s.macs()}};
-    if (s.attention) entry.update({{"windows", s.windows}, {"heads", s.heads}, {"tokens", s.tokens}, {"head_dim", s.head_dim}});
-    else entry.update({{"tokens", s.rows}, {"in", s.in}, {"out", s.out}});
+    if (s.attention)
+      entry.update({{"windows", s.windows}, {"heads", s.heads}, {"tokens", s.tokens}, {"head_dim", s.head_dim}});
+    else
+      entry.update({{"tokens", s.rows}, {"in", s.in}, {"out", s.out}});
     sites.push_back(std::move(entry));
   }
   return sites;
@@ -64,17 +68,21 @@ nlohmann::json sites_json(const std::vector<SiteShape>& shapes) {
 void print_sites(const std::vector<SiteShape>& shapes, const QuantizationPlan* plan) {
   Table table({"site", "shape", "multiply-adds", "plan"});
   for (const SiteShape& s : shapes) {
-    const std::string shape = s.attention ? fmt::format("{}x{} maps of {}x{}, dim {}", s.windows, s.heads, s.tokens, s.tokens, s.head_dim)
-                                          : fmt::format("{} tokens, {} -> {}", s.rows, s.in, s.out);
+    const std::string shape =
+        s.attention ? fmt::format("{}x{} maps of {}x{}, dim {}", s.windows, s.heads, s.tokens, s.tokens, s.head_dim)
+                    : fmt::format("{} tokens, {} -> {}", s.rows, s.in, s.out);
     std::string text = "float";
     if (plan != nullptr) {
       if (const auto linear = plan->linears.find(s.name); linear != plan->linears.end())
         text = fmt::format("w{}{} {}", linear->second.weight.bits,
-                           linear->second.weight.group_size == 0 ? "" : fmt::format(" in groups of {}", linear->second.weight.group_size),
+                           linear->second.weight.group_size == 0
+                               ? ""
+                               : fmt::format(" in groups of {}", linear->second.weight.group_size),
                            activation_text(linear->second.input));
       else if (const auto attention = plan->attentions.find(s.name); attention != plan->attentions.end())
-        text = fmt::format("qkv a{} {}, softmax {}", attention->second.qkv.bits, qkv_grouping_name(attention->second.qkv.grouping),
-                           activation_text(attention->second.softmax));
+        text =
+            fmt::format("qkv a{} {}, softmax {}", attention->second.qkv.bits,
+                        qkv_grouping_name(attention->second.qkv.grouping), activation_text(attention->second.softmax));
     }
     table.add({s.name, shape, scaled(static_cast<double>(s.macs())), text});
   }
@@ -90,10 +98,15 @@ void report_bops(const InspectFlags& flags, const std::vector<SiteShape>& shapes
   auto giga = [](std::int64_t value) { return static_cast<double>(value) / 1e9; };
   nlohmann::json sites = nlohmann::json::array();
   for (const SiteBops& s : bops.sites) {
-    sites.push_back({{"site", s.name}, {"groups", s.setting.groups}, {"products_gbops", giga(s.products)}, {"additions_gbops", giga(s.additions)},
-                     {"grouping_gbops", giga(s.grouping)}, {"gbops", giga(s.total())}});
-    table.add({s.name, fmt::format("{}", s.setting.weight_bits), fmt::format("{}", s.setting.activation_bits), fmt::format("{}", s.setting.groups),
-               fmt::format("{:.3f}", giga(s.products)), fmt::format("{:.3f}", giga(s.additions)), fmt::format("{:.3f}", giga(s.grouping)),
+    sites.push_back({{"site", s.name},
+                     {"groups", s.setting.groups},
+                     {"products_gbops", giga(s.products)},
+                     {"additions_gbops", giga(s.additions)},
+                     {"grouping_gbops", giga(s.grouping)},
+                     {"gbops", giga(s.total())}});
+    table.add({s.name, fmt::format("{}", s.setting.weight_bits), fmt::format("{}", s.setting.activation_bits),
+               fmt::format("{}", s.setting.groups), fmt::format("{:.3f}", giga(s.products)),
+               fmt::format("{:.3f}", giga(s.additions)), fmt::format("{:.3f}", giga(s.grouping)),
                fmt::format("{:.3f}", giga(s.total()))});
   }
   document["bops_settings"] = job_text(job);
@@ -104,8 +117,9 @@ void report_bops(const InspectFlags& flags, const std::vector<SiteShape>& shapes
   document["bops_overhead_percent"] = bops.overhead_percent();
   if (flags.json) return;
   std::cout << '\n' << job_text(job) << '\n' << table.text();
-  std::cout << fmt::format("total {:.2f} GBOPs, {:.2f} with one group per layer (groups add {:.2f} %), {:.1f} in float\n", giga(bops.total),
-                           giga(bops.one_group), bops.overhead_percent(), giga(bops.float_total));
+  std::cout << fmt::format(
+      "total {:.2f} GBOPs, {:.2f} with one group per layer (groups add {:.2f} %), {:.1f} in float\n", giga(bops.total),
+      giga(bops.one_group), bops.overhead_percent(), giga(bops.float_total));
 }
 
 void inspect_model(const InspectFlags& flags) {
@@ -144,16 +158,18 @@ void inspect_model(const InspectFlags& flags) {
     return;
   }
   std::cout << fmt::format("{}: input {}x{}x{}, {} classes, {} parameters, {} multiply-adds\n",
-                           config.architecture.empty() ? "model" : config.architecture, config.in_channels, config.image_height,
-                           config.image_width, config.num_classes, scaled(static_cast<double>(count_parameters(config))),
+                           config.architecture.empty() ? "model" : config.architecture, config.in_channels,
+                           config.image_height, config.image_width, config.num_classes,
+                           scaled(static_cast<double>(count_parameters(config))),
                            scaled(static_cast<double>(count_macs(config))));
   const PreprocessConfig& p = config.preprocess;
   std::cout << fmt::format("preprocessing: {}, crop {} ({}), mean {:.4g} {:.4g} {:.4g}, std {:.4g} {:.4g} {:.4g}\n",
-                           interpolation_name(p.interpolation), p.crop_pct, crop_mode_name(p.crop_mode), p.mean[0], p.mean[1], p.mean[2],
-                           p.std[0], p.std[1], p.std[2]);
+                           interpolation_name(p.interpolation), p.crop_pct, crop_mode_name(p.crop_mode), p.mean[0],
+                           p.mean[1], p.mean[2], p.std[0], p.std[1], p.std[2]);
   if (loaded.quantized) {
-    std::cout << fmt::format("quantized from {} ({}) on {} images ({}), igq {}\nsettings: {}\n", loaded.provenance.source,
-                             loaded.provenance.source_checksum, loaded.provenance.calibration_images, loaded.provenance.calibration_checksum,
+    std::cout << fmt::format("quantized from {} ({}) on {} images ({}), igq {}\nsettings: {}\n",
+                             loaded.provenance.source, loaded.provenance.source_checksum,
+                             loaded.provenance.calibration_images, loaded.provenance.calibration_checksum,
                              loaded.provenance.tool_version, loaded.provenance.settings);
   }
   std::cout << '\n';
@@ -165,7 +181,8 @@ void inspect_model(const InspectFlags& flags) {
 }  // namespace
 
 void add_inspect(CLI::App& app, int&) {
-  auto* verb = app.add_subcommand("inspect", "architecture, sites and plan of a model; --list names the architectures igq knows");
+  auto* verb = app.add_subcommand("inspect",
+                                  "architecture, sites and plan of a model; --list names the architectures igq knows");
   const auto flags = std::make_shared<InspectFlags>();
   flags->model.add_to(*verb, false);
   verb->add_flag("--list", flags->list, "list the known architectures with parameters and multiply-adds");
@@ -173,8 +190,10 @@ void add_inspect(CLI::App& app, int&) {
   flags->quantize.add_to(*verb);
   verb->add_flag("--json", flags->json, "print one JSON document on stdout");
   verb->callback([flags] {
-    if (flags->list) list_all(flags->json);
-    else inspect_model(*flags);
+    if (flags->list)
+      list_all(flags->json);
+    else
+      inspect_model(*flags);
   });
 }
 

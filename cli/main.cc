@@ -20,11 +20,14 @@ void print_usage_error(const CLI::App& app, const CLI::ParseError& fault, int ar
     known = known || verb->get_name() == argv[1];
   }
   std::string text = fault.what();
-  if (!known) text = "unknown verb '" + std::string(argv[1]) + "': use one of " + verbs;
-  else if (argc < 2 || argv[1][0] == '-') text = "no verb given: use one of " + verbs;
+  if (!known)
+    text = "unknown verb '" + std::string(argv[1]) + "': use one of " + verbs;
+  else if (argc < 2 || argv[1][0] == '-')
+    text = "no verb given: use one of " + verbs;
   text = text.substr(0, text.find('\n'));
   const bool verb_given = known && argc >= 2 && argv[1][0] != '-';
-  std::cerr << "igq: error: " << text << " (igq " << (verb_given ? std::string(argv[1]) + " " : "") << "--help prints the flags)\n";
+  std::cerr << "igq: error: " << text << " (igq " << (verb_given ? std::string(argv[1]) + " " : "")
+            << "--help prints the flags)\n";
 }
 
 }  // namespace
@@ -32,7 +35,8 @@ void print_usage_error(const CLI::App& app, const CLI::ParseError& fault, int ar
 int main(int argc, char** argv) {
   using namespace igq::cli;
   CLI::App app{
-      "igq quantizes vision transformers (ViT, DeiT, DINOv2, Swin) to 2 to 8 bits by instance-aware group quantization\n"
+      "igq quantizes vision transformers (ViT, DeiT, DINOv2, Swin) to 2 to 8 bits by instance-aware group "
+      "quantization\n"
       "and runs them in integers on the CPU.\n\n"
       "  igq quantize MODEL --calib DIR -o model.igq    make a small quantized model from a checkpoint and 32 images\n"
       "  igq eval model.igq --data-dir DIR              its accuracy on a folder of labelled images\n"

@@ -46,7 +46,8 @@ void run_predict(const PredictFlags& flags) {
     images.push_back({{"file", file}, {"predictions", std::move(predictions)}});
   }
   if (!flags.run.json) return;
-  nlohmann::json document = {{"model", loaded.name}, {"execution", execution_name(execution)}, {"images", std::move(images)}};
+  nlohmann::json document = {
+      {"model", loaded.name}, {"execution", execution_name(execution)}, {"images", std::move(images)}};
   document.update(machine_json(runner.isa(), runner.threads()));
   print_json(document);
 }
@@ -58,7 +59,9 @@ void add_predict(CLI::App& app, int&) {
   const auto flags = std::make_shared<PredictFlags>();
   flags->model.add_to(*verb);
   verb->add_option("IMAGE", flags->images, "JPEG or PNG files")->required();
-  verb->add_option("--topk", flags->topk, "classes printed per image")->check(CLI::Range(1, 1000000))->capture_default_str();
+  verb->add_option("--topk", flags->topk, "classes printed per image")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
   flags->run.add_to(*verb);
   verb->callback([flags] { run_predict(*flags); });
 }

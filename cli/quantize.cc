@@ -68,7 +68,8 @@ Table site_table(const QuantizeReport& report, const Model& model) {
 }
 
 std::string reconstruction_text(const Reconstruction& r) {
-  const auto kept = std::count_if(r.blocks.begin(), r.blocks.end(), [](const BlockReconstruction& b) { return b.kept; });
+  const auto kept =
+      std::count_if(r.blocks.begin(), r.blocks.end(), [](const BlockReconstruction& b) { return b.kept; });
   return fmt::format("reconstruction: {} of {} blocks improved on images held out{}\n", kept, r.blocks.size(),
                      r.out_of_time ? ", stopped by --reconstruct-minutes" : "");
 }
@@ -102,7 +103,8 @@ Gate measure_drop(const QuantizeVerb& flags, LoadedModel& float_model) {
 
 void run_quantize(const QuantizeVerb& flags, int& exit_code) {
   namespace fs = std::filesystem;
-  if (flags.max_drop >= 0.0 && flags.data_dir.empty()) throw CLI::ValidationError("--max-drop needs labelled images: add --data-dir DIR");
+  if (flags.max_drop >= 0.0 && flags.data_dir.empty())
+    throw CLI::ValidationError("--max-drop needs labelled images: add --data-dir DIR");
   check_output(flags.output, flags.overwrite, kIgqOutput);
   LoadedModel loaded = flags.model.load();
   flags.quantize.check_sites(*loaded.model);
@@ -110,12 +112,14 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
   const QuantizeJob job = flags.quantize.job();
   const std::vector<Sample> samples = choose_samples(folder, flags.samples, job.options.seed);
   if (static_cast<int>(samples.size()) < flags.samples)
-    note(fmt::format("igq: {} holds only {} images; all of them are used for calibration", flags.calibration_dir, samples.size()));
+    note(fmt::format("igq: {} holds only {} images; all of them are used for calibration", flags.calibration_dir,
+                     samples.size()));
   const CalibrationSet images = calibration_from_files(*loaded.model, samples);
   QuantizeReport report;
   {
     std::unique_ptr<Progress> progress;
-    report = quantize_model(loaded, images, job, flags.run.parsed_isa(), flags.run.threads, flags.noise_images, stage_progress(progress));
+    report = quantize_model(loaded, images, job, flags.run.parsed_isa(), flags.run.threads, flags.noise_images,
+                            stage_progress(progress));
   }
   save_igq(flags.output, report.model, flags.overwrite);
   const std::string table = site_table(report, *loaded.model).text();  // measure_drop takes the plan off the model
@@ -149,12 +153,15 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
                              megabytes(file_bytes), megabytes(before), before / file_bytes, images.count,
                              report.noise.images > 0 ? fmt::format(", logits {:.1f} dB", report.noise.logits_snr) : "");
     if (report.reconstruction) std::cout << reconstruction_text(*report.reconstruction);
-    std::cout << fmt::format("memory: statistics {}, peak {:.0f} MB\n", megabytes(static_cast<double>(report.calibration_bytes)), peak_rss_mb());
+    std::cout << fmt::format("memory: statistics {}, peak {:.0f} MB\n",
+                             megabytes(static_cast<double>(report.calibration_bytes)), peak_rss_mb());
     if (!flags.data_dir.empty())
-      std::cout << fmt::format("top-1 on {} images: float {:.2f} %, quantized {:.2f} %\n", gate.images, gate.float_top1, gate.top1);
+      std::cout << fmt::format("top-1 on {} images: float {:.2f} %, quantized {:.2f} %\n", gate.images, gate.float_top1,
+                               gate.top1);
   }
   if (exit_code == kGateNotMet)
-    note(fmt::format("igq: top-1 fell by {:.2f} points, more than --max-drop {}", gate.float_top1 - gate.top1, flags.max_drop));
+    note(fmt::format("igq: top-1 fell by {:.2f} points, more than --max-drop {}", gate.float_top1 - gate.top1,
+                     flags.max_drop));
 }
 
 }  // namespace
@@ -163,18 +170,21 @@ void add_quantize(CLI::App& app, int& exit_code) {
   auto* verb = app.add_subcommand("quantize", "make a small quantized model (.igq) from a checkpoint and a few images");
   const auto flags = std::make_shared<QuantizeVerb>();
   flags->model.add_to(*verb);
-  verb->add_option("--calib", flags->calibration_dir, "folder of calibration images (labels are not needed)")->required();
+  verb->add_option("--calib", flags->calibration_dir, "folder of calibration images (labels are not needed)")
+      ->required();
   verb->add_option("--samples", flags->samples, "calibration images taken from the folder, spread over its classes")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   verb->add_option("-o,--output", flags->output, "the .igq file to write")->required();
   verb->add_flag("--overwrite", flags->overwrite, "replace an existing output");
   flags->quantize.add_to(*verb);
-  verb->add_option("--noise-images", flags->noise_images, "calibration images that measure the error of each site for the table (0: none)")
+  verb->add_option("--noise-images", flags->noise_images,
+                   "calibration images that measure the error of each site for the table (0: none)")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   verb->add_option("--data-dir", flags->data_dir, "labelled test images: top-1 before and after is printed");
-  verb->add_option("--max-drop", flags->max_drop, "exit with code 3 when top-1 on --data-dir falls by more points than this")
+  verb->add_option("--max-drop", flags->max_drop,
+                   "exit with code 3 when top-1 on --data-dir falls by more points than this")
       ->check(number_in(0.0, 100.0));
   verb->add_option("--limit", flags->limit, "only so many images of --data-dir")->check(count_from_one());
   flags->run.add_to(*verb, false);

@@ -40,7 +40,8 @@ std::pair<std::string, std::pair<int, int>> parse_site_bits(const std::string& t
 void check_seed(const std::string& text) {
   std::uint64_t seed = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
-  if (error != std::errc{} || end != text.data() + text.size()) fail("'{}' is no seed: write a number from 0 to 2^64 - 1", text);
+  if (error != std::errc{} || end != text.data() + text.size())
+    fail("'{}' is no seed: write a number from 0 to 2^64 - 1", text);
 }
 
 void check_fits(const Model& model, const char* flag, const std::string& pattern) {
@@ -62,11 +63,13 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
     app.add_option("--bits", bits, "bits of weights and activations, 2 to 8 each: w4a4, w6a6, w4a8 ...")
         ->check(parsed_by([](const std::string& t) { parse_bits(t); }, "wXaY"))
         ->capture_default_str();
-    app.add_option("--groups", groups, "groups (quantizers) per layer, or auto: chosen per layer under a budget of bit operations")
+    app.add_option("--groups", groups,
+                   "groups (quantizers) per layer, or auto: chosen per layer under a budget of bit operations")
         ->check(parsed_by([](const std::string& t) { parse_groups(t); }, "N|auto"))
         ->capture_default_str();
     app.add_option("--preset", preset,
-                   "best: what loses least (grouping scale, softmax and qkv by row, balanced queries and keys, gptq weights, in groups of 64 at 2 to 4 bits);\n"
+                   "best: what loses least (grouping scale, softmax and qkv by row, balanced queries and keys, gptq "
+                   "weights, in groups of 64 at 2 to 4 bits);\n"
                    "paper: IGQ-ViT exactly (grouping igq, mean bounds, weights rounded to nearest)\n"
                    "(default: best, or paper when --grouping is given)")
         ->check(parsed_by([](const std::string& t) { parse_preset(t); }, "NAME"));
@@ -75,40 +78,53 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
                    "igq (the paper: channels regrouped for each image), scale (groups share a scale, zero-points per\n"
                    "channel and image), upper-bound (a quantizer per channel)")
         ->check(parsed_by([](const std::string& t) { parse_grouping(t); }, "NAME"));
-    app.add_option("--average-groups", average_groups, "with --groups auto: the budget is what so many groups in every layer cost")
+    app.add_option("--average-groups", average_groups,
+                   "with --groups auto: the budget is what so many groups in every layer cost")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str();
-    app.add_option("--budget-gbops", budget_gbops, "with --groups auto: the budget in 10^9 bit operations per image")->check(number_in(1e-6, 1e9));
+    app.add_option("--budget-gbops", budget_gbops, "with --groups auto: the budget in 10^9 bit operations per image")
+        ->check(number_in(1e-6, 1e9));
   }
-  app.add_option("--perturbation-cache", perturbation_cache,
-                 "with --groups auto: keep what was measured per layer in this file; an interrupted run goes on from there");
-  app.add_option("--weights", weights, "how weights are rounded: rtn (to nearest, the paper), gptq or erq (second order, on the calibration images)")
+  app.add_option(
+      "--perturbation-cache", perturbation_cache,
+      "with --groups auto: keep what was measured per layer in this file; an interrupted run goes on from there");
+  app.add_option(
+         "--weights", weights,
+         "how weights are rounded: rtn (to nearest, the paper), gptq or erq (second order, on the calibration images)")
       ->check(parsed_by([](const std::string& t) { parse_weight_method(t); }, "NAME"));
-  app.add_flag("--balance", balance, "rewrite queries and keys so that they lose less per token (the float model stays the same)");
+  app.add_flag("--balance", balance,
+               "rewrite queries and keys so that they lose less per token (the float model stays the same)");
   app.add_option("--scales", scales,
-                 "grouping scale: integer (multiples of one unit, which are added up without float sums: fastest, and at up to 5 bits\n"
+                 "grouping scale: integer (multiples of one unit, which are added up without float sums: fastest, and "
+                 "at up to 5 bits\n"
                  "all multiples that fit a byte whatever --groups says) or free (default: integer for best,\n"
                  "free otherwise and where --groups auto is to choose the groups)")
       ->check(CLI::IsMember({"integer", "free"}));
-  app.add_option("--views", views, "gptq, erq: shifted and mirrored copies of each calibration image")->check(CLI::Range(1, kMaxViews))->capture_default_str();
+  app.add_option("--views", views, "gptq, erq: shifted and mirrored copies of each calibration image")
+      ->check(CLI::Range(1, kMaxViews))
+      ->capture_default_str();
   app.add_option("--ridge", ridge, "gptq, erq: weight of keeping the weights, relative to the inputs' mean energy")
       ->check(CLI::Range(1e-6, 1e3))
       ->capture_default_str();
-  CLI::Option* tuned = app.add_flag("--reconstruct", reconstruct,
-                                    "after weights are rounded, tune norms, biases and weight scales block by block to the float model's outputs");
+  CLI::Option* tuned = app.add_flag(
+      "--reconstruct", reconstruct,
+      "after weights are rounded, tune norms, biases and weight scales block by block to the float model's outputs");
   app.add_option("--reconstruct-minutes", reconstruct_minutes,
-                 "with --reconstruct: stop after so long and keep what is done (0: no limit); where time ends depends on the machine")
+                 "with --reconstruct: stop after so long and keep what is done (0: no limit); where time ends depends "
+                 "on the machine")
       ->check(number_in(0.0, 1e6))
       ->needs(tuned)
       ->capture_default_str();
   app.add_option("--bounds", bounds,
-                 "bounds of an igq group: mean (the paper), envelope (10 % and 90 % quantiles, clips less) or mse (least expected error)")
+                 "bounds of an igq group: mean (the paper), envelope (10 % and 90 % quantiles, clips less) or mse "
+                 "(least expected error)")
       ->check(parsed_by([](const std::string& t) { parse_group_bounds(t); }, "NAME"));
   app.add_option("--softmax", softmax, "grouping of softmax rows, or row: a scale per row (default: as --grouping)")
       ->check(parsed_by([](const std::string& t) { parse_softmax(t); }, "NAME"));
   app.add_option("--qkv", qkv, "quantizers of q, k and v: float, tensor, head or row (default: follows --grouping)")
       ->check(parsed_by([](const std::string& t) { parse_qkv_grouping(t); }, "NAME"));
-  app.add_option("--first-last-bits", first_last_bits, "bits of patch embedding and head, weights and activations; 32 keeps them float")
+  app.add_option("--first-last-bits", first_last_bits,
+                 "bits of patch embedding and head, weights and activations; 32 keeps them float")
       ->check(CLI::IsMember({2, 3, 4, 5, 6, 7, 8, 32}))
       ->capture_default_str();
   app.add_option("--weight-quantile", weight_quantile,
@@ -116,11 +132,14 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
                  "(default: the preset's, 0.0001 for paper, 0 for best)")
       ->check(number_in(0.0, 0.2));
   app.add_option("--weight-groups", weight_groups,
-                 "weights of 2 to 4 bits: so many inputs of an output channel share a multiplier and a zero-point, e.g. 32, 64 or 128;\n"
-                 "costs file size and, on AVX2 without VNNI, time; 0: one scale per output channel (default: the preset's, 0 for paper, 64 for best)")
+                 "weights of 2 to 4 bits: so many inputs of an output channel share a multiplier and a zero-point, "
+                 "e.g. 32, 64 or 128;\n"
+                 "costs file size and, on AVX2 without VNNI, time; 0: one scale per output channel (default: the "
+                 "preset's, 0 for paper, 64 for best)")
       ->check(CLI::Range(0, 4096));
   app.add_option("--keep", keep, "regular expression: sites that stay float")->check(parsed_by(check_regex, "REGEX"));
-  app.add_option("--site-bits", site_bits, "REGEX=w6a6: other bits for the sites that match; may be repeated, the last match wins")
+  app.add_option("--site-bits", site_bits,
+                 "REGEX=w6a6: other bits for the sites that match; may be repeated, the last match wins")
       ->check(parsed_by([](const std::string& t) { parse_site_bits(t); }, "REGEX=wXaY"));
   app.add_option("--seed", seed, "of every random choice: the same seed gives the same bytes")
       ->check(parsed_by(check_seed, "N"))
@@ -137,8 +156,10 @@ QuantizeJob QuantizeFlags::job() const {
   o.first_last_bits = first_last_bits;
   if (!grouping.empty()) o.grouping = parse_grouping(grouping);
   o.balance = o.balance || balance;
-  if (!scales.empty()) o.integer_ratios = scales == "integer";
-  else if (parse_groups(groups) == 0) o.integer_ratios = false;  // all multiples that fit a byte leave nothing to allocate
+  if (!scales.empty())
+    o.integer_ratios = scales == "integer";
+  else if (parse_groups(groups) == 0)
+    o.integer_ratios = false;  // all multiples that fit a byte leave nothing to allocate
   o.views = views;
   o.ridge = ridge;
   o.reconstruct = reconstruct;

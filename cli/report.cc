@@ -35,7 +35,8 @@ void add_images(const ReportFlags& flags, const ModelConfig& config, report::Rep
 
 void run_report(const ReportFlags& flags) {
   namespace fs = std::filesystem;
-  if (flags.output.empty() && !flags.run.json) throw CLI::ValidationError("say where to write the report: -o report.html (or --json)");
+  if (flags.output.empty() && !flags.run.json)
+    throw CLI::ValidationError("say where to write the report: -o report.html (or --json)");
   check_output(flags.output, flags.overwrite, kReportOutput);
   if (!is_igq_file(flags.model.path))
     fail("{} is not an .igq file: quantize a model first with `igq quantize`", flags.model.path);

@@ -15,14 +15,16 @@
 namespace igq::cli {
 namespace {
 
-const std::vector<std::string> kSettings{"float", "layer", "static-group", "igq", "igq-allocated", "upper-bound", "scale", "best"};
+const std::vector<std::string> kSettings{"float",         "layer",       "static-group", "igq",
+                                         "igq-allocated", "upper-bound", "scale",        "best"};
 
 struct TableFlags {
   ModelFlags model;
   RunFlags run;
   QuantizeFlags quantize;
   std::string calibration_dir, data_dir, output, markdown;
-  std::vector<std::string> bits{"w4a4"}, settings{"float", "layer", "static-group", "igq", "igq-allocated", "upper-bound"}, weights{};
+  std::vector<std::string> bits{"w4a4"},
+      settings{"float", "layer", "static-group", "igq", "igq-allocated", "upper-bound"}, weights{};
   std::vector<int> groups{8};
   int samples = 32;
   std::int64_t limit = 0;
@@ -32,9 +34,12 @@ struct TableFlags {
 /// The rows of the table, in reading order: per bits, settings without a number of groups once, others per number.
 std::vector<TableSetting> table_settings(const TableFlags& flags) {
   std::vector<TableSetting> rows;
-  auto wants = [&](const char* name) { return std::find(flags.settings.begin(), flags.settings.end(), name) != flags.settings.end(); };
+  auto wants = [&](const char* name) {
+    return std::find(flags.settings.begin(), flags.settings.end(), name) != flags.settings.end();
+  };
   if (wants("float")) rows.push_back({"float", "-", "-", {}});
-  const std::vector<std::string> methods = flags.weights.empty() ? std::vector<std::string>{flags.quantize.weights} : flags.weights;
+  const std::vector<std::string> methods =
+      flags.weights.empty() ? std::vector<std::string>{flags.quantize.weights} : flags.weights;
   for (const std::string& bits : flags.bits)
     for (const std::string& weights : methods) {
       QuantizeFlags base = flags.quantize;
@@ -57,7 +62,8 @@ std::vector<TableSetting> table_settings(const TableFlags& flags) {
       if (wants("layer")) add("layer", "layer", "1");
       for (const char* name : {"static-group", "igq", "igq-allocated", "scale"})
         if (wants(name))
-          for (const int g : flags.groups) add(name, std::string(name) == "igq-allocated" ? "igq" : name, fmt::format("{}", g));
+          for (const int g : flags.groups)
+            add(name, std::string(name) == "igq-allocated" ? "igq" : name, fmt::format("{}", g));
       if (wants("upper-bound")) add("upper-bound", "upper-bound", "each");
       if (wants("best"))
         for (const int g : flags.groups) add("best", "", fmt::format("{}", g));
@@ -68,24 +74,27 @@ std::vector<TableSetting> table_settings(const TableFlags& flags) {
 Table text_table(const std::vector<TableRow>& rows) {
   Table table({"setting", "bits", "groups", "top-1 %", "+-95 %", "top-5 %", "as float %", "GBOPs", "file MB"});
   for (const TableRow& r : rows)
-    table.add({r.name, r.bits, r.groups, fmt::format("{:.2f}", r.top1), fmt::format("{:.2f}", r.interval), fmt::format("{:.2f}", r.top5),
-               fmt::format("{:.2f}", r.agreement), fmt::format("{:.2f}", r.gbops), fmt::format("{:.2f}", r.file_mb)});
+    table.add({r.name, r.bits, r.groups, fmt::format("{:.2f}", r.top1), fmt::format("{:.2f}", r.interval),
+               fmt::format("{:.2f}", r.top5), fmt::format("{:.2f}", r.agreement), fmt::format("{:.2f}", r.gbops),
+               fmt::format("{:.2f}", r.file_mb)});
   return table;
 }
 
 void run_table(const TableFlags& flags) {
-  if (!flags.output.empty()) const OutputFile probe(flags.output);  // what is in it is read, or refused, before anything is written
+  if (!flags.output.empty())
+    const OutputFile probe(flags.output);  // what is in it is read, or refused, before anything is written
   check_output(flags.markdown, true, kMarkdownOutput);
   LoadedModel loaded = flags.model.load();
   flags.quantize.check_sites(*loaded.model);
   if (loaded.quantized) fail("{} is quantized already: the table starts from the float model", loaded.name);
   const ModelConfig config = loaded.model->config();  // a copy: make_table builds the model anew
   const std::vector<TableSetting> settings = table_settings(flags);
-  const CalibrationSet images =
-      calibration_from_files(*loaded.model, choose_samples(list_images(flags.calibration_dir), flags.samples, flags.quantize.seed));
+  const CalibrationSet images = calibration_from_files(
+      *loaded.model, choose_samples(list_images(flags.calibration_dir), flags.samples, flags.quantize.seed));
   ImageFolder folder = list_images(flags.data_dir);
   map_labels(folder, config.labels, config.num_classes);
-  const std::vector<Sample> samples = flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
+  const std::vector<Sample> samples =
+      flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
 
   TableOptions options;
   options.isa = flags.run.parsed_isa();
@@ -113,27 +122,34 @@ void run_table(const TableFlags& flags) {
     print_json(document);
     return;
   }
-  std::cout << fmt::format("{} ({}), {} calibration images, {} test images, {} execution\n", loaded.name, config.architecture, images.count,
-                           samples.size(), execution_name(options.execution));
+  std::cout << fmt::format("{} ({}), {} calibration images, {} test images, {} execution\n", loaded.name,
+                           config.architecture, images.count, samples.size(), execution_name(options.execution));
   std::cout << table.text();
 }
 
 }  // namespace
 
 void add_table(CLI::App& app, int&) {
-  auto* verb = app.add_subcommand("table", "the paper's table for one model: float, layer, static-group, igq, igq allocated, upper bound");
+  auto* verb = app.add_subcommand(
+      "table", "the paper's table for one model: float, layer, static-group, igq, igq allocated, upper bound");
   const auto flags = std::make_shared<TableFlags>();
   flags->model.add_to(*verb);
   verb->add_option("--calib", flags->calibration_dir, "folder of calibration images")->required();
-  verb->add_option("--samples", flags->samples, "calibration images taken from it")->check(CLI::Range(1, 100000))->capture_default_str();
+  verb->add_option("--samples", flags->samples, "calibration images taken from it")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
   verb->add_option("--data-dir", flags->data_dir, "folder of labelled test images")->required();
-  verb->add_option("--limit", flags->limit, "only so many test images, spread over the classes")->check(count_from_one());
+  verb->add_option("--limit", flags->limit, "only so many test images, spread over the classes")
+      ->check(count_from_one());
   verb->add_flag("--skip-bad-images", flags->skip_bad_images, "go on without images that cannot be read");
   verb->add_option("--bits", flags->bits, "one or more, e.g. w4a4,w6a6")
       ->delimiter(',')
       ->check(parsed_by([](const std::string& t) { parse_bits(t); }, "wXaY"))
       ->capture_default_str();
-  verb->add_option("--groups", flags->groups, "one or more numbers of groups, e.g. 8,12")->delimiter(',')->check(CLI::Range(1, 1024))->capture_default_str();
+  verb->add_option("--groups", flags->groups, "one or more numbers of groups, e.g. 8,12")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   verb->add_option("--settings", flags->settings, "rows: " + CLI::detail::join(kSettings, ", "))
       ->delimiter(',')
       ->check(CLI::IsMember(kSettings))
@@ -141,7 +157,8 @@ void add_table(CLI::App& app, int&) {
   verb->add_option("--weights-list", flags->weights, "one or more weight methods, e.g. rtn,gptq (default: --weights)")
       ->delimiter(',')
       ->check(parsed_by([](const std::string& t) { parse_weight_method(t); }, "NAME"));
-  verb->add_option("-o,--output", flags->output, "keep finished rows in this JSON file; the same command goes on from there");
+  verb->add_option("-o,--output", flags->output,
+                   "keep finished rows in this JSON file; the same command goes on from there");
   verb->add_option("--markdown", flags->markdown, "also write the table as Markdown to this file");
   flags->quantize.add_to(*verb, false);
   flags->run.add_to(*verb);

@@ -1,4 +1,5 @@
-// What the fuzzers share: an input taken apart, an input as a file that costs no disk, and faults that are not the program's.
+// What the fuzzers share: an input taken apart, an input as a file that costs no disk, and faults that are not the
+// program's.
 #pragma once
 
 #include <sys/mman.h>
@@ -58,7 +59,8 @@ class MemoryFile {
   MemoryFile(const MemoryFile&) = delete;
   MemoryFile& operator=(const MemoryFile&) = delete;
   const std::filesystem::path& with(std::string_view bytes) {
-    if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) std::abort();
+    if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+      std::abort();
     return path_;
   }
 

@@ -1,5 +1,6 @@
-// config.json of timm and transformers, preprocessor_config.json and igq's own form: any text either gives a configuration that igq's own
-// form keeps unchanged, or is an Error. Input: config text, a zero byte, preprocessor text.
+// config.json of timm and transformers, preprocessor_config.json and igq's own form: any text either gives a
+// configuration that igq's own form keeps unchanged, or is an Error. Input: config text, a zero byte, preprocessor
+// text.
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -16,7 +17,9 @@ void check(const igq::ModelConfig& config) {
   const nlohmann::json stored = igq::config_to_json(config);
   const igq::ModelConfig again = igq::config_from_json(stored);  // throws where a value is out of range
   if (igq::config_to_json(again) != stored) std::abort();
-  const int blocks = again.family == igq::Family::kSwin ? std::accumulate(again.swin.depths.begin(), again.swin.depths.end(), 0) : again.vit.depth;
+  const int blocks = again.family == igq::Family::kSwin
+                         ? std::accumulate(again.swin.depths.begin(), again.swin.depths.end(), 0)
+                         : again.vit.depth;
   if (blocks <= 32) igq::expected_tensors(again);  // thousands are right, but slow
 }
 
@@ -31,7 +34,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (is_timm_config(config)) {
       check(timm_config(config));
     } else if (is_transformers_config(config)) {
-      check(transformers_config(config, preprocessor_text.empty() ? nlohmann::json(nullptr) : parse_json(preprocessor_text)));
+      check(transformers_config(config,
+                                preprocessor_text.empty() ? nlohmann::json(nullptr) : parse_json(preprocessor_text)));
     } else {
       check(config_from_json(config));
     }

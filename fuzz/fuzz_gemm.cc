@@ -1,5 +1,6 @@
-// The byte and the fp32 product: every instruction set this machine runs gives the reference's bits, and the reference's integers are those of
-// the definition in 64 bits, for any shape, grouping, code width and optional operands.
+// The byte and the fp32 product: every instruction set this machine runs gives the reference's bits, and the
+// reference's integers are those of the definition in 64 bits, for any shape, grouping, code width and optional
+// operands.
 #include "base/random.h"
 #include "fuzz/fuzz.h"
 #include "tests/kernels/byte_case.h"
@@ -55,16 +56,20 @@ void check_floats(fuzz::Bytes& in) {
     return v;
   };
   const auto at = [](int a, int b) { return static_cast<std::size_t>(a) * static_cast<std::size_t>(b); };
-  const auto x = values(at(rows, k)), w = values(at(k, n)), bias = values(static_cast<std::size_t>(n)), start = values(at(rows, n));
+  const auto x = values(at(rows, k)), w = values(at(k, n)), bias = values(static_cast<std::size_t>(n)),
+             start = values(at(rows, n));
   const int panels = (n + kFloatPanel - 1) / kFloatPanel;
   std::vector<float> expected;
   for (const Isa isa : supported_isas()) {
     const Kernels& kernels = kernels_for(isa);
     std::vector<float> packed(at(panels * kFloatPanel, k)), y = start;
     kernels.pack_f32(w.data(), transposed ? k : n, transposed, k, n, packed.data());
-    kernels.gemm_f32(x.data(), k, rows, k, packed.data(), 0, panels, n, biased ? bias.data() : nullptr, accumulate, y.data(), n);
-    if (expected.empty()) expected = y;
-    else if (!y.empty() && std::memcmp(expected.data(), y.data(), y.size() * sizeof(float)) != 0) std::abort();
+    kernels.gemm_f32(x.data(), k, rows, k, packed.data(), 0, panels, n, biased ? bias.data() : nullptr, accumulate,
+                     y.data(), n);
+    if (expected.empty())
+      expected = y;
+    else if (!y.empty() && std::memcmp(expected.data(), y.data(), y.size() * sizeof(float)) != 0)
+      std::abort();
   }
 }
 
@@ -72,7 +77,9 @@ void check_floats(fuzz::Bytes& in) {
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::Bytes in(data, size);
-  if (in.byte() % 4 == 0) check_floats(in);
-  else check_bytes(in);
+  if (in.byte() % 4 == 0)
+    check_floats(in);
+  else
+    check_bytes(in);
   return 0;
 }

@@ -1,5 +1,6 @@
-// .igq files: any bytes either load, and then build a model that runs one image in integers, or are an Error. Random changes never get past
-// checksums or hit the right sizes, so all inputs but those that begin with a zero byte are a header and a payload that are made to fit first.
+// .igq files: any bytes either load, and then build a model that runs one image in integers, or are an Error. Random
+// changes never get past checksums or hit the right sizes, so all inputs but those that begin with a zero byte are a
+// header and a payload that are made to fit first.
 #include <algorithm>
 
 #include "fuzz/fuzz.h"
@@ -24,8 +25,8 @@ std::size_t size_of(const json& tensor) {
   return bits > 1 << 18 ? 0 : (bits + 7) / 8;
 }
 
-/// A header text, a zero byte, a payload. Tensors without offset or size get those that fit, all get right checksums; a payload that
-/// is too short for them is filled with numbers that any tensor may hold.
+/// A header text, a zero byte, a payload. Tensors without offset or size get those that fit, all get right checksums; a
+/// payload that is too short for them is filled with numbers that any tensor may hold.
 std::string forged(igq::fuzz::Bytes in) {
   igq::testing::Forged file;
   file.header = in.text();
@@ -52,7 +53,8 @@ std::string forged(igq::fuzz::Bytes in) {
     if (!tensor.is_object() || !tensor["offset"].is_number_unsigned() || !tensor["size"].is_number_unsigned()) continue;
     const auto offset = std::min(tensor["offset"].get<std::size_t>(), file.payload.size());
     const auto size = std::min(tensor["size"].get<std::size_t>(), file.payload.size());
-    const auto bytes = std::as_bytes(std::span(file.payload)).subspan(offset, std::min(aligned(size), file.payload.size() - offset));
+    const auto bytes =
+        std::as_bytes(std::span(file.payload)).subspan(offset, std::min(aligned(size), file.payload.size() - offset));
     tensor["checksum"] = igq::hash_text(igq::hash_bytes(bytes));
   }
   file.header = header.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -84,7 +86,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string bytes = raw ? std::string(in.rest()) : forged(in);
   fuzz::expect_error_or_success([&] {
     QuantizedModel stored = load_igq(file.with(bytes));
-    const auto model = build_model(stored.config, *stored.tensors, std::make_shared<const QuantizationPlan>(std::move(stored.plan)));
+    const auto model =
+        build_model(stored.config, *stored.tensors, std::make_shared<const QuantizationPlan>(std::move(stored.plan)));
     run_one_image(*model);
   });
   return 0;

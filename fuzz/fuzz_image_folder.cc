@@ -1,5 +1,6 @@
-// Folders of images with odd names: any tree is listed or is an Error; samples lie in it, labels in range, and a chosen subset in the
-// list. Input: up to 12 entries, each a kind and a path ending at a zero byte; class names of a model after an entry of kind 7.
+// Folders of images with odd names: any tree is listed or is an Error; samples lie in it, labels in range, and a chosen
+// subset in the list. Input: up to 12 entries, each a kind and a path ending at a zero byte; class names of a model
+// after an entry of kind 7.
 #include <algorithm>
 #include <fstream>
 
@@ -49,10 +50,14 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
       continue;
     }
     fs::create_directories(path.parent_path(), ignored);
-    if (kind == 0) fs::create_directories(path, ignored);
-    else if (kind == 1) fs::create_symlink(root(), path, ignored);
-    else if (kind == 2) fs::create_symlink("nothing", path, ignored);
-    else std::ofstream(path).put('x');
+    if (kind == 0)
+      fs::create_directories(path, ignored);
+    else if (kind == 1)
+      fs::create_symlink(root(), path, ignored);
+    else if (kind == 2)
+      fs::create_symlink("nothing", path, ignored);
+    else
+      std::ofstream(path).put('x');
   }
   fuzz::expect_error_or_success([&] {
     ImageFolder folder = list_images(root());

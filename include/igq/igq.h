@@ -1,5 +1,5 @@
-// The library: load a vision transformer (a folder with config.json and model.safetensors, a .safetensors file or an .igq
-// file made by `igq quantize`) and classify images with it on the CPU.
+// The library: load a vision transformer (a folder with config.json and model.safetensors, a .safetensors file or an
+// .igq file made by `igq quantize`) and classify images with it on the CPU.
 //
 //   igq::Classifier model("vit.igq");
 //   for (const igq::Prediction& p : model.predict("photo.jpg", 3)) std::cout << p.label << ' ' << p.score << '\n';
@@ -44,8 +44,8 @@ class IGQ_API Classifier {
   Classifier(Classifier&& other) noexcept;
   Classifier& operator=(Classifier&& other) noexcept;
 
-  /// Another classifier of the same weights, without a second copy of them, for another thread. A single classifier is used
-  /// by one thread at a time. `threads` as in ClassifierOptions. May be called while others predict.
+  /// Another classifier of the same weights, without a second copy of them, for another thread. A single classifier is
+  /// used by one thread at a time. `threads` as in ClassifierOptions. May be called while others predict.
   Classifier share(int threads = 1) const;
 
   /// The `topk` most likely classes of a JPEG or PNG file, best first; decoded and resized as the model expects. Error
@@ -64,7 +64,7 @@ class IGQ_API Classifier {
   std::size_t image_floats() const;         ///< 3 * height * width
   const std::string& architecture() const;  ///< timm's name
   const std::vector<std::string>& labels() const;
-  std::string execution() const;            ///< "float", "simulate" or "integer"
+  std::string execution() const;  ///< "float", "simulate" or "integer"
   std::string isa() const;
 
  private:

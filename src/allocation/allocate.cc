@@ -19,7 +19,8 @@ std::int64_t bops_with(const SiteShape& shape, const QuantizeOptions& options, i
 
 Allocation allocate_groups(std::span<const SiteShape> shapes, const QuantizeOptions& options,
                            const std::vector<SitePerturbation>& perturbations, const AllocationBudget& budget) {
-  if (budget.average_groups < 1) fail("the average number of groups is {}, it must be at least 1", budget.average_groups);
+  if (budget.average_groups < 1)
+    fail("the average number of groups is {}, it must be at least 1", budget.average_groups);
   Allocation allocation;
   std::vector<const SitePerturbation*> layers;
   std::vector<std::vector<KnapsackChoice>> classes;
@@ -56,10 +57,11 @@ Allocation allocate_groups(std::span<const SiteShape> shapes, const QuantizeOpti
   const auto lighter = [](const KnapsackChoice& a, const KnapsackChoice& b) { return a.weight < b.weight; };
   for (const auto& choices : classes) least += std::min_element(choices.begin(), choices.end(), lighter)->weight;
   if (allocation.budget < least)
-    fail("a budget of {:.3f} GBOPs is too small: the smallest number of groups in every layer takes {:.3f}; give "
-         "--budget-gbops {:.3f} or more, or fewer bits",
-         static_cast<double>(allocation.budget) / 1e9, static_cast<double>(least) / 1e9,
-         std::ceil(static_cast<double>(least) / 1e6) / 1e3);
+    fail(
+        "a budget of {:.3f} GBOPs is too small: the smallest number of groups in every layer takes {:.3f}; give "
+        "--budget-gbops {:.3f} or more, or fewer bits",
+        static_cast<double>(allocation.budget) / 1e9, static_cast<double>(least) / 1e9,
+        std::ceil(static_cast<double>(least) / 1e6) / 1e3);
 
   const KnapsackSolution solution = solve_knapsack(classes, allocation.budget - fixed);
   allocation.bops = fixed + solution.weight;

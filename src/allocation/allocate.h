@@ -15,7 +15,8 @@
 namespace igq {
 
 struct AllocationBudget {
-  /// The budget is what the uniform setting with so many groups in every layer costs ("average group size" of the paper).
+  /// The budget is what the uniform setting with so many groups in every layer costs ("average group size" of the
+  /// paper).
   int average_groups = 8;
   /// When above 0: this many billions of bit operations for the whole model instead.
   double gbops = 0.0;
@@ -37,7 +38,7 @@ struct Allocation {
   double gap = 0.0;                        ///< no allocation has less than divergence - gap; 0: proven to be the best
   /// The same sum when every layer has average_groups; negative when that is not a candidate of every layer.
   double uniform_divergence = -1.0;
-  std::int64_t bops = 0, budget = 0;       ///< of the whole model
+  std::int64_t bops = 0, budget = 0;  ///< of the whole model
 };
 
 /// `perturbations` as measure_perturbations() gives them for the same options and model. options.site_groups is ignored
@@ -46,7 +47,8 @@ struct Allocation {
 Allocation allocate_groups(std::span<const SiteShape> shapes, const QuantizeOptions& options,
                            const std::vector<SitePerturbation>& perturbations, const AllocationBudget& budget);
 
-/// For reports: the fields of Allocation by name, without site_groups, "gap" only above 0; "measured" is null for what was not run.
+/// For reports: the fields of Allocation by name, without site_groups, "gap" only above 0; "measured" is null for what
+/// was not run.
 nlohmann::json allocation_to_json(const Allocation& allocation);
 
 }  // namespace igq

@@ -28,7 +28,8 @@ bool is_grouped(Grouping grouping) {
 
 /// The scales are all multiples that fit a byte (slot_ratios), whatever options.groups says.
 bool byte_ratios_at(const SiteShape& shape, const SiteSetting& setting, const QuantizeOptions& options) {
-  return options.integer_ratios && !shape.attention && setting.grouping == Grouping::kScale && ratios_fit_byte(setting.activation_bits);
+  return options.integer_ratios && !shape.attention && setting.grouping == Grouping::kScale &&
+         ratios_fit_byte(setting.activation_bits);
 }
 
 }  // namespace

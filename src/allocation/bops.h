@@ -5,13 +5,14 @@
 //   G > 1 groups      32 G N Cout               FC only: one fp32 addition per group and output sums the G products
 //                     32 (2 N Cin + 6 Cin G)    FC: minimum and maximum per channel; per channel and group the distance
 //                                               (max - u)^2 + (min - l)^2 (5 operations) and a comparison
-//                     32 (N N + 3 N G) heads    softmax: maximum per row; per row and group (max - u)^2 and a comparison
+//                     32 (N N + 3 N G) heads    softmax: maximum per row; per row and group (max - u)^2 and a
+//                     comparison
 //
-// Every fp32 operation besides the products counts 32, every fp32 product of a layer that stays float 32 x 32. One group
-// is the conventional quantizer: its scale multiplies the finished sum, so it needs no additions, ranges or assignment.
-// The scale of a softmax row belongs to the output row, so row groups need no additions either (section 4). Norms,
-// softmax, GELU, biases and residuals are the same at every setting and are not counted. With this, 16 groups in every
-// layer of DeiT-B at w4a4 cost 3.35 % more than one group; the paper says 3.3 %.
+// Every fp32 operation besides the products counts 32, every fp32 product of a layer that stays float 32 x 32. One
+// group is the conventional quantizer: its scale multiplies the finished sum, so it needs no additions, ranges or
+// assignment. The scale of a softmax row belongs to the output row, so row groups need no additions either (section 4).
+// Norms, softmax, GELU, biases and residuals are the same at every setting and are not counted. With this, 16 groups in
+// every layer of DeiT-B at w4a4 cost 3.35 % more than one group; the paper says 3.3 %.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +35,8 @@ struct SiteSetting {
 
 /// The setting make_plan() gives the site of this shape; groups clamped as there.
 SiteSetting site_setting(const SiteShape& shape, const QuantizeOptions& options);
-/// Whether the number of groups is a choice at this site: igq, scale or static groups, more than one row, not float, and
-/// not the fixed set of integer ratios.
+/// Whether the number of groups is a choice at this site: igq, scale or static groups, more than one row, not float,
+/// and not the fixed set of integer ratios.
 bool has_group_choice(const SiteShape& shape, const QuantizeOptions& options);
 
 struct SiteBops {
@@ -51,10 +52,10 @@ struct SiteBops {
 SiteBops site_bops(const SiteShape& shape, const SiteSetting& setting);
 
 struct BopsTable {
-  std::vector<SiteBops> sites;     ///< in the order of the shapes
+  std::vector<SiteBops> sites;  ///< in the order of the shapes
   std::int64_t total = 0;
-  std::int64_t one_group = 0;      ///< the same bits with one group in every layer
-  std::int64_t float_total = 0;    ///< 32 x 32 bits
+  std::int64_t one_group = 0;    ///< the same bits with one group in every layer
+  std::int64_t float_total = 0;  ///< 32 x 32 bits
   /// What the groups add to the one-group model, in percent of it.
   double overhead_percent() const;
 };

@@ -1,8 +1,8 @@
-// Linear relaxation by steepest steps along each class's lower convex hull; its multiplier lambda bounds every selection
-// from below (Lagrange); dynamic programming over Pareto fronts of (weight, cost) keeps only the states whose bound can
-// still reach the best selection known. On instances made to be hard their number is exponential, so it is limited: those of the least
-// bound are kept then, and the answer is the best selection seen, with its distance from the bound of all.
-// All sums are integers: cost * den + num * weight with lambda = num / den.
+// Linear relaxation by steepest steps along each class's lower convex hull; its multiplier lambda bounds every
+// selection from below (Lagrange); dynamic programming over Pareto fronts of (weight, cost) keeps only the states whose
+// bound can still reach the best selection known. On instances made to be hard their number is exponential, so it is
+// limited: those of the least bound are kept then, and the answer is the best selection seen, with its distance from
+// the bound of all. All sums are integers: cost * den + num * weight with lambda = num / den.
 #include "allocation/knapsack.h"
 
 #include <algorithm>
@@ -25,8 +25,8 @@ constexpr std::size_t kBeam = 2000;
 
 struct Item {
   std::int64_t weight, cost;
-  int index;           // in the caller's class
-  Int128 excess = 0;   // above the class's least cost * den + num * weight
+  int index;          // in the caller's class
+  Int128 excess = 0;  // above the class's least cost * den + num * weight
 };
 
 /// From one item of a class's hull to the next heavier one.
@@ -71,7 +71,8 @@ std::vector<Step> hull_steps(const std::vector<Item>& front, int cls) {
 
 class Solver {
  public:
-  Solver(std::span<const std::vector<KnapsackChoice>> classes, std::int64_t budget, std::size_t states) : budget_(budget), states_(states) {
+  Solver(std::span<const std::vector<KnapsackChoice>> classes, std::int64_t budget, std::size_t states)
+      : budget_(budget), states_(states) {
     read(classes);
     relax();
   }
@@ -86,7 +87,8 @@ class Solver {
     for (const std::size_t limit : {kBeam, std::max(kBeam, states_ / fronts_.size())}) {
       reduce();
       expand(limit);
-      if (!truncated_) return backtrack(levels_.size() - 1, levels_.back().size() - 1);  // the heaviest of a front is the cheapest
+      if (!truncated_)
+        return backtrack(levels_.size() - 1, levels_.back().size() - 1);  // the heaviest of a front is the cheapest
     }
     return best_choice_;
   }
@@ -203,7 +205,8 @@ class Solver {
     truncated_ = false;
     std::vector<int> rest(count);  // by class: the item of excess 0 that rest_weight and rest_cost count
     for (std::size_t k = 0; k < count; ++k)
-      rest[k] = std::find_if(fronts_[k].begin(), fronts_[k].end(), [](const Item& item) { return item.excess == 0; })->index;
+      rest[k] =
+          std::find_if(fronts_[k].begin(), fronts_[k].end(), [](const Item& item) { return item.excess == 0; })->index;
     for (std::size_t n = 0; n < count; ++n) {
       const auto& front = fronts_[order_[n]];
       const std::vector<State>& from = levels_.back();
@@ -251,11 +254,13 @@ class Solver {
     }
     return choice;
   }
-  std::vector<int> backtrack(std::size_t level, std::size_t at) const { return backtrack(level, at, std::vector<int>(order_.size())); }
+  std::vector<int> backtrack(std::size_t level, std::size_t at) const {
+    return backtrack(level, at, std::vector<int>(order_.size()));
+  }
 
   std::int64_t budget_;
   std::size_t states_;
-  int exponent_ = 0;                // costs are multiples of 2^(exponent - kCostBits)
+  int exponent_ = 0;  // costs are multiples of 2^(exponent - kCostBits)
   std::vector<std::vector<Item>> fronts_;
   std::int64_t num_ = 0, den_ = 0;  // lambda
   std::int64_t best_ = 0;           // cost of the best selection known
@@ -268,7 +273,8 @@ class Solver {
 
 }  // namespace
 
-KnapsackSolution solve_knapsack(std::span<const std::vector<KnapsackChoice>> classes, std::int64_t budget, std::size_t states) {
+KnapsackSolution solve_knapsack(std::span<const std::vector<KnapsackChoice>> classes, std::int64_t budget,
+                                std::size_t states) {
   KnapsackSolution solution;
   Solver solver(classes, budget, states);
   solution.choice = solver.solve();

@@ -18,7 +18,7 @@ namespace {
 /// One quantizer of a layer that is tried, and what came out.
 struct Trial {
   GroupCandidate candidate;
-  std::shared_ptr<const LinearPlan> linear;        // one of the two
+  std::shared_ptr<const LinearPlan> linear;  // one of the two
   std::shared_ptr<const AttentionPlan> attention;
 
   const ActivationPlan& plan() const { return linear != nullptr ? linear->input : attention->softmax; }
@@ -158,7 +158,8 @@ class Prober {
 
   std::vector<double> checked_log_softmax(const StepState& state) const {
     for (const float v : state.logits)
-      if (!std::isfinite(v)) fail("{}: an output is not finite; are the weights damaged?", model_.config().architecture);
+      if (!std::isfinite(v))
+        fail("{}: an output is not finite; are the weights damaged?", model_.config().architecture);
     return log_softmax(state.logits.data(), state.logits.size());
   }
 
@@ -173,8 +174,8 @@ class Prober {
 /// A layer whose number of groups is a choice.
 struct Layer {
   int site = 0;
-  int members = 0;    // channels or rows
-  std::string key;    // in the cache
+  int members = 0;  // channels or rows
+  std::string key;  // in the cache
 };
 
 constexpr double kNotRun = -1.0, kToRun = 0.0;  // GroupCandidate::measured before the run
@@ -244,8 +245,10 @@ Trial make_trial(const Site& site, int id, const Statistics& statistics, const Q
 }
 
 void attach(const Site& site, const Trial* trial) {
-  if (site.linear != nullptr) site.linear->set_plan(trial == nullptr ? nullptr : trial->linear);
-  else site.attention->set_plan(trial == nullptr ? nullptr : trial->attention);
+  if (site.linear != nullptr)
+    site.linear->set_plan(trial == nullptr ? nullptr : trial->linear);
+  else
+    site.attention->set_plan(trial == nullptr ? nullptr : trial->attention);
 }
 
 }  // namespace

@@ -4,14 +4,16 @@
 //
 // The float activations before a layer's step are kept for every image and moved forward step by step, so only the rest
 // of the network runs again: half a forward pass per layer, candidate and image. By default that is done for two
-// candidates, the anchors, and all follow from the error e(g) that the quantizer makes at the layer itself (site_error.h,
-// one float pass for all candidates). Small errors in similar directions change predictions by a power of their size:
+// candidates, the anchors, and all follow from the error e(g) that the quantizer makes at the layer itself
+// (site_error.h, one float pass for all candidates). Small errors in similar directions change predictions by a power
+// of their size:
 //
 //   Psi_L(g) = a_L e_L(g)^b     least squares of log Psi over the anchors of all layers: one b, and one a per layer.
 //
 // This is five times faster, and better: a mean over 32 images is the work of the few that lie near a decision, so
 // measured candidates jump by factors of 3 to 10 and the knapsack collects the lucky ones. On the ViT-S/14 for CIFAR-10
-// (w4a4, 32 calibration images, candidates 1, 4, 8, 16, 32) the sum of Psi over the layers, measured on 48 other images:
+// (w4a4, 32 calibration images, candidates 1, 4, 8, 16, 32) the sum of Psi over the layers, measured on 48 other
+// images:
 //
 //   average groups     uniform     all candidates measured     anchors 1 and 8, fitted
 //   4                  0.104       0.115                       0.105
@@ -68,14 +70,14 @@ struct Perturbations {
 };
 
 struct PerturbationProgress {
-  std::string site;      ///< the layer just finished
+  std::string site;  ///< the layer just finished
   int done = 0, total = 0;
   double fraction = 0.0;  ///< of the work
 };
 
-/// `runner` holds a float model; its sites' plans are lost. `load(i, image)` fills normalised image i and is called once
-/// per image, from several threads. Results do not depend on threads, instruction set, cache or interruption. Error when
-/// an output is not finite and when the cache cannot be read or written.
+/// `runner` holds a float model; its sites' plans are lost. `load(i, image)` fills normalised image i and is called
+/// once per image, from several threads. Results do not depend on threads, instruction set, cache or interruption.
+/// Error when an output is not finite and when the cache cannot be read or written.
 Perturbations measure_perturbations(Runner& runner, const Statistics& statistics, const QuantizeOptions& options,
                                     std::int64_t images, const std::function<void(std::int64_t, float*)>& load,
                                     const PerturbationOptions& perturbation = {},

@@ -1,5 +1,6 @@
-// Finished layers of measure_perturbations() in a file: one line of JSON per layer, appended and synced as each is done.
-// A line that was cut off by a crash is ignored and measured again. Lines hold what was measured, the fit is not stored.
+// Finished layers of measure_perturbations() in a file: one line of JSON per layer, appended and synced as each is
+// done. A line that was cut off by a crash is ignored and measured again. Lines hold what was measured, the fit is not
+// stored.
 #pragma once
 
 #include <filesystem>

@@ -43,7 +43,8 @@ struct Classifier::Impl {
 };
 
 Classifier::Classifier(const std::filesystem::path& model, const ClassifierOptions& options) {
-  if (options.threads < 0 || options.threads > 1024) fail("{} threads: give 1 to 1024, or 0 for one per processor", options.threads);
+  if (options.threads < 0 || options.threads > 1024)
+    fail("{} threads: give 1 to 1024, or 0 for one per processor", options.threads);
   const Isa isa = parse_isa(options.isa);
   auto loaded = std::make_shared<LoadedModel>(load(model, options));
   const Execution execution = choose_execution(*loaded, options.execution);
@@ -61,7 +62,9 @@ Classifier Classifier::share(int threads) const {
   return Classifier(std::make_unique<Impl>(impl_->loaded, impl_->execution, impl_->runner.isa(), threads));
 }
 
-std::vector<Prediction> Classifier::predict(const std::filesystem::path& image, int topk) { return predict(load_image(image), topk); }
+std::vector<Prediction> Classifier::predict(const std::filesystem::path& image, int topk) {
+  return predict(load_image(image), topk);
+}
 
 std::vector<Prediction> Classifier::predict(std::span<const float> image, int topk) {
   const std::span<const float> values = logits(image);
@@ -77,7 +80,8 @@ std::vector<Prediction> Classifier::predict(std::span<const float> image, int to
 
 std::span<const float> Classifier::logits(std::span<const float> image) {
   if (image.size() != image_floats()) {
-    fail("an image of {} values was given, the model takes 3 x {} x {} = {}", image.size(), image_height(), image_width(), image_floats());
+    fail("an image of {} values was given, the model takes 3 x {} x {} = {}", image.size(), image_height(),
+         image_width(), image_floats());
   }
   return impl_->runner.run(image.data());
 }

@@ -47,7 +47,8 @@ class AlignedBuffer {
   /// Makes room for `size` values; existing contents are lost when it grows.
   void resize(std::size_t size) {
     if (size > capacity_) {
-      if (size > std::numeric_limits<std::size_t>::max() / sizeof(T) / 2) fail("out of memory: {} values asked for", size);
+      if (size > std::numeric_limits<std::size_t>::max() / sizeof(T) / 2)
+        fail("out of memory: {} values asked for", size);
       release();
       const std::size_t bytes = bytes_of(size);
       data_ = static_cast<T*>(detail::allocate_aligned(bytes));

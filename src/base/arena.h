@@ -54,7 +54,8 @@ class Arena {
       // Chunks after the current one are unused here (scopes nest), so a larger one may go in between.
       const std::size_t size = bytes > kChunk ? bytes : kChunk;
       const std::size_t at = chunks_.empty() ? 0 : current_ + 1;
-      chunks_.insert(chunks_.begin() + static_cast<std::ptrdiff_t>(at), std::make_unique<AlignedBuffer<std::byte>>(size));
+      chunks_.insert(chunks_.begin() + static_cast<std::ptrdiff_t>(at),
+                     std::make_unique<AlignedBuffer<std::byte>>(size));
       current_ = at;
       used_ = 0;
     }

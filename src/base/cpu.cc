@@ -32,13 +32,14 @@ bool has_avx_vnni() {
   return (eax & (1U << 4)) != 0;
 }
 
-/// CPUID leaf 7, EDX bits 24 (tiles) and 25 (products of bytes). Linux gives a process the tile registers when it asks for
-/// them; it refuses where the kernel, or the machine below it, does not keep them.
+/// CPUID leaf 7, EDX bits 24 (tiles) and 25 (products of bytes). Linux gives a process the tile registers when it asks
+/// for them; it refuses where the kernel, or the machine below it, does not keep them.
 bool has_amx() {
   static const bool granted = [] {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
     constexpr unsigned kTiles = 1U << 24, kBytes = 1U << 25;
-    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kTiles) == 0 || (edx & kBytes) == 0) return false;
+    if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kTiles) == 0 || (edx & kBytes) == 0)
+      return false;
     constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
     return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
   }();
@@ -51,12 +52,18 @@ bool supported(Isa isa) {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   switch (isa) {
-    case Isa::kReference: return true;
-    case Isa::kAvx2: return avx2;
-    case Isa::kAvxVnni: return avx2 && has_avx_vnni();
-    case Isa::kAvx512: return avx512;
-    case Isa::kAvx512Vnni: return avx512 && __builtin_cpu_supports("avx512vnni");
-    case Isa::kAmx: return avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") && has_amx();
+    case Isa::kReference:
+      return true;
+    case Isa::kAvx2:
+      return avx2;
+    case Isa::kAvxVnni:
+      return avx2 && has_avx_vnni();
+    case Isa::kAvx512:
+      return avx512;
+    case Isa::kAvx512Vnni:
+      return avx512 && __builtin_cpu_supports("avx512vnni");
+    case Isa::kAmx:
+      return avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") && has_amx();
   }
   return false;
 }

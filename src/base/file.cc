@@ -35,7 +35,9 @@ void InputFile::read(std::uint64_t offset, std::span<std::byte> out) const {
     const ssize_t n = ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail("cannot read {}: {}", path_.string(), std::strerror(errno));
-    if (n == 0) fail("{} is truncated: it ends at byte {}, {} bytes more were expected", path_.string(), offset + done, out.size() - done);
+    if (n == 0)
+      fail("{} is truncated: it ends at byte {}, {} bytes more were expected", path_.string(), offset + done,
+           out.size() - done);
     done += static_cast<std::size_t>(n);
   }
 }
@@ -50,8 +52,8 @@ std::string read_file(const fs::path& path, std::uint64_t limit) {
 
 namespace {
 
-/// Removes what killed processes left of earlier writes to `target`: "<target>.<number>.tmp" that nobody has locked. Numbers of processes
-/// do not tell: they are used again, and mean nothing in other containers and on other machines.
+/// Removes what killed processes left of earlier writes to `target`: "<target>.<number>.tmp" that nobody has locked.
+/// Numbers of processes do not tell: they are used again, and mean nothing in other containers and on other machines.
 void remove_leftovers(const fs::path& target) {
   const std::string prefix = target.filename().string() + ".";
   const fs::path folder = target.parent_path().empty() ? fs::path(".") : target.parent_path();
@@ -92,7 +94,8 @@ OutputFile::OutputFile(fs::path path, bool overwrite) : path_(std::move(path)), 
     // A rename would replace the device itself, /dev/null for everyone.
     if (!fs::is_regular_file(path_, ignored)) fail("cannot write {}: it is not a regular file", path_.string());
     if (!overwrite_) fail("{} exists: give --overwrite to replace it", path_.string());
-    if (fs::is_symlink(path_, ignored)) path_ = fs::canonical(path_, ignored);  // what it points to is replaced, not the link
+    if (fs::is_symlink(path_, ignored))
+      path_ = fs::canonical(path_, ignored);  // what it points to is replaced, not the link
   }
   remove_leftovers(path_);
   fd_ = create_temporary(path_, temporary_);
@@ -122,7 +125,8 @@ void OutputFile::commit() {
   std::error_code ignored;
   if (!overwrite_ && fs::exists(path_, ignored)) fail("{} exists: give --overwrite to replace it", path_.string());
   // Renamed while it is open: closing gives up the lock that keeps others from taking it for a leftover.
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot write {}: {}", path_.string(), std::strerror(errno));
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0)
+    fail("cannot write {}: {}", path_.string(), std::strerror(errno));
   ::close(fd_);
   fd_ = -1;
 }

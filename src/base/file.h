@@ -17,7 +17,9 @@ class InputFile {
   /// Throws Error naming the path when it does not open or is not a regular file.
   explicit InputFile(std::filesystem::path path);
   ~InputFile();
-  InputFile(InputFile&& other) noexcept : path_(std::move(other.path_)), fd_(other.fd_), size_(other.size_) { other.fd_ = -1; }
+  InputFile(InputFile&& other) noexcept : path_(std::move(other.path_)), fd_(other.fd_), size_(other.size_) {
+    other.fd_ = -1;
+  }
   InputFile(const InputFile&) = delete;
   InputFile& operator=(const InputFile&) = delete;
   InputFile& operator=(InputFile&&) = delete;
@@ -36,8 +38,9 @@ class InputFile {
 /// The whole file as text/bytes; Error when it is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{1} << 30);
 
-/// Writes to "<path>.<pid>.tmp" beside the target, where it also removes those of killed processes; commit() syncs and renames. Without commit() the
-/// destructor removes the temporary. Error (path, reason) on every fault: full disk, read-only folder ...
+/// Writes to "<path>.<pid>.tmp" beside the target, where it also removes those of killed processes; commit() syncs and
+/// renames. Without commit() the destructor removes the temporary. Error (path, reason) on every fault: full disk,
+/// read-only folder ...
 class OutputFile {
  public:
   /// Unless `overwrite`, an existing `path` is an Error that names --overwrite.

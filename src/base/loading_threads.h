@@ -1,4 +1,5 @@
-// Threads for what is done once, when a model is loaded: reading and packing are bound by one core, not by the file cache.
+// Threads for what is done once, when a model is loaded: reading and packing are bound by one core, not by the file
+// cache.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +10,8 @@
 
 namespace igq {
 
-/// body(i) for every i below count, the next one for whoever is free: two threads where `bytes`, of all together, are worth starting a second.
+/// body(i) for every i below count, the next one for whoever is free: two threads where `bytes`, of all together, are
+/// worth starting a second.
 template <typename Body>
 void for_each_loading(std::uint64_t bytes, std::size_t count, const Body& body) {
   constexpr std::uint64_t kWorthThreads = std::uint64_t{4} << 20;

@@ -56,8 +56,10 @@ void ThreadPool::start(Function function, void* context) {
     mine = std::current_exception();
   }
   for (int spins = 0; pending_.load(std::memory_order_acquire) != 0; ++spins) {
-    if (spins < 10000) pause_briefly();
-    else std::this_thread::yield();
+    if (spins < 10000)
+      pause_briefly();
+    else
+      std::this_thread::yield();
   }
   std::exception_ptr theirs;
   if (error_) std::swap(theirs, error_);

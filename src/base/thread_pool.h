@@ -35,7 +35,8 @@ class ThreadPool {
       return;
     }
     using Plain = std::remove_reference_t<Body>;
-    start([](void* context, int index) { (*static_cast<Plain*>(context))(index); }, const_cast<void*>(static_cast<const void*>(&body)));
+    start([](void* context, int index) { (*static_cast<Plain*>(context))(index); },
+          const_cast<void*>(static_cast<const void*>(&body)));
   }
 
   /// Splits [0, count) into one contiguous range per thread, multiples of `grain` long; body(begin, end, thread).

@@ -29,7 +29,8 @@ class HeadObserver final : public SiteObserver {
   void on_tensor(int site, Operand operand, int part, const float* x, std::int64_t ld, int rows, int cols) override {
     if (operand != Operand::kQ && operand != Operand::kK) return;
     HeadMoments& m = heads[static_cast<std::size_t>(site)][static_cast<std::size_t>(part)];
-    using Rows = Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, 0, Eigen::OuterStride<>>;
+    using Rows = Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, 0,
+                            Eigen::OuterStride<>>;
     const Matrix d = Rows(x, rows, cols, Eigen::OuterStride<>(ld)).cast<double>();
     Matrix& sum = operand == Operand::kQ ? m.qq : m.kk;
     if (sum.size() == 0) sum = Matrix::Zero(cols, cols);
@@ -56,8 +57,10 @@ Matrix spreading_matrix(int d) {
   const bool power_of_two = (d & (d - 1)) == 0;
   for (int i = 0; i < d; ++i)
     for (int j = 0; j < d; ++j) {
-      if (power_of_two) m(i, j) = (__builtin_popcount(static_cast<unsigned>(i & j)) % 2 == 0 ? 1.0 : -1.0) / std::sqrt(d);
-      else m(i, j) = std::sqrt((i == 0 ? 1.0 : 2.0) / d) * std::cos(std::numbers::pi * (j + 0.5) * i / d);
+      if (power_of_two)
+        m(i, j) = (__builtin_popcount(static_cast<unsigned>(i & j)) % 2 == 0 ? 1.0 : -1.0) / std::sqrt(d);
+      else
+        m(i, j) = std::sqrt((i == 0 ? 1.0 : 2.0) / d) * std::cos(std::numbers::pi * (j + 0.5) * i / d);
     }
   return m;
 }
@@ -68,7 +71,8 @@ Matrix balancing_matrix(Matrix q, Matrix k) {
   for (Matrix* s : {&q, &k}) s->diagonal().array() += 1e-3 * s->diagonal().mean() + 1e-12;
   const Matrix root = matrix_function(q, [](double v) { return std::sqrt(v); });
   const Matrix inverse_root = matrix_function(q, [](double v) { return 1.0 / std::sqrt(v); });
-  const Matrix m = inverse_root * matrix_function(root * k * root, [](double v) { return std::sqrt(v); }) * inverse_root;
+  const Matrix m =
+      inverse_root * matrix_function(root * k * root, [](double v) { return std::sqrt(v); }) * inverse_root;
   const Matrix half = matrix_function(m, [](double v) { return std::sqrt(v); });
   const Eigen::SelfAdjointEigenSolver<Matrix> balanced(half * q * half);
   return spreading_matrix(static_cast<int>(d)) * balanced.eigenvectors().transpose() * half;
@@ -110,10 +114,12 @@ BiasMap balance_queries_and_keys(Model& model, const QuantizeOptions& options, s
     const Site& qkv = sites[static_cast<std::size_t>(qkv_id)];
     if (bits_of(qkv, options).is_float()) continue;
     Linear& linear = *qkv.linear;
-    const int in = linear.in_features(), out = linear.out_features(), d = site.attention->head_dim(), heads = site.attention->heads();
+    const int in = linear.in_features(), out = linear.out_features(), d = site.attention->head_dim(),
+              heads = site.attention->heads();
     AlignedBuffer<float> weight = linear.weight();
     Vector bias(static_cast<Eigen::Index>(linear.bias().size()));
-    for (Eigen::Index i = 0; i < bias.size(); ++i) bias(i) = static_cast<double>(linear.bias()[static_cast<std::size_t>(i)]);
+    for (Eigen::Index i = 0; i < bias.size(); ++i)
+      bias(i) = static_cast<double>(linear.bias()[static_cast<std::size_t>(i)]);
     for (int h = 0; h < heads; ++h) {
       const HeadMoments& m = observer.heads[id][static_cast<std::size_t>(h)];
       const int q_row = h * d, k_row = (heads + h) * d;

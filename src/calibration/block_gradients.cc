@@ -10,7 +10,9 @@ namespace {
 using kernels::kFloatPanel;
 
 int panels_of(int n) { return (n + kFloatPanel - 1) / kFloatPanel; }
-std::size_t packed_size(int k, int n) { return static_cast<std::size_t>(panels_of(n)) * kFloatPanel * static_cast<std::size_t>(k); }
+std::size_t packed_size(int k, int n) {
+  return static_cast<std::size_t>(panels_of(n)) * kFloatPanel * static_cast<std::size_t>(k);
+}
 std::size_t area(int rows, int cols) { return static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols); }
 
 void copy_rows(const float* x, std::int64_t ld, int rows, int cols, float* to) {
@@ -19,12 +21,14 @@ void copy_rows(const float* x, std::int64_t ld, int rows, int cols, float* to) {
 
 void transpose(const float* x, int rows, int cols, float* to) {
   for (int t = 0; t < rows; ++t)
-    for (int c = 0; c < cols; ++c) to[static_cast<std::int64_t>(c) * rows + t] = x[static_cast<std::int64_t>(t) * cols + c];
+    for (int c = 0; c < cols; ++c)
+      to[static_cast<std::int64_t>(c) * rows + t] = x[static_cast<std::int64_t>(t) * cols + c];
 }
 
 /// Of y = (x - mean) / sqrt(var + eps) * gamma + beta: dgamma += sum dy * x_hat, dbeta += sum dy and, when dx is given,
 /// dx += (g - mean(g) - x_hat * mean(g * x_hat)) / sqrt(var + eps) with g = dy * gamma.
-void layer_norm_backward(const LayerNorm& norm, const float* x, const float* dy, int rows, float* dx, float* dgamma, float* dbeta) {
+void layer_norm_backward(const LayerNorm& norm, const float* x, const float* dy, int rows, float* dx, float* dgamma,
+                         float* dbeta) {
   const int n = norm.channels();
   const auto count = static_cast<double>(n);
   for (int t = 0; t < rows; ++t) {
@@ -46,7 +50,8 @@ void layer_norm_backward(const LayerNorm& norm, const float* x, const float* dy,
     const auto g_mean = static_cast<float>(g_sum / count), gx_mean = static_cast<float>(gx_sum / count);
     float* out = dx + static_cast<std::int64_t>(t) * n;
     for (int c = 0; c < n; ++c)
-      out[c] += inverse * (d[c] * norm.gamma[static_cast<std::size_t>(c)] - g_mean - (row[c] - mean) * inverse * gx_mean);
+      out[c] +=
+          inverse * (d[c] * norm.gamma[static_cast<std::size_t>(c)] - g_mean - (row[c] - mean) * inverse * gx_mean);
   }
 }
 
@@ -83,7 +88,8 @@ std::size_t BlockTape::bytes() const {
   return (x.size() + qkv.size() + proj.size() + fc1.size() + fc2.size() + softmax.size()) * sizeof(float);
 }
 
-BlockGradients::BlockGradients(const BlockParts& block, const kernels::Kernels& kernels) : block_(block), kernels_(kernels) {
+BlockGradients::BlockGradients(const BlockParts& block, const kernels::Kernels& kernels)
+    : block_(block), kernels_(kernels) {
   const Mlp& mlp = *block.mlp;
   const auto channels = static_cast<std::size_t>(block.norm1->channels());
   std::size_t next = 0, sizes[kBlockParts] = {channels, channels, channels, channels};
@@ -109,7 +115,9 @@ BlockGradients::Layer BlockGradients::make_layer(const Linear& linear, BlockPart
   const bool coded = plan != nullptr && plan->weight.bits != 0;
   // A layer of codes alone gives them dequantized. It only borrows the plan.
   const AlignedBuffer<float> weight =
-      coded ? Linear(linear.name(), in, out, std::shared_ptr<const LinearPlan>(std::shared_ptr<void>(), plan), {}).weight() : linear.weight();
+      coded ? Linear(linear.name(), in, out, std::shared_ptr<const LinearPlan>(std::shared_ptr<void>(), plan), {})
+                  .weight()
+            : linear.weight();
   Layer layer{&linear, {}, bias, gain};
   layer.packed.resize(packed_size(out, in));
   kernels_.pack_f32(weight.data(), in, false, out, in, layer.packed.data());
@@ -121,8 +129,8 @@ std::size_t BlockGradients::bytes() const {
 }
 
 /// Gradients of bias and gain, dy times gain in place, and dx = dy W when dx is given.
-void BlockGradients::linear_backward(const Layer& layer, const float* y, float* dy, int rows, std::span<const float> gain, float* dx,
-                                     float* gradient) const {
+void BlockGradients::linear_backward(const Layer& layer, const float* y, float* dy, int rows,
+                                     std::span<const float> gain, float* dx, float* gradient) const {
   const int in = layer.linear->in_features(), out = layer.linear->out_features();
   const std::span<const float> bias = layer.linear->bias();
   float* dgain = gradient + begin(layer.gain);
@@ -144,8 +152,8 @@ void BlockGradients::linear_backward(const Layer& layer, const float* y, float* 
   kernels_.gemm_f32(dy, out, rows, out, layer.packed.data(), 0, panels_of(in), in, nullptr, false, dx, in);
 }
 
-/// dy *= f'(x). The derivative is a central difference of the kernel itself: one formula for every activation, the same bits
-/// on every instruction set, and with a step of 2^-7 exact to 1e-4.
+/// dy *= f'(x). The derivative is a central difference of the kernel itself: one formula for every activation, the same
+/// bits on every instruction set, and with a step of 2^-7 exact to 1e-4.
 void BlockGradients::activation_backward(const float* x, int rows, int cols, float* dy, Arena& arena) const {
   constexpr float kStep = 0x1.0p-7f;
   const ArenaScope scope(arena);
@@ -156,8 +164,10 @@ void BlockGradients::activation_backward(const float* x, int rows, int cols, flo
       above[c] = x[c] + kStep;
       below[c] = x[c] - kStep;
     }
-    kernels_.activate(block_.mlp->swiglu ? kernels::Activation::kSilu : block_.mlp->activation, above, cols, 1, cols, nullptr, nullptr);
-    kernels_.activate(block_.mlp->swiglu ? kernels::Activation::kSilu : block_.mlp->activation, below, cols, 1, cols, nullptr, nullptr);
+    kernels_.activate(block_.mlp->swiglu ? kernels::Activation::kSilu : block_.mlp->activation, above, cols, 1, cols,
+                      nullptr, nullptr);
+    kernels_.activate(block_.mlp->swiglu ? kernels::Activation::kSilu : block_.mlp->activation, below, cols, 1, cols,
+                      nullptr, nullptr);
     for (std::size_t c = 0; c < n; ++c) dy[c] *= (above[c] - below[c]) * (0.5f / kStep);
   }
 }
@@ -181,7 +191,8 @@ void BlockGradients::swiglu_backward(const float* x, int rows, const float* dy, 
 }
 
 /// dy [tokens][channels] of the MLP branch -> dx [tokens][channels] of its layer norm's output.
-void BlockGradients::mlp_backward(const BlockTape& tape, float* dy, std::span<const float> gain, float* dx, Arena& arena, float* gradient) const {
+void BlockGradients::mlp_backward(const BlockTape& tape, float* dy, std::span<const float> gain, float* dx,
+                                  Arena& arena, float* gradient) const {
   const ArenaScope scope(arena);
   const int tokens = tape.tokens, hidden = block_.mlp->fc2.in_features();
   float* dh = arena.take<float>(area(tokens, hidden));
@@ -212,7 +223,8 @@ void BlockGradients::attention_backward(const BlockTape& tape, const float* dy, 
     for (int head = 0; head < heads; ++head) {
       const std::int64_t row = static_cast<std::int64_t>(window) * n;
       const float* q = tape.qkv.data() + row * ld + static_cast<std::int64_t>(head) * d;
-      const float *k = q + channels, *v = k + channels, *out = dy + row * channels + static_cast<std::int64_t>(head) * d;
+      const float *k = q + channels, *v = k + channels,
+                  *out = dy + row * channels + static_cast<std::int64_t>(head) * d;
       float* dq = dqkv + (q - tape.qkv.data());
       const float* p = tape.softmax.data() + (static_cast<std::int64_t>(window) * heads + head) * n * n;
       kernels_.pack_f32(v, ld, true, d, n, packed);
@@ -235,20 +247,25 @@ void BlockGradients::attention_backward(const BlockTape& tape, const float* dy, 
     }
 }
 
-void BlockGradients::backward(const BlockTape& tape, const float* dy, std::span<const float> gain, Arena& arena, float* gradient) const {
+void BlockGradients::backward(const BlockTape& tape, const float* dy, std::span<const float> gain, Arena& arena,
+                              float* gradient) const {
   const ArenaScope scope(arena);
   const int tokens = tape.tokens, rows = tape.rows, channels = block_.norm1->channels();
   const std::size_t n = area(tokens, channels), m = area(rows, channels);
-  const auto token_of = [&](int r) { return block_.token_of_row.empty() ? r : static_cast<int>(block_.token_of_row[static_cast<std::size_t>(r)]); };
+  const auto token_of = [&](int r) {
+    return block_.token_of_row.empty() ? r : static_cast<int>(block_.token_of_row[static_cast<std::size_t>(r)]);
+  };
   const auto part = [&](BlockPart p) { return gradient + begin(p); };
-  float *middle = arena.take<float>(n), *dmiddle = arena.take<float>(n), *branch = arena.take<float>(n), *dnormed = arena.take<float>(n);
+  float *middle = arena.take<float>(n), *dmiddle = arena.take<float>(n), *branch = arena.take<float>(n),
+        *dnormed = arena.take<float>(n);
   float *drows = arena.take<float>(m), *dattention = arena.take<float>(m), *dqkv = arena.take<float>(3 * m);
 
   // Second half: y = middle + gamma * fc2(f(fc1(norm2(middle)))).
   std::copy_n(tape.x.data(), n, middle);
   for (int r = 0; r < rows; ++r)
     if (const std::int64_t t = token_of(r); t >= 0)
-      kernels_.add_residual(middle + t * channels, channels, tape.proj.data() + static_cast<std::int64_t>(r) * channels, channels, 1, channels, block_.gamma1);
+      kernels_.add_residual(middle + t * channels, channels, tape.proj.data() + static_cast<std::int64_t>(r) * channels,
+                            channels, 1, channels, block_.gamma1);
   const auto scaled = [&](const float* from, const float* gamma, float* to) {
     for (int c = 0; c < channels; ++c) to[c] = from[c] * (gamma == nullptr ? 1.0f : gamma[c]);
   };
@@ -256,20 +273,25 @@ void BlockGradients::backward(const BlockTape& tape, const float* dy, std::span<
   for (std::int64_t t = 0; t < tokens; ++t) scaled(dy + t * channels, gamma2, branch + t * channels);
   mlp_backward(tape, branch, gain, dnormed, arena, gradient);
   std::copy_n(dy, n, dmiddle);
-  layer_norm_backward(block_.mlp->norm, middle, dnormed, tokens, dmiddle, part(BlockPart::kGamma2), part(BlockPart::kBeta2));
+  layer_norm_backward(block_.mlp->norm, middle, dnormed, tokens, dmiddle, part(BlockPart::kGamma2),
+                      part(BlockPart::kBeta2));
 
   // First half: middle = x + gamma1 * proj(attention(qkv(norm1(x)))).
   for (int r = 0; r < rows; ++r) {
     float* to = drows + static_cast<std::int64_t>(r) * channels;
-    if (const std::int64_t t = token_of(r); t >= 0) scaled(dmiddle + t * channels, block_.gamma1, to);
-    else std::fill_n(to, channels, 0.0f);
+    if (const std::int64_t t = token_of(r); t >= 0)
+      scaled(dmiddle + t * channels, block_.gamma1, to);
+    else
+      std::fill_n(to, channels, 0.0f);
   }
   linear_backward(proj_, tape.proj.data(), drows, rows, gain, dattention, gradient);
   attention_backward(tape, dattention, dqkv, arena);
   linear_backward(qkv_, tape.qkv.data(), dqkv, rows, gain, drows, gradient);
   for (int r = 0; r < rows; ++r)
-    if (const std::int64_t t = token_of(r); t >= 0) std::copy_n(drows + static_cast<std::int64_t>(r) * channels, channels, dnormed + t * channels);
-  layer_norm_backward(*block_.norm1, tape.x.data(), dnormed, tokens, nullptr, part(BlockPart::kGamma1), part(BlockPart::kBeta1));
+    if (const std::int64_t t = token_of(r); t >= 0)
+      std::copy_n(drows + static_cast<std::int64_t>(r) * channels, channels, dnormed + t * channels);
+  layer_norm_backward(*block_.norm1, tape.x.data(), dnormed, tokens, nullptr, part(BlockPart::kGamma1),
+                      part(BlockPart::kBeta1));
 }
 
 }  // namespace igq

@@ -35,7 +35,8 @@ float quantile_of(std::vector<float> values, double q) {
   return values[static_cast<std::size_t>(at)];
 }
 
-std::vector<Bounds> igq_bounds(const std::vector<Bounds>& points, int groups, int bits, GroupBounds kind, std::uint64_t seed) {
+std::vector<Bounds> igq_bounds(const std::vector<Bounds>& points, int groups, int bits, GroupBounds kind,
+                               std::uint64_t seed) {
   if (kind == GroupBounds::kMse) return least_error_bounds(points, groups, bits, seed);
   Clusters clusters = cluster_bounds(points, groups, seed);
   if (kind == GroupBounds::kMean) return clusters.centres;
@@ -81,9 +82,9 @@ void plan_ratios(int channels, const std::vector<Bounds>& points, int groups, Ac
     plan.groups.push_back({0.0f, static_cast<float>(m) * ratios.unit * static_cast<float>(code_max(plan.bits))});
 }
 
-/// Bounds of one colour of which 8 bits hold every pixel exactly: with them (p / 255 - mean) / std is (p - 255 mean) steps, whose
-/// rounding is the same shift for every pixel, which a bias takes up. Where 255 mean ends in a half, roundings to either side would
-/// alternate with the pixel: then a step wider by a 255th spreads them evenly.
+/// Bounds of one colour of which 8 bits hold every pixel exactly: with them (p / 255 - mean) / std is (p - 255 mean)
+/// steps, whose rounding is the same shift for every pixel, which a bias takes up. Where 255 mean ends in a half,
+/// roundings to either side would alternate with the pixel: then a step wider by a 255th spreads them evenly.
 Bounds pixel_bounds(float mean, float std) {
   const float shift = 255.0f * mean, part = shift - std::floor(shift);
   const float widened = std::abs(part - 0.5f) < 0.02f ? 256.0f / 255.0f : 1.0f;
@@ -155,12 +156,16 @@ QuantizeOptions preset_options(Preset preset) {
 
 QkvGrouping default_qkv_grouping(Grouping grouping) {
   switch (grouping) {
-    case Grouping::kFloat: return QkvGrouping::kFloat;
-    case Grouping::kLayer: return QkvGrouping::kTensor;
+    case Grouping::kFloat:
+      return QkvGrouping::kFloat;
+    case Grouping::kLayer:
+      return QkvGrouping::kTensor;
     case Grouping::kStaticGroup:
-    case Grouping::kIgq: return QkvGrouping::kHead;
+    case Grouping::kIgq:
+      return QkvGrouping::kHead;
     case Grouping::kScale:
-    case Grouping::kUpperBound: break;
+    case Grouping::kUpperBound:
+      break;
   }
   return QkvGrouping::kRow;
 }
@@ -190,7 +195,8 @@ SiteBits bits_of(const Site& site, const QuantizeOptions& options) {
   return bits.weight > 8 ? SiteBits{} : bits;
 }
 
-ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, const QuantizeOptions& options, int groups) {
+ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, const QuantizeOptions& options,
+                          int groups) {
   ActivationPlan plan;
   plan.bits = bits_of(site, options).activation;
   if (plan.bits > 8) return {};
@@ -201,26 +207,37 @@ ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, 
   groups = std::clamp(groups, 1, static_cast<int>(channels));
   const auto& points = statistics.points.points();
   switch (plan.grouping) {
-    case Grouping::kLayer: plan.groups = {merged(statistics.channels, 0, channels)}; break;
+    case Grouping::kLayer:
+      plan.groups = {merged(statistics.channels, 0, channels)};
+      break;
     case Grouping::kStaticGroup:
       for (int g = 0; g < groups; ++g) {
         // Channel c belongs to group c * groups / channels: the same rule as assign_channels().
-        const auto first = [&](int i) { return (static_cast<std::size_t>(i) * channels + static_cast<std::size_t>(groups) - 1) / static_cast<std::size_t>(groups); };
+        const auto first = [&](int i) {
+          return (static_cast<std::size_t>(i) * channels + static_cast<std::size_t>(groups) - 1) /
+                 static_cast<std::size_t>(groups);
+        };
         plan.groups.push_back(merged(statistics.channels, first(g), first(g + 1)));
       }
       break;
-    case Grouping::kIgq: plan.groups = igq_bounds(points, groups, plan.bits, options.bounds, site_seed(site, options.seed)); break;
+    case Grouping::kIgq:
+      plan.groups = igq_bounds(points, groups, plan.bits, options.bounds, site_seed(site, options.seed));
+      break;
     case Grouping::kScale:
-      if (options.integer_ratios) plan_ratios(static_cast<int>(channels), points, groups, plan);
-      else plan.groups = scale_bounds(points, groups);
+      if (options.integer_ratios)
+        plan_ratios(static_cast<int>(channels), points, groups, plan);
+      else
+        plan.groups = scale_bounds(points, groups);
       break;
     case Grouping::kUpperBound:
-    case Grouping::kFloat: break;
+    case Grouping::kFloat:
+      break;
   }
   return plan;
 }
 
-AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statistics, const QuantizeOptions& options, int groups) {
+AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statistics, const QuantizeOptions& options,
+                             int groups) {
   AttentionPlan plan;
   const SiteBits bits = bits_of(site, options);
   if (bits.activation > 8) return plan;
@@ -241,28 +258,41 @@ AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statis
   const auto& positions = statistics.row_position_max;
   const auto rows = static_cast<int>(positions.size());
   groups = std::clamp(groups, 1, rows);
-  auto largest = [&](std::int64_t begin, std::int64_t end) { return Bounds{0.0f, *std::max_element(positions.begin() + begin, positions.begin() + end)}; };
+  auto largest = [&](std::int64_t begin, std::int64_t end) {
+    return Bounds{0.0f, *std::max_element(positions.begin() + begin, positions.begin() + end)};
+  };
   switch (softmax.grouping) {
-    case Grouping::kLayer: softmax.groups = {largest(0, rows)}; break;
+    case Grouping::kLayer:
+      softmax.groups = {largest(0, rows)};
+      break;
     case Grouping::kStaticGroup:
       for (std::int64_t g = 0; g < groups; ++g)
         softmax.groups.push_back(largest((g * rows + groups - 1) / groups, ((g + 1) * rows + groups - 1) / groups));
       break;
-    case Grouping::kIgq: softmax.groups = igq_bounds(statistics.row_max.points(), groups, softmax.bits, options.bounds, site_seed(site, options.seed)); break;
-    case Grouping::kScale: softmax.groups = scale_bounds(statistics.row_max.points(), groups); break;
+    case Grouping::kIgq:
+      softmax.groups =
+          igq_bounds(statistics.row_max.points(), groups, softmax.bits, options.bounds, site_seed(site, options.seed));
+      break;
+    case Grouping::kScale:
+      softmax.groups = scale_bounds(statistics.row_max.points(), groups);
+      break;
     case Grouping::kUpperBound:
-    case Grouping::kFloat: break;
+    case Grouping::kFloat:
+      break;
   }
   return plan;
 }
 
-QuantizationPlan make_plan(const Model& model, const Statistics& statistics, const QuantizeOptions& options, ThreadPool& pool) {
+QuantizationPlan make_plan(const Model& model, const Statistics& statistics, const QuantizeOptions& options,
+                           ThreadPool& pool) {
   QuantizationPlan plan;
   const auto sites = model.sites();
   for (const Site& site : sites) {  // create every entry first: the loop below must not change the maps
     if (bits_of(site, options).is_float()) continue;
-    if (site.linear != nullptr) plan.linears[site.name];
-    else plan.attentions[site.name];
+    if (site.linear != nullptr)
+      plan.linears[site.name];
+    else
+      plan.attentions[site.name];
   }
   std::atomic<std::size_t> next{0};
   pool.run([&](int) {
@@ -279,12 +309,15 @@ QuantizationPlan make_plan(const Model& model, const Statistics& statistics, con
       }
       const Linear& linear = *site.linear;
       const AlignedBuffer<float> weight = linear.weight();
-      const int in = linear.in_features(), out = linear.out_features(), group_size = effective_group_size(options.weight_groups, bits.weight, in);
-      plan.linears.at(site.name) = {plan_input(site, statistics.linear(id), options, groups),
-                                    group_size == 0 ? quantize_weights(weight, in, out, bits.weight, options.weight_quantile)
-                                                    : quantize_grouped_weights(weight, in, out, bits.weight, group_size, options.clipping)};
+      const int in = linear.in_features(), out = linear.out_features(),
+                group_size = effective_group_size(options.weight_groups, bits.weight, in);
+      plan.linears.at(site.name) = {
+          plan_input(site, statistics.linear(id), options, groups),
+          group_size == 0 ? quantize_weights(weight, in, out, bits.weight, options.weight_quantile)
+                          : quantize_grouped_weights(weight, in, out, bits.weight, group_size, options.clipping)};
       // The bias takes up the shift of all pixels when weights are refined.
-      if (site.step == 0 && site.first_or_last && bits.activation == 8 && options.weights != WeightMethod::kNearest && !linear.bias().empty())
+      if (site.step == 0 && site.first_or_last && bits.activation == 8 && options.weights != WeightMethod::kNearest &&
+          !linear.bias().empty())
         plan_pixels(model.config(), statistics.linear(id), plan.linears.at(site.name).input);
     }
   });

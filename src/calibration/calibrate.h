@@ -38,22 +38,23 @@ struct QuantizeOptions {
   int first_last_bits = 8;  ///< patch embedding and head, weights and activations; 32 keeps them float
   Grouping grouping = Grouping::kIgq;
   int groups = 8;
-  bool integer_ratios = false;               ///< kScale: scales are integer multiples of one unit (slot_ratios)
+  bool integer_ratios = false;  ///< kScale: scales are integer multiples of one unit (slot_ratios)
   GroupBounds bounds = GroupBounds::kMean;
   std::optional<Grouping> softmax_grouping;  ///< default: `grouping`
   std::optional<QkvGrouping> qkv_grouping;   ///< default: default_qkv_grouping(grouping)
-  double weight_quantile = 1e-4;             ///< of weights rounded to nearest: share clipped at either end of an output channel
+  double weight_quantile = 1e-4;  ///< of weights rounded to nearest: share clipped at either end of an output channel
   WeightMethod weights = WeightMethod::kNearest;
-  int weight_groups = 0;                     ///< inputs per weight group, for weights of 2 to 4 bits (quant/weight_groups.h); 0: none
-  bool balance = false;                      ///< balance_queries_and_keys() before everything else (balance.h)
+  int weight_groups = 0;  ///< inputs per weight group, for weights of 2 to 4 bits (quant/weight_groups.h); 0: none
+  bool balance = false;   ///< balance_queries_and_keys() before everything else (balance.h)
   // Of kGptq and kErq:
-  int views = 4;                             ///< of each calibration image, 1 to kMaxViews (views.h)
-  double ridge = 0.05;                       ///< lambda over the mean second moment of the layer's inputs
-  std::vector<float> clipping = {1.0f, 0.9f, 0.8f, 0.7f};  ///< factors of the weight bounds, the best per output channel
-  bool reconstruct = false;                  ///< reconstruct_blocks() after weights are rounded, whatever the method (reconstruct.h)
-  double reconstruct_minutes = 0.0;          ///< its time limit; 0: none
+  int views = 4;        ///< of each calibration image, 1 to kMaxViews (views.h)
+  double ridge = 0.05;  ///< lambda over the mean second moment of the layer's inputs
+  std::vector<float> clipping = {1.0f, 0.9f, 0.8f,
+                                 0.7f};  ///< factors of the weight bounds, the best per output channel
+  bool reconstruct = false;  ///< reconstruct_blocks() after weights are rounded, whatever the method (reconstruct.h)
+  double reconstruct_minutes = 0.0;  ///< its time limit; 0: none
   std::uint64_t seed = 0;
-  std::string keep;                          ///< regex: sites that stay float; empty: none
+  std::string keep;  ///< regex: sites that stay float; empty: none
   /// regex -> {weight bits, activation bits}; the last match wins.
   std::vector<std::pair<std::string, std::pair<int, int>>> site_bits;
   /// Groups of single sites, from allocation: site name -> groups. Others use `groups`.
@@ -62,7 +63,8 @@ struct QuantizeOptions {
 
 /// Settings with a name; bits and groups are the caller's.
 enum class Preset {
-  kBest,   ///< "best": what docs/accuracy.md found best: grouping `scale`, a scale per softmax row, gptq weights, balanced queries and keys
+  kBest,   ///< "best": what docs/accuracy.md found best: grouping `scale`, a scale per softmax row, gptq weights,
+           ///< balanced queries and keys
   kPaper,  ///< "paper": the method of the paper, nothing else
 };
 std::string_view preset_name(Preset preset);
@@ -84,10 +86,13 @@ struct SiteBits {
 SiteBits bits_of(const Site& site, const QuantizeOptions& options);
 
 /// The quantizers of one FC input and of one attention; pure functions of statistics and options.
-ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, const QuantizeOptions& options, int groups);
-AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statistics, const QuantizeOptions& options, int groups);
+ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, const QuantizeOptions& options,
+                          int groups);
+AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statistics, const QuantizeOptions& options,
+                             int groups);
 
 /// The whole plan with weights rounded to nearest. Sites are worked on in parallel; the result does not depend on it.
-QuantizationPlan make_plan(const Model& model, const Statistics& statistics, const QuantizeOptions& options, ThreadPool& pool);
+QuantizationPlan make_plan(const Model& model, const Statistics& statistics, const QuantizeOptions& options,
+                           ThreadPool& pool);
 
 }  // namespace igq

@@ -41,7 +41,8 @@ Bounds best_bounds(const std::vector<Bounds>& members, int bits) {
   double least = std::numeric_limits<double>::infinity();
   for (const double ql : kQuantiles)
     for (const double qu : kQuantiles) {
-      const Bounds bounds{lower[static_cast<std::size_t>((1.0 - ql) * last + 0.5)], upper[static_cast<std::size_t>(qu * last + 0.5)]};
+      const Bounds bounds{lower[static_cast<std::size_t>((1.0 - ql) * last + 0.5)],
+                          upper[static_cast<std::size_t>(qu * last + 0.5)]};
       if (bounds.lower > bounds.upper) continue;
       double error = 0.0;
       for (const Bounds& member : members) error += expected_error(member, bounds, bits);
@@ -57,9 +58,11 @@ Bounds best_bounds(const std::vector<Bounds>& members, int bits) {
 
 double expected_error(Bounds channel, Bounds bounds, int bits) {
   // The quantizer widens its bounds to zero.
-  const double lower = std::min(static_cast<double>(bounds.lower), 0.0), upper = std::max(static_cast<double>(bounds.upper), 0.0);
+  const double lower = std::min(static_cast<double>(bounds.lower), 0.0),
+               upper = std::max(static_cast<double>(bounds.upper), 0.0);
   const double step = (upper - lower) / code_max(bits);
-  const double above = std::max(static_cast<double>(channel.upper) - upper, 0.0), below = std::max(lower - static_cast<double>(channel.lower), 0.0);
+  const double above = std::max(static_cast<double>(channel.upper) - upper, 0.0),
+               below = std::max(lower - static_cast<double>(channel.lower), 0.0);
   return step * step / 12.0 + kClippingShare * (above * above + below * below);
 }
 

@@ -7,8 +7,14 @@ namespace igq {
 using kernels::kFloatPanel;
 
 Moments::Moments(int in, int out, const kernels::Kernels& kernels, ThreadPool& pool)
-    : in_(in), out_(out), kernels_(kernels), pool_(pool), square_(Eigen::MatrixXd::Zero(in, in)),
-      cross_(Eigen::MatrixXd::Zero(in, out)), sum_x_(Eigen::VectorXd::Zero(in)), sum_y_(Eigen::VectorXd::Zero(out)) {}
+    : in_(in),
+      out_(out),
+      kernels_(kernels),
+      pool_(pool),
+      square_(Eigen::MatrixXd::Zero(in, in)),
+      cross_(Eigen::MatrixXd::Zero(in, out)),
+      sum_x_(Eigen::VectorXd::Zero(in)),
+      sum_y_(Eigen::VectorXd::Zero(out)) {}
 
 void Moments::add(const float* x, const float* y, int rows) {
   const auto n = static_cast<std::size_t>(rows), in = static_cast<std::size_t>(in_);
@@ -37,12 +43,13 @@ void Moments::add_product(const float* a, int cols, int rows, Eigen::MatrixXd& s
   kernels_.pack_f32(a, cols, false, rows, cols, packed_.data());
   product_.resize(static_cast<std::size_t>(in_) * static_cast<std::size_t>(cols));
   pool_.parallel_for(in_, 16, [&](std::int64_t begin, std::int64_t end, int) {
-    kernels_.gemm_f32(transposed_.data() + begin * rows, rows, static_cast<int>(end - begin), rows, packed_.data(), 0, panels, cols,
-                      nullptr, false, product_.data() + begin * cols, cols);
+    kernels_.gemm_f32(transposed_.data() + begin * rows, rows, static_cast<int>(end - begin), rows, packed_.data(), 0,
+                      panels, cols, nullptr, false, product_.data() + begin * cols, cols);
   });
   pool_.parallel_for(cols, 16, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t j = begin; j < end; ++j)
-      for (std::int64_t i = 0; i < in_; ++i) sum(i, j) += static_cast<double>(product_[static_cast<std::size_t>(i * cols + j)]);
+      for (std::int64_t i = 0; i < in_; ++i)
+        sum(i, j) += static_cast<double>(product_[static_cast<std::size_t>(i * cols + j)]);
   });
 }
 

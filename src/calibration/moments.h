@@ -14,8 +14,8 @@ class Moments {
  public:
   Moments(int in, int out, const kernels::Kernels& kernels, ThreadPool& pool);
 
-  /// x [rows][in]: the inputs as the quantized model has them, y [rows][out]: what the layer should add to x W^T to meet its
-  /// target. At most a few thousand rows at once, so that float sums stay accurate.
+  /// x [rows][in]: the inputs as the quantized model has them, y [rows][out]: what the layer should add to x W^T to
+  /// meet its target. At most a few thousand rows at once, so that float sums stay accurate.
   void add(const float* x, const float* y, int rows);
 
   std::int64_t rows() const { return rows_; }

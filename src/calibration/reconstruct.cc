@@ -13,14 +13,17 @@
 namespace igq {
 namespace {
 
-constexpr int kHeldOut = 8;                                   // every so many-th image
-constexpr std::size_t kStateBytes = std::size_t{512} << 20;   // of activations between blocks; large models have fewer views
+constexpr int kHeldOut = 8;  // every so many-th image
+constexpr std::size_t kStateBytes = std::size_t{512}
+                                    << 20;  // of activations between blocks; large models have fewer views
 
-/// Adam (Kingma and Ba, 2015) on parameters measured in units of their own: a step moves each by at most about rate * unit.
+/// Adam (Kingma and Ba, 2015) on parameters measured in units of their own: a step moves each by at most about rate *
+/// unit.
 class Adam {
  public:
   explicit Adam(std::size_t size) : mean_(size), square_(size) {}
-  void step(const std::vector<double>& gradient, const std::vector<double>& unit, double rate, std::vector<double>& values) {
+  void step(const std::vector<double>& gradient, const std::vector<double>& unit, double rate,
+            std::vector<double>& values) {
     constexpr double kMeanDecay = 0.9, kSquareDecay = 0.95, kTiny = 1e-30;
     mean_power_ *= kMeanDecay;
     square_power_ *= kSquareDecay;
@@ -55,8 +58,8 @@ class Parameters {
     }
   }
 
-  /// Units: the mean gamma, a seventh of it for beta, 1 for gains, half the spread of the layer's output for biases; the
-  /// proportions that trained models have.
+  /// Units: the mean gamma, a seventh of it for beta, 1 for gains, half the spread of the layer's output for biases;
+  /// the proportions that trained models have.
   void measure(const BlockTape& tape) {
     fill_unit(BlockPart::kGamma1, mean_gamma(block_.norm1->gamma));
     fill_unit(BlockPart::kBeta1, mean_gamma(block_.norm1->gamma) / 7.0);
@@ -123,12 +126,16 @@ class Parameters {
   std::ptrdiff_t at_end(BlockPart part) const { return static_cast<std::ptrdiff_t>(layout_.end(part)); }
   template <typename Vector>
   void read(BlockPart part, const Vector& from) {
-    std::transform(from.begin(), from.begin() + (at_end(part) - at(part)), values.begin() + at(part), [](float v) { return static_cast<double>(v); });
+    std::transform(from.begin(), from.begin() + (at_end(part) - at(part)), values.begin() + at(part),
+                   [](float v) { return static_cast<double>(v); });
   }
   void write(BlockPart part, AlignedBuffer<float>& to) const {
-    std::transform(values.begin() + at(part), values.begin() + at_end(part), to.begin(), [](double v) { return static_cast<float>(v); });
+    std::transform(values.begin() + at(part), values.begin() + at_end(part), to.begin(),
+                   [](double v) { return static_cast<float>(v); });
   }
-  void fill_unit(BlockPart part, double value) { std::fill(unit.begin() + at(part), unit.begin() + at_end(part), value); }
+  void fill_unit(BlockPart part, double value) {
+    std::fill(unit.begin() + at(part), unit.begin() + at_end(part), value);
+  }
   static double mean_gamma(const AlignedBuffer<float>& gamma) {
     double sum = 0.0;
     for (const float g : gamma) sum += std::abs(static_cast<double>(g));
@@ -152,9 +159,16 @@ class Parameters {
 
 class Reconstructor {
  public:
-  Reconstructor(Model& model, const std::shared_ptr<QuantizationPlan>& plan, Model& original, const ReconstructOptions& options,
-                std::int64_t images, Isa isa, ThreadPool& pool)
-      : model_(model), plan_(plan), original_(original), options_(options), images_(images), kernels_(kernels::kernels_for(isa)), pool_(pool), random_(options.seed) {
+  Reconstructor(Model& model, const std::shared_ptr<QuantizationPlan>& plan, Model& original,
+                const ReconstructOptions& options, std::int64_t images, Isa isa, ThreadPool& pool)
+      : model_(model),
+        plan_(plan),
+        original_(original),
+        options_(options),
+        images_(images),
+        kernels_(kernels::kernels_for(isa)),
+        pool_(pool),
+        random_(options.seed) {
     workers_ = std::vector<Worker>(static_cast<std::size_t>(pool.size()));
     for (Worker& w : workers_) {
       w.coded.kernels = w.exact.kernels = &kernels_;
@@ -164,21 +178,25 @@ class Reconstructor {
     original_.prepare(Execution::kFloat, kernels_);
   }
 
-  Reconstruction run(const std::function<void(std::int64_t, float*)>& load, const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  Reconstruction run(const std::function<void(std::int64_t, float*)>& load,
+                     const std::function<void(std::int64_t, std::int64_t)>& progress) {
     start_ = std::chrono::steady_clock::now();
     const int last = last_block();
     int blocks = 0;
     for (int step = 1; step <= last; ++step) blocks += tunable(model_.block_parts(step)) ? 1 : 0;
-    if (blocks == 0) fail("reconstruction: no block of {} has all of its linear layers quantized", model_.config().architecture);
+    if (blocks == 0)
+      fail("reconstruction: no block of {} has all of its linear layers quantized", model_.config().architecture);
     embed(load);
     for (std::int64_t i = 0; i < inputs_; ++i) (is_held_out(i) ? held_ : tuned_).push_back(i);
     if (held_.empty()) held_ = tuned_;
     total_ = blocks * options_.epochs * static_cast<std::int64_t>(tuned_.size());
     progress_ = &progress;
     for (int step = 1; step <= last && !out_of_time(); ++step) {
-      each(inputs_, [&](std::int64_t i, Worker& w) { run_step(original_, w.exact, step, exact_[static_cast<std::size_t>(i)]); });
+      each(inputs_,
+           [&](std::int64_t i, Worker& w) { run_step(original_, w.exact, step, exact_[static_cast<std::size_t>(i)]); });
       if (const std::optional<BlockParts> block = model_.block_parts(step); tunable(block)) tune(*block, step);
-      each(inputs_, [&](std::int64_t i, Worker& w) { run_step(model_, w.coded, step, coded_[static_cast<std::size_t>(i)]); });
+      each(inputs_,
+           [&](std::int64_t i, Worker& w) { run_step(model_, w.coded, step, coded_[static_cast<std::size_t>(i)]); });
     }
     return std::move(result_);
   }
@@ -190,7 +208,9 @@ class Reconstructor {
     std::unique_ptr<BlockTape> tape;
   };
 
-  bool is_held_out(std::int64_t input) const { return images_ >= kHeldOut && input / views_ % kHeldOut == kHeldOut - 1; }
+  bool is_held_out(std::int64_t input) const {
+    return images_ >= kHeldOut && input / views_ % kHeldOut == kHeldOut - 1;
+  }
 
   int last_block() const {
     int last = 0;
@@ -269,7 +289,8 @@ class Reconstructor {
   }
 
   /// Adds the gradient of input i to `gradient`: a pass that the tape watches, then backward.
-  void add_gradient(const BlockGradients& gradients, int step, std::span<const float> gain, std::int64_t i, Worker& w, float* gradient) {
+  void add_gradient(const BlockGradients& gradients, int step, std::span<const float> gain, std::int64_t i, Worker& w,
+                    float* gradient) {
     const StepState& target = exact_[static_cast<std::size_t>(i)];
     w.state = coded_[static_cast<std::size_t>(i)];
     w.tape->begin({w.state.x.data(), w.state.x.size()}, w.state.tokens);
@@ -300,16 +321,20 @@ class Reconstructor {
       const std::int64_t first = s % (count / batch) * batch;
       if (first == 0)
         for (std::size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[random_.below(i + 1)]);
-      std::transform(parameters.values.begin(), parameters.values.end(), gain.begin(), [](double v) { return static_cast<float>(v); });
+      std::transform(parameters.values.begin(), parameters.values.end(), gain.begin(),
+                     [](double v) { return static_cast<float>(v); });
       std::fill(each_gradient.begin(), each_gradient.end(), 0.0f);
       each(batch, [&](std::int64_t k, Worker& w) {
-        add_gradient(gradients, step, gain, order[static_cast<std::size_t>(first + k)], w, each_gradient.data() + static_cast<std::size_t>(k) * size);
+        add_gradient(gradients, step, gain, order[static_cast<std::size_t>(first + k)], w,
+                     each_gradient.data() + static_cast<std::size_t>(k) * size);
         if (s == 0 && k == 0) parameters.measure(*w.tape);
       });
       std::fill(gradient.begin(), gradient.end(), 0.0);
       for (std::int64_t k = 0; k < batch; ++k)
-        for (std::size_t p = 0; p < size; ++p) gradient[p] += static_cast<double>(each_gradient[static_cast<std::size_t>(k) * size + p]);
-      adam.step(gradient, parameters.unit, options_.rate * (1.0 - static_cast<double>(s) / static_cast<double>(steps)), parameters.values);
+        for (std::size_t p = 0; p < size; ++p)
+          gradient[p] += static_cast<double>(each_gradient[static_cast<std::size_t>(k) * size + p]);
+      adam.step(gradient, parameters.unit, options_.rate * (1.0 - static_cast<double>(s) / static_cast<double>(steps)),
+                parameters.values);
       parameters.apply(kernels_, pool_);
       done_ += batch;
       if (*progress_) (*progress_)(std::min(done_, total_), total_);
@@ -330,9 +355,12 @@ class Reconstructor {
   std::size_t held_bytes() const {
     std::size_t total = 0;
     for (std::size_t i = 0; i < coded_.size(); ++i) total += (coded_[i].x.size() + exact_[i].x.size()) * sizeof(float);
-    for (const Worker& w : workers_) total += w.coded.arena.capacity() + w.exact.arena.capacity() + (w.tape != nullptr ? w.tape->bytes() : 0);
+    for (const Worker& w : workers_)
+      total += w.coded.arena.capacity() + w.exact.arena.capacity() + (w.tape != nullptr ? w.tape->bytes() : 0);
     for (const Site& site : original_.sites())
-      if (site.linear != nullptr) total += static_cast<std::size_t>(site.linear->in_features()) * static_cast<std::size_t>(site.linear->out_features()) * sizeof(float);
+      if (site.linear != nullptr)
+        total += static_cast<std::size_t>(site.linear->in_features()) *
+                 static_cast<std::size_t>(site.linear->out_features()) * sizeof(float);
     return total;
   }
 
@@ -345,8 +373,8 @@ class Reconstructor {
   ThreadPool& pool_;
   Random random_;
   std::vector<Worker> workers_;
-  std::vector<StepState> coded_, exact_;   // of every input: in the quantized and in the float model
-  std::vector<std::int64_t> tuned_, held_; // inputs
+  std::vector<StepState> coded_, exact_;    // of every input: in the quantized and in the float model
+  std::vector<std::int64_t> tuned_, held_;  // inputs
   std::chrono::steady_clock::time_point start_;
   std::int64_t done_ = 0, total_ = 0;
   const std::function<void(std::int64_t, std::int64_t)>* progress_ = nullptr;
@@ -355,8 +383,9 @@ class Reconstructor {
 
 }  // namespace
 
-Reconstruction reconstruct_blocks(Model& model, const std::shared_ptr<QuantizationPlan>& plan, Model& original, const ReconstructOptions& options,
-                                  std::int64_t images, const std::function<void(std::int64_t, float*)>& load, Isa isa, ThreadPool& pool,
+Reconstruction reconstruct_blocks(Model& model, const std::shared_ptr<QuantizationPlan>& plan, Model& original,
+                                  const ReconstructOptions& options, std::int64_t images,
+                                  const std::function<void(std::int64_t, float*)>& load, Isa isa, ThreadPool& pool,
                                   const std::function<void(std::int64_t, std::int64_t)>& progress) {
   if (images == 0) return {};
   return Reconstructor(model, plan, original, options, images, isa, pool).run(load, progress);

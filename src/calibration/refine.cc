@@ -31,7 +31,8 @@ class InputTap final : public SiteObserver {
 };
 
 /// Replaces every row block of one image by what its quantizers make of it.
-void quantize_input(const ActivationPlan& plan, const kernels::Kernels& kernels, float* x, int rows, int channels, Arena& arena) {
+void quantize_input(const ActivationPlan& plan, const kernels::Kernels& kernels, float* x, int rows, int channels,
+                    Arena& arena) {
   if (plan.grouping == Grouping::kFloat) return;
   const ArenaScope scope(arena);
   const auto n = static_cast<std::size_t>(channels);
@@ -45,9 +46,14 @@ void quantize_input(const ActivationPlan& plan, const kernels::Kernels& kernels,
 
 class Refiner {
  public:
-  Refiner(Model& model, const std::shared_ptr<QuantizationPlan>& plan, const QuantizeOptions& options, std::int64_t images, Isa isa,
-          ThreadPool& pool)
-      : model_(model), plan_(plan), options_(options), images_(images * options.views), kernels_(kernels::kernels_for(isa)), pool_(pool) {
+  Refiner(Model& model, const std::shared_ptr<QuantizationPlan>& plan, const QuantizeOptions& options,
+          std::int64_t images, Isa isa, ThreadPool& pool)
+      : model_(model),
+        plan_(plan),
+        options_(options),
+        images_(images * options.views),
+        kernels_(kernels::kernels_for(isa)),
+        pool_(pool) {
     workers_ = std::vector<Worker>(static_cast<std::size_t>(pool.size()));
     for (Worker& w : workers_) {
       w.context.kernels = &kernels_;
@@ -56,7 +62,8 @@ class Refiner {
     states_.resize(static_cast<std::size_t>(images_));
   }
 
-  BiasMap run(const std::function<void(std::int64_t, float*)>& load, const std::function<void(const RefineProgress&)>& progress) {
+  BiasMap run(const std::function<void(std::int64_t, float*)>& load,
+              const std::function<void(const RefineProgress&)>& progress) {
     views_.emplace(model_.config(), options_.views, load);
     model_.set_plan(plan_);
     model_.prepare(Execution::kSimulate, kernels_);
@@ -75,7 +82,8 @@ class Refiner {
         for (std::int64_t i = 0; i < images_; ++i) embed(i, states_[static_cast<std::size_t>(i)]);
         continue;
       }
-      each_image(0, images_, [&](std::int64_t i, Worker& w) { run_step(w, step, states_[static_cast<std::size_t>(i)]); });
+      each_image(0, images_,
+                 [&](std::int64_t i, Worker& w) { run_step(w, step, states_[static_cast<std::size_t>(i)]); });
     }
     return std::move(biases_);
   }
@@ -163,14 +171,14 @@ class Refiner {
       });
       const auto n = static_cast<std::int64_t>(coded.size());
       pool_.parallel_for(chunk, 16, [&](std::int64_t b, std::int64_t e, int) {
-        kernels_.gemm_f32(target.data() + b * in, in, static_cast<int>(e - b), in, packed.data(), 0, panels, out, nullptr, false,
-                          gap.data() + b * out, out);
+        kernels_.gemm_f32(target.data() + b * in, in, static_cast<int>(e - b), in, packed.data(), 0, panels, out,
+                          nullptr, false, gap.data() + b * out, out);
       });
       for (const float v : gap) square += static_cast<double>(v) * static_cast<double>(v);
       for (std::int64_t i = 0; i < n; ++i) target[static_cast<std::size_t>(i)] -= coded[static_cast<std::size_t>(i)];
       pool_.parallel_for(chunk, 16, [&](std::int64_t b, std::int64_t e, int) {
-        kernels_.gemm_f32(target.data() + b * in, in, static_cast<int>(e - b), in, packed.data(), 0, panels, out, nullptr, false,
-                          gap.data() + b * out, out);
+        kernels_.gemm_f32(target.data() + b * in, in, static_cast<int>(e - b), in, packed.data(), 0, panels, out,
+                          nullptr, false, gap.data() + b * out, out);
       });
       moments.add(coded.data(), gap.data(), static_cast<int>(chunk));
     }
@@ -182,7 +190,8 @@ class Refiner {
       const Eigen::MatrixXd change = h.llt().solve(moments.cross(has_bias));  // [in][out]
       for (int o = 0; o < out; ++o)
         for (int i = 0; i < in; ++i)
-          wanted[static_cast<std::size_t>(o) * static_cast<std::size_t>(in) + static_cast<std::size_t>(i)] += static_cast<float>(change(i, o));
+          wanted[static_cast<std::size_t>(o) * static_cast<std::size_t>(in) + static_cast<std::size_t>(i)] +=
+              static_cast<float>(change(i, o));
     }
     RoundingOptions rounding;
     rounding.bits = plan.weight.bits;
@@ -198,11 +207,13 @@ class Refiner {
     state.error = error / square;
     std::size_t held = 0;
     for (const StepState& image : states_) held += image.x.size() * sizeof(float);
-    state.bytes = held + moments.bytes() + static_cast<std::size_t>(h.size()) * sizeof(double) + (coded.size() + target.size() + gap.size() + packed.size()) * sizeof(float);
+    state.bytes = held + moments.bytes() + static_cast<std::size_t>(h.size()) * sizeof(double) +
+                  (coded.size() + target.size() + gap.size() + packed.size()) * sizeof(float);
   }
 
   /// bias += mean(X W^T - X_hat W_hat^T) = mean(gap) + (W - W_hat) mean(X_hat).
-  void correct_bias(Linear& linear, const WeightPlan& plan, const AlignedBuffer<float>& weight, const Moments& moments) {
+  void correct_bias(Linear& linear, const WeightPlan& plan, const AlignedBuffer<float>& weight,
+                    const Moments& moments) {
     const int in = linear.in_features(), out = linear.out_features();
     Eigen::VectorXd shift = moments.mean_y();
     const Eigen::VectorXd mean = moments.mean_x();
@@ -210,12 +221,14 @@ class Refiner {
     for (int i = 0; i < in; ++i)
       for (int o = 0; o < out; ++o) {
         const auto n = static_cast<std::size_t>(o), k = static_cast<std::size_t>(i);
-        const float w_hat = plan.scale[n] * static_cast<float>(plan.codes[k * static_cast<std::size_t>(out) + n] + offset - plan.zero_point[n]);
+        const float w_hat = plan.scale[n] * static_cast<float>(plan.codes[k * static_cast<std::size_t>(out) + n] +
+                                                               offset - plan.zero_point[n]);
         shift(o) += mean(i) * static_cast<double>(weight[n * static_cast<std::size_t>(in) + k] - w_hat);
       }
     AlignedBuffer<float>& bias = biases_[linear.name() + ".bias"];
     bias.resize(linear.bias().size());
-    for (std::size_t o = 0; o < bias.size(); ++o) bias[o] = linear.bias()[o] + static_cast<float>(shift(static_cast<Eigen::Index>(o)));
+    for (std::size_t o = 0; o < bias.size(); ++o)
+      bias[o] = linear.bias()[o] + static_cast<float>(shift(static_cast<Eigen::Index>(o)));
     linear.set_bias({bias.data(), bias.size()});
   }
 
@@ -233,9 +246,9 @@ class Refiner {
 
 }  // namespace
 
-BiasMap refine_weights(Model& model, const std::shared_ptr<QuantizationPlan>& plan, const QuantizeOptions& options, std::int64_t images,
-                       const std::function<void(std::int64_t, float*)>& load, Isa isa, ThreadPool& pool,
-                       const std::function<void(const RefineProgress&)>& progress) {
+BiasMap refine_weights(Model& model, const std::shared_ptr<QuantizationPlan>& plan, const QuantizeOptions& options,
+                       std::int64_t images, const std::function<void(std::int64_t, float*)>& load, Isa isa,
+                       ThreadPool& pool, const std::function<void(const RefineProgress&)>& progress) {
   if (options.weights == WeightMethod::kNearest || images == 0) return {};
   // Eigen splits products by cache sizes; fixed ones give the same bytes on every machine.
   Eigen::setCpuCacheSizes(32 * 1024, 512 * 1024, 4 * 1024 * 1024);

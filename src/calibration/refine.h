@@ -1,10 +1,11 @@
-// Weights chosen by what they do to the calibration images, layer by layer in the order of the model. A layer's inputs X are
-// those of the quantized model: everything before the layer is quantized already; X_hat is what the layer's own activation
-// quantizer makes of them. Its weights become
+// Weights chosen by what they do to the calibration images, layer by layer in the order of the model. A layer's inputs
+// X are those of the quantized model: everything before the layer is quantized already; X_hat is what the layer's own
+// activation quantizer makes of them. Its weights become
 //   W' = argmin |X W^T - X_hat W'^T|^2 + lambda |W' - W|^2                     (erq; W' = W for gptq)
-// the ridge compensation of the activation error of ERQ (Zhong et al., ICML 2024); then the codes are rounded to W' in the
-// metric X_hat^T X_hat + lambda (rounding.h), and the bias takes up the mean error, so that all moments are about the mean.
-// Aiming at the float model's X instead, as some do, was worse: it fits the accumulated error of a few images.
+// the ridge compensation of the activation error of ERQ (Zhong et al., ICML 2024); then the codes are rounded to W' in
+// the metric X_hat^T X_hat + lambda (rounding.h), and the bias takes up the mean error, so that all moments are about
+// the mean. Aiming at the float model's X instead, as some do, was worse: it fits the accumulated error of a few
+// images.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@
 namespace igq {
 
 struct RefineProgress {
-  std::string site;       ///< the layer just finished
+  std::string site;  ///< the layer just finished
   int done = 0, total = 0;
   double error = 0.0;     ///< squared error of the layer's output from rounding its weights, over the output's square
   std::size_t bytes = 0;  ///< memory held for this
@@ -27,11 +28,12 @@ struct RefineProgress {
 /// Biases that changed, by tensor name ("blocks.0.attn.qkv.bias"); the caller stores them beside the plan.
 using BiasMap = std::map<std::string, AlignedBuffer<float>>;
 
-/// Rewrites the weights of `plan`, which make_plan() made for `model` from these images and options. load(i, image) gives image
-/// i of `images`. The model is left with `plan` attached, prepared for simulation, and with the new biases. The result does not
-/// depend on the number of threads. Error from `load` or when a second moment is singular in spite of the ridge.
-BiasMap refine_weights(Model& model, const std::shared_ptr<QuantizationPlan>& plan, const QuantizeOptions& options, std::int64_t images,
-                       const std::function<void(std::int64_t, float*)>& load, Isa isa, ThreadPool& pool,
-                       const std::function<void(const RefineProgress&)>& progress = {});
+/// Rewrites the weights of `plan`, which make_plan() made for `model` from these images and options. load(i, image)
+/// gives image i of `images`. The model is left with `plan` attached, prepared for simulation, and with the new biases.
+/// The result does not depend on the number of threads. Error from `load` or when a second moment is singular in spite
+/// of the ridge.
+BiasMap refine_weights(Model& model, const std::shared_ptr<QuantizationPlan>& plan, const QuantizeOptions& options,
+                       std::int64_t images, const std::function<void(std::int64_t, float*)>& load, Isa isa,
+                       ThreadPool& pool, const std::function<void(const RefineProgress&)>& progress = {});
 
 }  // namespace igq

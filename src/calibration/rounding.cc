@@ -19,9 +19,9 @@ constexpr int kBlock = 64;                    // inputs between two products wit
 /// What all panels of outputs share. Inputs are permuted: the one with the largest second moment is rounded first.
 struct Factors {
   int in = 0;
-  std::vector<int> order;         // permuted index -> input
-  AlignedBuffer<float> unit;      // [in][in]: R_kj / R_kk for j > k, zero elsewhere
-  std::vector<double> pivot;      // R_kk^2
+  std::vector<int> order;     // permuted index -> input
+  AlignedBuffer<float> unit;  // [in][in]: R_kj / R_kk for j > k, zero elsewhere
+  std::vector<double> pivot;  // R_kk^2
 };
 
 Factors factorize(const Eigen::MatrixXd& h) {
@@ -33,15 +33,18 @@ Factors factorize(const Eigen::MatrixXd& h) {
   std::stable_sort(f.order.begin(), f.order.end(), [&](int a, int b) { return h(a, a) < h(b, b); });
   Eigen::MatrixXd permuted(f.in, f.in);
   for (int j = 0; j < f.in; ++j)
-    for (int i = 0; i < f.in; ++i) permuted(i, j) = h(f.order[static_cast<std::size_t>(i)], f.order[static_cast<std::size_t>(j)]);
+    for (int i = 0; i < f.in; ++i)
+      permuted(i, j) = h(f.order[static_cast<std::size_t>(i)], f.order[static_cast<std::size_t>(j)]);
   const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> llt(permuted);  // in place: L below the diagonal, R = L^T
-  if (llt.info() != Eigen::Success) fail("weight rounding: the inputs' second moments are not positive definite: raise the ridge");
+  if (llt.info() != Eigen::Success)
+    fail("weight rounding: the inputs' second moments are not positive definite: raise the ridge");
   f.unit.resize_zero(n * n);
   f.pivot.resize(n);
   for (int k = 0; k < f.in; ++k) {
     f.pivot[static_cast<std::size_t>(k)] = permuted(k, k) * permuted(k, k);
     for (int j = k + 1; j < f.in; ++j)
-      f.unit[static_cast<std::size_t>(k) * n + static_cast<std::size_t>(j)] = static_cast<float>(permuted(j, k) / permuted(k, k));
+      f.unit[static_cast<std::size_t>(k) * n + static_cast<std::size_t>(j)] =
+          static_cast<float>(permuted(j, k) / permuted(k, k));
   }
   return f;
 }
@@ -66,7 +69,8 @@ class Panel {
  public:
   Panel(const Factors& factors, const kernels::Kernels& kernels, int bits, int group_size)
       : f_(factors), kernels_(kernels), q_max_(static_cast<float>(code_max(bits))) {
-    for (const int input : f_.order) group_.push_back(group_size == 0 ? 0 : static_cast<std::size_t>(input / group_size));
+    for (const int input : f_.order)
+      group_.push_back(group_size == 0 ? 0 : static_cast<std::size_t>(input / group_size));
     const auto size = static_cast<std::size_t>(f_.in) * kLanes;
     for (auto* buffer : {&w_, &code_, &e_, &best_}) buffer->resize_zero(size);
   }
@@ -76,11 +80,12 @@ class Panel {
     for (int k = 0; k < in; ++k)
       for (int lane = 0; lane < lanes; ++lane)
         w_[at(k) + static_cast<std::size_t>(lane)] =
-            w[static_cast<std::size_t>(first + lane) * static_cast<std::size_t>(in) + static_cast<std::size_t>(f_.order[static_cast<std::size_t>(k)])];
+            w[static_cast<std::size_t>(first + lane) * static_cast<std::size_t>(in) +
+              static_cast<std::size_t>(f_.order[static_cast<std::size_t>(k)])];
   }
 
-  /// Babai's nearest plane with the quantizers of each group; error [kLanes]: E, the sum over inputs of R_kk^2 times the squared
-  /// gap of its rounding.
+  /// Babai's nearest plane with the quantizers of each group; error [kLanes]: E, the sum over inputs of R_kk^2 times
+  /// the squared gap of its rounding.
   void nearest_plane(const std::vector<Lanes>& groups, double* error) {
     std::fill_n(error, kLanes, 0.0);
     float sum[kBlock][kLanes];
@@ -88,8 +93,8 @@ class Panel {
       const int begin = std::max(0, end - kBlock);
       for (auto& row : sum) std::fill_n(row, kLanes, 0.0f);
       if (end < f_.in)
-        kernels_.gemm_f32(f_.unit.data() + static_cast<std::int64_t>(begin) * f_.in + end, f_.in, end - begin, f_.in - end,
-                          e_.data() + at(end), 0, 1, kLanes, nullptr, false, &sum[0][0], kLanes);
+        kernels_.gemm_f32(f_.unit.data() + static_cast<std::int64_t>(begin) * f_.in + end, f_.in, end - begin,
+                          f_.in - end, e_.data() + at(end), 0, 1, kLanes, nullptr, false, &sum[0][0], kLanes);
       for (int k = end - 1; k >= begin; --k) {
         float* acc = sum[k - begin];
         const float* row = f_.unit.data() + static_cast<std::int64_t>(k) * f_.in;
@@ -113,7 +118,8 @@ class Panel {
   }
 
   void keep(int lane) {
-    for (int k = 0; k < f_.in; ++k) best_[at(k) + static_cast<std::size_t>(lane)] = code_[at(k) + static_cast<std::size_t>(lane)];
+    for (int k = 0; k < f_.in; ++k)
+      best_[at(k) + static_cast<std::size_t>(lane)] = code_[at(k) + static_cast<std::size_t>(lane)];
   }
   /// The kept codes, as plan.codes holds them.
   void store(int out, int first, int lanes, WeightPlan& plan) const {
@@ -124,7 +130,8 @@ class Panel {
         const std::size_t at_group = group_[static_cast<std::size_t>(k)] * width + n;
         const int code = static_cast<int>(best_[at(k) + static_cast<std::size_t>(lane)]);
         plan.codes[static_cast<std::size_t>(f_.order[static_cast<std::size_t>(k)]) * width + n] =
-            static_cast<std::int8_t>(plan.group_size == 0 ? code - offset : plan.multiplier[at_group] * (code - plan.group_zero[at_group]));
+            static_cast<std::int8_t>(
+                plan.group_size == 0 ? code - offset : plan.multiplier[at_group] * (code - plan.group_zero[at_group]));
       }
   }
 
@@ -143,13 +150,15 @@ struct Search {
   std::span<const float> w;
   int in, out;
   const RoundingOptions& options;
-  std::vector<Bounds> bounds;       // [out], without weight groups
-  std::vector<float> importance;    // [in], the diagonal of H, with them
+  std::vector<Bounds> bounds;     // [out], without weight groups
+  std::vector<float> importance;  // [in], the diagonal of H, with them
 };
 
-/// Quantizers of output channel o for one factor of clipping; weight groups: those searched for rounding to nearest, or `shared` the
-/// channel's one, because what is best for rounding to nearest need not be for nearest planes, at 2 bits least of all.
-ChannelGroups channel_quantizers(const Search& s, int o, float factor, bool shared, std::vector<Lanes>& lanes, int lane) {
+/// Quantizers of output channel o for one factor of clipping; weight groups: those searched for rounding to nearest, or
+/// `shared` the channel's one, because what is best for rounding to nearest need not be for nearest planes, at 2 bits
+/// least of all.
+ChannelGroups channel_quantizers(const Search& s, int o, float factor, bool shared, std::vector<Lanes>& lanes,
+                                 int lane) {
   if (s.options.group_size == 0) {
     const Bounds b = o < s.out ? s.bounds[static_cast<std::size_t>(o)] : Bounds{};
     const UniformQuantizer q = make_quantizer({b.lower * factor, b.upper * factor}, s.options.bits);
@@ -160,7 +169,8 @@ ChannelGroups channel_quantizers(const Search& s, int o, float factor, bool shar
     for (Lanes& group : lanes) group.set(lane, 1.0f, 1.0f, 0);
     return {};
   }
-  const std::span<const float> w = s.w.subspan(static_cast<std::size_t>(o) * static_cast<std::size_t>(s.in), static_cast<std::size_t>(s.in));
+  const std::span<const float> w =
+      s.w.subspan(static_cast<std::size_t>(o) * static_cast<std::size_t>(s.in), static_cast<std::size_t>(s.in));
   ChannelGroups found = shared ? shared_weight_groups(w, s.options.bits, s.options.group_size, factor)
                                : search_weight_groups(w, s.importance, s.options.bits, s.options.group_size, factor);
   for (std::size_t g = 0; g < lanes.size(); ++g) {
@@ -172,23 +182,26 @@ ChannelGroups channel_quantizers(const Search& s, int o, float factor, bool shar
 
 }  // namespace
 
-Rounded round_weights(const Eigen::MatrixXd& h, std::span<const float> w, int in, int out, const RoundingOptions& options,
-                      const kernels::Kernels& kernels, ThreadPool& pool) {
+Rounded round_weights(const Eigen::MatrixXd& h, std::span<const float> w, int in, int out,
+                      const RoundingOptions& options, const kernels::Kernels& kernels, ThreadPool& pool) {
   assert(h.rows() == in && h.cols() == in && w.size() == static_cast<std::size_t>(in) * static_cast<std::size_t>(out));
   assert(!options.clipping.empty());
   const Factors factors = factorize(h);
   Search search{w, in, out, options, {}, {}};
-  if (options.group_size == 0) search.bounds = weight_bounds(w, in, out, options.quantile);
+  if (options.group_size == 0)
+    search.bounds = weight_bounds(w, in, out, options.quantile);
   else
     for (int k = 0; k < in; ++k) search.importance.push_back(static_cast<float>(h(k, k)));
   Rounded result;
   result.error.resize(static_cast<std::size_t>(out));
   WeightPlan& plan = result.plan;
-  plan = options.group_size == 0 ? make_weight_plan(std::vector<UniformQuantizer>(static_cast<std::size_t>(out)), in, options.bits)
-                                 : make_grouped_plan(in, out, options.bits, options.group_size);
+  plan = options.group_size == 0
+             ? make_weight_plan(std::vector<UniformQuantizer>(static_cast<std::size_t>(out)), in, options.bits)
+             : make_grouped_plan(in, out, options.bits, options.group_size);
   pool.parallel_for((out + kLanes - 1) / kLanes, 1, [&](std::int64_t begin, std::int64_t end, int) {
     Panel panel(factors, kernels, options.bits, options.group_size);
-    const auto groups = static_cast<std::size_t>(options.group_size == 0 ? 1 : weight_group_count(in, options.group_size));
+    const auto groups =
+        static_cast<std::size_t>(options.group_size == 0 ? 1 : weight_group_count(in, options.group_size));
     std::vector<Lanes> q(groups), best(groups);
     for (std::int64_t p = begin; p < end; ++p) {
       const int first = static_cast<int>(p) * kLanes, lanes = std::min(kLanes, out - first);
@@ -199,7 +212,8 @@ Rounded round_weights(const Eigen::MatrixXd& h, std::span<const float> w, int in
       for (const float factor : options.clipping)
         for (const bool shared : {false, true}) {
           if (shared && options.group_size == 0) continue;
-          for (int lane = 0; lane < kLanes; ++lane) found[lane] = channel_quantizers(search, first + lane, factor, shared, q, lane);
+          for (int lane = 0; lane < kLanes; ++lane)
+            found[lane] = channel_quantizers(search, first + lane, factor, shared, q, lane);
           panel.nearest_plane(q, error);
           for (int lane = 0; lane < kLanes; ++lane)
             if (error[lane] < best_error[lane]) {

@@ -1,5 +1,6 @@
 // Second-order rounding of one layer's weights. The codes minimise, per output channel,
-//   E(w_hat) = (w_hat - w)^T H (w_hat - w),   w_hat = scale * (code - zero_point) or scale * m * (code - z) with weight groups,
+//   E(w_hat) = (w_hat - w)^T H (w_hat - w),   w_hat = scale * (code - zero_point) or scale * m * (code - z) with weight
+//   groups,
 // where H is the (regularised) second moment of the layer's quantized inputs.
 //
 // With H = R^T R, R upper triangular, E = |R (w_hat - w)|^2 and Babai's nearest-plane rounding goes through the inputs
@@ -18,19 +19,20 @@ namespace igq {
 
 struct RoundingOptions {
   int bits = 4;
-  double quantile = 0.0;          ///< bounds before clipping: the eps and 1 - eps quantiles of the channel's weights
+  double quantile = 0.0;  ///< bounds before clipping: the eps and 1 - eps quantiles of the channel's weights
   std::vector<float> clipping = {1.0f};  ///< factors of the bounds to try; the best is kept per output channel
-  int group_size = 0;             ///< inputs per weight group (quant/weight_groups.h), its bounds those of least error; 0: no groups
+  int group_size =
+      0;  ///< inputs per weight group (quant/weight_groups.h), its bounds those of least error; 0: no groups
 };
 
 struct Rounded {
   WeightPlan plan;
-  std::vector<double> error;      ///< [out]: E
+  std::vector<double> error;  ///< [out]: E
 };
 
 /// w [out][in]; h [in][in] symmetric positive definite. The result does not depend on the number of threads. Error
 /// when h is not positive definite.
-Rounded round_weights(const Eigen::MatrixXd& h, std::span<const float> w, int in, int out, const RoundingOptions& options,
-                      const kernels::Kernels& kernels, ThreadPool& pool);
+Rounded round_weights(const Eigen::MatrixXd& h, std::span<const float> w, int in, int out,
+                      const RoundingOptions& options, const kernels::Kernels& kernels, ThreadPool& pool);
 
 }  // namespace igq

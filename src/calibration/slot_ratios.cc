@@ -17,7 +17,8 @@ struct Candidate {
   double count = 0.0;
 };
 
-/// The `groups` candidates with the least sum of squares when every width takes the next one up: dynamic programming, exact.
+/// The `groups` candidates with the least sum of squares when every width takes the next one up: dynamic programming,
+/// exact.
 std::vector<Candidate> least_squares(const std::vector<Candidate>& all, int groups) {
   const std::size_t n = all.size(), g_max = static_cast<std::size_t>(groups);
   if (n <= g_max) return all;

@@ -16,24 +16,33 @@ void widen(Bounds& b, float mn, float mx) {
   b.upper = std::max(b.upper, mx);
 }
 
-std::vector<Bounds> empty_bounds(int count) { return std::vector<Bounds>(static_cast<std::size_t>(count), Bounds{kInfinity, -kInfinity}); }
+std::vector<Bounds> empty_bounds(int count) {
+  return std::vector<Bounds>(static_cast<std::size_t>(count), Bounds{kInfinity, -kInfinity});
+}
 
 /// Minima and maxima pass over NaN, so the values themselves are looked at: an exponent of ones is NaN or infinity.
 bool all_finite(const float* x, std::int64_t ld, int rows, int cols) {
   std::uint32_t largest = 0;
   for (int t = 0; t < rows; ++t)
-    for (int c = 0; c < cols; ++c) largest = std::max(largest, std::bit_cast<std::uint32_t>(x[t * ld + c]) & 0x7FFFFFFFu);
+    for (int c = 0; c < cols; ++c)
+      largest = std::max(largest, std::bit_cast<std::uint32_t>(x[t * ld + c]) & 0x7FFFFFFFu);
   return largest < 0x7F800000u;
 }
 
 std::string_view operand_name(Operand operand) {
   switch (operand) {
-    case Operand::kInput: return "input";
-    case Operand::kQ: return "q";
-    case Operand::kK: return "k";
-    case Operand::kV: return "v";
-    case Operand::kSoftmax: return "softmax";
-    case Operand::kOutput: return "output";
+    case Operand::kInput:
+      return "input";
+    case Operand::kQ:
+      return "q";
+    case Operand::kK:
+      return "k";
+    case Operand::kV:
+      return "v";
+    case Operand::kSoftmax:
+      return "softmax";
+    case Operand::kOutput:
+      return "output";
   }
   return "";
 }
@@ -49,7 +58,8 @@ void Reservoir::add(Bounds point) {
   }
 }
 
-Statistics::Statistics(const Model& model, std::uint64_t seed) : model_(model), kernels_(kernels::kernels_for(best_isa())) {
+Statistics::Statistics(const Model& model, std::uint64_t seed)
+    : model_(model), kernels_(kernels::kernels_for(best_isa())) {
   for (const Site& site : model.sites()) {
     const int id = model.find_site(site.name);
     const std::uint64_t site_seed = seed * 0x9E3779B97F4A7C15ULL + static_cast<std::uint64_t>(id);
@@ -70,8 +80,10 @@ void Statistics::on_tensor(int site, Operand operand, int part, const float* x, 
   const auto n = static_cast<std::size_t>(by_row ? rows : cols);
   mn_.assign(n, kInfinity);
   mx_.assign(n, -kInfinity);
-  if (by_row) kernels_.row_range(x, ld, rows, cols, mn_.data(), mx_.data());
-  else kernels_.channel_range(x, ld, rows, cols, mn_.data(), mx_.data());
+  if (by_row)
+    kernels_.row_range(x, ld, rows, cols, mn_.data(), mx_.data());
+  else
+    kernels_.channel_range(x, ld, rows, cols, mn_.data(), mx_.data());
   if (!all_finite(x, ld, rows, cols))
     fail("calibration: {}:{} has NaN or infinite values: the checkpoint or an image is damaged",
          model_.sites()[static_cast<std::size_t>(site)].name, operand_name(operand));
@@ -99,7 +111,8 @@ std::size_t Statistics::bytes() const {
   std::size_t total = 0;
   for (const auto& [site, s] : linears_) total += (s.points.points().capacity() + s.channels.size()) * sizeof(Bounds);
   for (const auto& [site, s] : attentions_)
-    total += (s.row_max.points().capacity() + 3 * s.q.size()) * sizeof(Bounds) + s.row_position_max.size() * sizeof(float);
+    total +=
+        (s.row_max.points().capacity() + 3 * s.q.size()) * sizeof(Bounds) + s.row_position_max.size() * sizeof(float);
   return total;
 }
 

@@ -15,7 +15,8 @@ namespace igq {
 /// A uniform sample of fixed size of a stream (reservoir sampling, seeded): all of it while it is short.
 class Reservoir {
  public:
-  explicit Reservoir(std::uint64_t seed, std::size_t capacity = kDefaultCapacity) : random_(seed), capacity_(capacity) {}
+  explicit Reservoir(std::uint64_t seed, std::size_t capacity = kDefaultCapacity)
+      : random_(seed), capacity_(capacity) {}
   void add(Bounds point);
   const std::vector<Bounds>& points() const { return points_; }
   std::uint64_t seen() const { return seen_; }
@@ -39,7 +40,7 @@ struct LinearStatistics {
 /// Of one attention: ranges per head, and softmax row maxima (as points {0, max}).
 struct AttentionStatistics {
   explicit AttentionStatistics(std::uint64_t seed) : row_max(seed) {}
-  std::vector<Bounds> q, k, v;   ///< [heads]
+  std::vector<Bounds> q, k, v;  ///< [heads]
   Reservoir row_max;
   std::vector<float> row_position_max;  ///< [tokens]: largest probability by row position
 };

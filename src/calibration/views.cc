@@ -17,7 +17,8 @@ void make_view(std::span<const float> image, int channels, int height, int width
   for (int c = 0; c < channels; ++c)
     for (int y = 0; y < height; ++y) {
       const float* row = image.data() + (static_cast<std::size_t>(c) * static_cast<std::size_t>(height) +
-                                         static_cast<std::size_t>(std::clamp(y + dy, 0, height - 1))) * static_cast<std::size_t>(width);
+                                         static_cast<std::size_t>(std::clamp(y + dy, 0, height - 1))) *
+                                            static_cast<std::size_t>(width);
       for (int x = 0; x < width; ++x) {
         const int from = std::clamp(x + dx, 0, width - 1);
         *out++ = row[view % 2 == 1 ? width - 1 - from : from];
@@ -26,8 +27,14 @@ void make_view(std::span<const float> image, int channels, int height, int width
 }
 
 ViewLoader::ViewLoader(const ModelConfig& config, int views, std::function<void(std::int64_t, float*)> load)
-    : channels_(config.in_channels), height_(config.image_height), width_(config.image_width), views_(views), load_(std::move(load)),
-      image_(static_cast<std::size_t>(channels_) * static_cast<std::size_t>(height_) * static_cast<std::size_t>(width_)), view_(image_.size()) {}
+    : channels_(config.in_channels),
+      height_(config.image_height),
+      width_(config.image_width),
+      views_(views),
+      load_(std::move(load)),
+      image_(static_cast<std::size_t>(channels_) * static_cast<std::size_t>(height_) *
+             static_cast<std::size_t>(width_)),
+      view_(image_.size()) {}
 
 const float* ViewLoader::view(std::int64_t i) {
   const std::int64_t image = i / views_;

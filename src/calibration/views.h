@@ -1,6 +1,6 @@
-// More calibration inputs from the same images: mirrored and shifted copies, the augmentation image classifiers are trained
-// with. Second-order weight rounding fits as many numbers per output as the layer has inputs, which the tokens of 32
-// images alone do not determine.
+// More calibration inputs from the same images: mirrored and shifted copies, the augmentation image classifiers are
+// trained with. Second-order weight rounding fits as many numbers per output as the layer has inputs, which the tokens
+// of 32 images alone do not determine.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,12 @@ namespace igq {
 
 inline constexpr int kMaxViews = 8;
 
-/// View `view` (0 to kMaxViews - 1) of a normalised image [channels, height, width]: 0 is the image itself, odd ones are
-/// mirrored, from 2 on shifted by a sixteenth of the sides, the border repeated.
+/// View `view` (0 to kMaxViews - 1) of a normalised image [channels, height, width]: 0 is the image itself, odd ones
+/// are mirrored, from 2 on shifted by a sixteenth of the sides, the border repeated.
 void make_view(std::span<const float> image, int channels, int height, int width, int view, float* out);
 
-/// The views of images one after the other: number i is view i % views of image i / views. Images are loaded again rather than kept.
+/// The views of images one after the other: number i is view i % views of image i / views. Images are loaded again
+/// rather than kept.
 class ViewLoader {
  public:
   /// load(image, out) gives a normalised image.

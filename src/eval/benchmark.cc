@@ -23,11 +23,13 @@ AlignedBuffer<float> synthetic_images(const ModelConfig& config, std::int64_t co
       double x, y, phase, amplitude;
     } waves[kWaves];
     for (Wave& w : waves)
-      w = {random.normal() * 3.0 / width, random.normal() * 3.0 / height, random.uniform() * 2.0 * std::numbers::pi, 0.5 * random.normal()};
+      w = {random.normal() * 3.0 / width, random.normal() * 3.0 / height, random.uniform() * 2.0 * std::numbers::pi,
+           0.5 * random.normal()};
     for (int y = 0; y < height; ++y)
       for (int x = 0; x < width; ++x) {
         double value = 0.2 * (random.uniform() - 0.5);
-        for (const Wave& w : waves) value += w.amplitude * std::sin(2.0 * std::numbers::pi * (w.x * x + w.y * y) + w.phase);
+        for (const Wave& w : waves)
+          value += w.amplitude * std::sin(2.0 * std::numbers::pi * (w.x * x + w.y * y) + w.phase);
         *out++ = static_cast<float>(std::clamp(value, -2.2, 2.6));
       }
   }

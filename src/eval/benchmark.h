@@ -9,15 +9,15 @@ namespace igq {
 
 struct BenchmarkOptions {
   int batch = 1;
-  int warmup = 3;              ///< passes before the timed ones
+  int warmup = 3;  ///< passes before the timed ones
   int min_passes = 10;
-  double min_seconds = 2.0;    ///< of timed passes, at least min_passes
-  std::uint64_t seed = 0;      ///< of the images
+  double min_seconds = 2.0;  ///< of timed passes, at least min_passes
+  std::uint64_t seed = 0;    ///< of the images
 };
 
 struct Latency {
   double median_ms = 0.0, min_ms = 0.0, p95_ms = 0.0;  ///< of one pass over the whole batch
-  double images_per_s = 0.0;   ///< from the median
+  double images_per_s = 0.0;                           ///< from the median
   std::int64_t passes = 0;
 };
 

@@ -66,13 +66,18 @@ void copy_state(const StepState& from, StepState& to) {
 }
 
 void check_same_sites(const Model& a, const Model& b) {
-  const bool same = a.steps() == b.steps() && a.config().num_classes == b.config().num_classes &&
-                    std::equal(a.sites().begin(), a.sites().end(), b.sites().begin(), b.sites().end(), [](const Site& x, const Site& y) {
-                      const auto width = [](const Site& s) { return s.linear != nullptr ? s.linear->out_features() : s.attention->heads(); };
-                      return x.name == y.name && x.max_rows == y.max_rows && x.step == y.step && width(x) == width(y);
-                    });
+  const bool same =
+      a.steps() == b.steps() && a.config().num_classes == b.config().num_classes &&
+      std::equal(a.sites().begin(), a.sites().end(), b.sites().begin(), b.sites().end(),
+                 [](const Site& x, const Site& y) {
+                   const auto width = [](const Site& s) {
+                     return s.linear != nullptr ? s.linear->out_features() : s.attention->heads();
+                   };
+                   return x.name == y.name && x.max_rows == y.max_rows && x.step == y.step && width(x) == width(y);
+                 });
   if (!same || a.image_floats() != b.image_floats())
-    fail("the two models are not of the same architecture, classes and image size ({} and {})", a.config().architecture, b.config().architecture);
+    fail("the two models are not of the same architecture, classes and image size ({} and {})", a.config().architecture,
+         b.config().architecture);
 }
 
 }  // namespace
@@ -131,8 +136,10 @@ Comparison compare_models(Model& reference, Model& test, const CompareOptions& o
     const int b = rank_classes({test_state.logits.data(), classes}, 1).at(0);
     result.reference_classes.push_back(a);
     result.test_classes.push_back(b);
-    if (a == b) ++result.agreements;
-    else result.flips.push_back({i, a, b});
+    if (a == b)
+      ++result.agreements;
+    else
+      result.flips.push_back({i, a, b});
     ++result.images;
     if (after) after(i + 1);
   }
@@ -159,7 +166,8 @@ std::unique_ptr<Model> with_float_weights(const LoadedModel& quantized, std::sha
     if (found == weights->shapes().end() || found->second != shape) return nullptr;
     if (is_balanced(quantized) && name.ends_with("qkv.weight")) hidden.insert(name);
   }
-  return build_model(quantized.model->config(), OverlaidTensors(quantized.tensors, weights, hidden), quantized.model->shared_plan());
+  return build_model(quantized.model->config(), OverlaidTensors(quantized.tensors, weights, hidden),
+                     quantized.model->shared_plan());
 }
 
 }  // namespace igq

@@ -1,5 +1,5 @@
-// Two models side by side on the same images: where the second one loses precision, site by site, and whether it changes
-// predictions.
+// Two models side by side on the same images: where the second one loses precision, site by site, and whether it
+// changes predictions.
 #pragma once
 
 #include <cstdint>
@@ -18,30 +18,31 @@ namespace igq {
 /// over all images. No difference at all gives kNoNoise.
 struct SiteNoise {
   std::string site;
-  std::optional<double> alone;   ///< only this site is quantized, what feeds it is the reference's
-  double accumulated = 0.0;      ///< everything is quantized
+  std::optional<double> alone;  ///< only this site is quantized, what feeds it is the reference's
+  double accumulated = 0.0;     ///< everything is quantized
 };
 inline constexpr double kNoNoise = 200.0;
 
 struct Flip {
-  std::int64_t image = 0;        ///< index
-  int reference = 0, test = 0;   ///< predicted classes
+  std::int64_t image = 0;       ///< index
+  int reference = 0, test = 0;  ///< predicted classes
 };
 
 struct Comparison {
   std::int64_t images = 0;
-  std::int64_t agreements = 0;       ///< images with the same predicted class
-  double logits_snr = 0.0;           ///< dB
-  std::vector<SiteNoise> sites;      ///< in the order of the model
+  std::int64_t agreements = 0;   ///< images with the same predicted class
+  double logits_snr = 0.0;       ///< dB
+  std::vector<SiteNoise> sites;  ///< in the order of the model
   std::vector<Flip> flips;
   std::vector<int> reference_classes, test_classes;  ///< per image
 };
 
 struct CompareOptions {
   Execution reference = Execution::kFloat, test = Execution::kInteger;
-  bool alone = true;                 ///< needs float weights in `test` (with_float_weights) and costs a pass per site of a step
-  std::int64_t alone_images = 8;     ///< only the first so many images
-  bool leave_out_qkv = false;        ///< no errors of qkv layers: in a balanced model (is_balanced) their outputs differ by design
+  bool alone = true;  ///< needs float weights in `test` (with_float_weights) and costs a pass per site of a step
+  std::int64_t alone_images = 8;  ///< only the first so many images
+  bool leave_out_qkv =
+      false;  ///< no errors of qkv layers: in a balanced model (is_balanced) their outputs differ by design
 };
 
 /// Runs both models over `count` images. Error when their sites differ. `alone` is left empty without options.alone.

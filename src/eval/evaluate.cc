@@ -29,8 +29,8 @@ std::string csv_field(const std::string& text) {
   std::string list;
   for (std::size_t i = 0; i < std::min(bad.size(), kNamed); ++i) list += fmt::format("\n  {}", bad[i].error);
   if (bad.size() > kNamed) list += fmt::format("\n  ... and {} more", bad.size() - kNamed);
-  fail("{} of {} images cannot be read; mend or remove them, or go on without them with --skip-bad-images:{}", bad.size(),
-       samples, list);
+  fail("{} of {} images cannot be read; mend or remove them, or go on without them with --skip-bad-images:{}",
+       bad.size(), samples, list);
 }
 
 }  // namespace
@@ -62,8 +62,10 @@ EvalResult evaluate(Runner& runner, const std::vector<Sample>& samples, const Ev
   const ModelConfig& config = runner.model().config();
   for (const Sample& sample : samples)
     if (sample.label < 0)
-      fail("{} lies in no class folder, so its label is unknown: eval needs DIR/CLASS/IMAGE; `igq predict` needs no labels",
-           sample.path.string());
+      fail(
+          "{} lies in no class folder, so its label is unknown: eval needs DIR/CLASS/IMAGE; `igq predict` needs no "
+          "labels",
+          sample.path.string());
   EvalResult result;
   result.results.resize(samples.size());
   std::vector<std::string> errors(samples.size());
@@ -115,7 +117,8 @@ EvalResult evaluate(Runner& runner, const std::vector<Sample>& samples, const Ev
     in_five += found != end;
   }
   if (!result.bad_images.empty() && !options.skip_bad_images) fail_bad_images(result.bad_images, samples.size());
-  if (result.images == 0 && !samples.empty()) fail("none of the {} images can be read; the first: {}", samples.size(), result.bad_images.front().error);
+  if (result.images == 0 && !samples.empty())
+    fail("none of the {} images can be read; the first: {}", samples.size(), result.bad_images.front().error);
   if (result.images > 0) {
     result.top1 = 100.0 * static_cast<double>(first) / static_cast<double>(result.images);
     result.top5 = 100.0 * static_cast<double>(in_five) / static_cast<double>(result.images);

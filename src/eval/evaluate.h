@@ -20,10 +20,10 @@ std::vector<int> rank_classes(std::span<const float> logits, int k);
 std::vector<double> softmax(std::span<const float> logits);
 
 struct ImageResult {
-  std::string file;             ///< path below the folder
+  std::string file;  ///< path below the folder
   int label = -1;
-  std::vector<int> classes;     ///< predicted, best first; empty for a bad image
-  std::vector<double> scores;   ///< their probabilities
+  std::vector<int> classes;    ///< predicted, best first; empty for a bad image
+  std::vector<double> scores;  ///< their probabilities
 };
 
 struct BadImage {
@@ -32,17 +32,17 @@ struct BadImage {
 };
 
 struct EvalOptions {
-  int topk = 5;                 ///< predictions kept per image (top-5 counts at most these)
-  bool skip_bad_images = false; ///< otherwise one bad image makes evaluate() fail
+  int topk = 5;                  ///< predictions kept per image (top-5 counts at most these)
+  bool skip_bad_images = false;  ///< otherwise one bad image makes evaluate() fail
 };
 
 struct EvalResult {
-  std::int64_t images = 0;      ///< evaluated, without bad ones
+  std::int64_t images = 0;        ///< evaluated, without bad ones
   double top1 = 0.0, top5 = 0.0;  ///< percent
   double seconds = 0.0;
-  double images_per_s = 0.0;    ///< reading and decoding included
-  std::vector<BadImage> bad_images;    ///< in the order of the samples
-  std::vector<ImageResult> results;    ///< one per sample, in their order
+  double images_per_s = 0.0;         ///< reading and decoding included
+  std::vector<BadImage> bad_images;  ///< in the order of the samples
+  std::vector<ImageResult> results;  ///< one per sample, in their order
 };
 
 /// Evaluates every sample; each must have a label. after(done) is called from any thread, one at a time. Without

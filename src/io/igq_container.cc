@@ -100,12 +100,9 @@ void write_container(const std::filesystem::path& path, json header, std::span<c
   std::uint64_t offset = 0;
   json table = json::array();
   for (const TensorToStore& tensor : tensors) {
-    json entry{{"name", tensor.name},
-               {"dtype", type_name(tensor.type)},
-               {"shape", tensor.shape},
-               {"offset", offset},
-               {"size", tensor.bytes.size()},
-               {"checksum", hash_text(checksum_of(tensor.bytes))}};
+    json entry{{"name", tensor.name},         {"dtype", type_name(tensor.type)},
+               {"shape", tensor.shape},       {"offset", offset},
+               {"size", tensor.bytes.size()}, {"checksum", hash_text(checksum_of(tensor.bytes))}};
     if (tensor.type == StoredType::kCodes) entry["bits"] = tensor.bits;
     table.push_back(std::move(entry));
     offset += aligned(tensor.bytes.size());
@@ -233,7 +230,8 @@ StoredTensor ContainerReader::parse_tensor(const json& entry) const {
          stored_size(tensor.type, tensor.bits, count));
   }
   tensor.checksum = parse_checksum(json_at(entry, "checksum"));
-  json_only(entry, fmt::format("tensor '{}'", tensor.name), {"name", "dtype", "bits", "shape", "offset", "size", "checksum"});
+  json_only(entry, fmt::format("tensor '{}'", tensor.name),
+            {"name", "dtype", "bits", "shape", "offset", "size", "checksum"});
   return tensor;
 }
 

@@ -20,7 +20,8 @@
 
 namespace igq {
 
-/// The newest format version this library reads. It writes the oldest one that can hold a model, which the caller knows.
+/// The newest format version this library reads. It writes the oldest one that can hold a model, which the caller
+/// knows.
 inline constexpr std::uint32_t kIgqVersion = 2;
 
 enum class StoredType {
@@ -34,11 +35,11 @@ struct StoredTensor {
   std::string name;
   StoredType type = StoredType::kF32;
   Shape shape;
-  int bits = 0;                ///< kCodes: 2 to 8, otherwise 0
-  std::uint64_t offset = 0;    ///< from the start of the payload, a multiple of 64
-  std::uint64_t size = 0;      ///< bytes, without the padding after it
-  std::uint64_t checksum = 0;  ///< XXH3 of the bytes and the padding after them
-  std::uint64_t count() const; ///< product of the shape
+  int bits = 0;                 ///< kCodes: 2 to 8, otherwise 0
+  std::uint64_t offset = 0;     ///< from the start of the payload, a multiple of 64
+  std::uint64_t size = 0;       ///< bytes, without the padding after it
+  std::uint64_t checksum = 0;   ///< XXH3 of the bytes and the padding after them
+  std::uint64_t count() const;  ///< product of the shape
 };
 
 /// What write_container stores; `bytes` must stay alive during the call.

@@ -19,7 +19,6 @@ class UnknownField : public Error {
   using Error::Error;
 };
 
-
 /// object[key], Error when `object` is not an object or has no such key.
 const nlohmann::json& json_at(const nlohmann::json& object, std::string_view key);
 /// object[key], or nullptr when it is missing or null (Python's None). Error when `object` is not an object.
@@ -37,7 +36,8 @@ const nlohmann::json& json_array(const nlohmann::json& value, std::string_view w
 /// "0.10000000149011612"). The value must be finite.
 nlohmann::json float_to_json(float value);
 
-/// UnknownField when `object` has a key that is not in `known` (what is no object has none); `what` names it in the text.
+/// UnknownField when `object` has a key that is not in `known` (what is no object has none); `what` names it in the
+/// text.
 void json_only(const nlohmann::json& object, std::string_view what, std::span<const std::string_view> known);
 void json_only(const nlohmann::json& object, std::string_view what, std::initializer_list<std::string_view> known);
 

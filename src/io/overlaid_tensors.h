@@ -1,5 +1,5 @@
-// A TensorSource that answers from a first source where it has a tensor and from a second one otherwise: new biases over a
-// checkpoint, float weights behind a quantized model.
+// A TensorSource that answers from a first source where it has a tensor and from a second one otherwise: new biases
+// over a checkpoint, float weights behind a quantized model.
 #pragma once
 
 #include <map>
@@ -22,7 +22,9 @@ class OverlaidTensors final : public TensorSource {
     for (const auto& [name, shape] : first_->shapes()) shapes_[name] = shape;
   }
   const std::map<std::string, Shape>& shapes() const override { return shapes_; }
-  AlignedBuffer<float> read(const std::string& name) const override { return first_->has(name) ? first_->read(name) : second_->read(name); }
+  AlignedBuffer<float> read(const std::string& name) const override {
+    return first_->has(name) ? first_->read(name) : second_->read(name);
+  }
   std::string origin() const override { return second_->origin(); }
 
  private:

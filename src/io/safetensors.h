@@ -11,8 +11,8 @@
 namespace igq {
 
 /// Opens a .safetensors file and checks its header: every name, type, shape, offset and the size of the file. F64, F32,
-/// F16 and BF16 tensors are served as float32; others (I64 buffers, BOOL) are listed nowhere and ignored. Values are read on
-/// demand with pread. Error (path, what, how to mend it) for a damaged or truncated file.
+/// F16 and BF16 tensors are served as float32; others (I64 buffers, BOOL) are listed nowhere and ignored. Values are
+/// read on demand with pread. Error (path, what, how to mend it) for a damaged or truncated file.
 std::unique_ptr<TensorSource> open_safetensors(const std::filesystem::path& path);
 
 /// Opens `model.safetensors.index.json` and every shard it names (beside it, never outside its folder). Error when a

@@ -7,7 +7,8 @@
 namespace igq::kernels {
 namespace {
 
-/// Rows [t, t + R) of one vector of columns from n on: row sums, scales, bias, what was there; stores the columns that exist.
+/// Rows [t, t + R) of one vector of columns from n on: row sums, scales, bias, what was there; stores the columns that
+/// exist.
 template <class Simd, int R>
 [[gnu::always_inline]] inline void store_outputs(const ByteGemm& g, int t, int n, typename Simd::Float (&v)[R]) {
   using Float = typename Simd::Float;
@@ -31,7 +32,8 @@ template <class Simd, int R>
   if (g.add) {
     const Float gamma = g.gamma != nullptr ? Simd::load_first(g.gamma + n, count) : Simd::set1(1.0F);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r, y += ldy) Simd::store_first(y, count, Simd::fma(gamma, Simd::fma(v[r], scale, bias), Simd::load_first(y, count)));
+    for (int r = 0; r < R; ++r, y += ldy)
+      Simd::store_first(y, count, Simd::fma(gamma, Simd::fma(v[r], scale, bias), Simd::load_first(y, count)));
     return;
   }
 #pragma GCC unroll 16

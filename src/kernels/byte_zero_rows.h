@@ -1,5 +1,5 @@
-// Zero-points times multiples as rows of codes before the others (ByteGemm::zero_rows): their products with a panel are what zero-points
-// take from every output column (method.md section 8).
+// Zero-points times multiples as rows of codes before the others (ByteGemm::zero_rows): their products with a panel are
+// what zero-points take from every output column (method.md section 8).
 #pragma once
 
 #include "kernels/kernels.h"
@@ -24,7 +24,8 @@ void multiply_after_zero_rows(const ByteGemm& g, const Multiply& multiply) {
   for (int n = 0; n < kBytePanel; ++n) {
     const auto sum = [&](int row) { return static_cast<std::uint32_t>(sums[row * kBytePanel + n] - g.corrections[n]); };
     const std::uint32_t shifted = sum(0) + (sum(1) << 8U) + (sum(2) << 16U);  // modulo 2^32, as all sums of this kind
-    corrections[n] = static_cast<std::int32_t>(static_cast<std::uint32_t>(g.corrections[n]) + kZeroOffset * sum(3) - shifted);
+    corrections[n] =
+        static_cast<std::int32_t>(static_cast<std::uint32_t>(g.corrections[n]) + kZeroOffset * sum(3) - shifted);
   }
   ByteGemm rest = g;
   rest.zero_rows = false;

@@ -47,9 +47,12 @@ void pack_bytes_transposed(const std::int8_t* w, std::int64_t ldw, int slots_val
   }
 }
 
-void repeat_slots(const void* panel, int slots, const std::int32_t* order, int count, CodeRange range, void* out) noexcept {
-  if (narrow(range)) Repeat<PackBytes>::slots(panel, slots, order, count, out);
-  else Repeat<PackWords>::slots(panel, slots, order, count, out);
+void repeat_slots(const void* panel, int slots, const std::int32_t* order, int count, CodeRange range,
+                  void* out) noexcept {
+  if (narrow(range))
+    Repeat<PackBytes>::slots(panel, slots, order, count, out);
+  else
+    Repeat<PackWords>::slots(panel, slots, order, count, out);
 }
 
 void byte_gemm(const ByteGemm& g) noexcept {

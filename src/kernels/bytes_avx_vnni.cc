@@ -23,9 +23,7 @@ struct Simd : Simd256 {
 using Policy = Dot<TileShape<Simd, 6>>;
 using Pack = Pack256<Policy::kPartColumns, false>;
 
-std::size_t panel_bytes(int slots, int, CodeRange) noexcept {
-  return static_cast<std::size_t>(slots) * kBytePanel;
-}
+std::size_t panel_bytes(int slots, int, CodeRange) noexcept { return static_cast<std::size_t>(slots) * kBytePanel; }
 
 void pack_bytes(const std::int8_t* w, std::int64_t ldw, const std::int32_t* order, int slots, const std::int16_t* zero,
                 const std::int32_t* group_end, int groups, int cols, CodeRange, void* panel,

@@ -40,8 +40,8 @@ struct Codes256 {
     table.unpack_codes = unpack;
   }
 
-  static void repeat(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count, std::uint8_t* out,
-                     std::int64_t ldo) noexcept {
+  static void repeat(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count,
+                     std::uint8_t* out, std::int64_t ldo) noexcept {
     permute(codes, ldc, rows, order, count, nullptr, nullptr, nullptr, 0, out, ldo, nullptr);
   }
 
@@ -125,8 +125,9 @@ struct Codes256 {
   }
 
   /// row_sum of sixteen rows at once: codes of a group are summed per row in 16 bits, which 256 codes cannot overflow.
-  static void sum_rows(const std::uint8_t (*by_channel)[kRows], const std::int32_t* order, const std::int32_t* group_end,
-                       const float* group_scale, int groups, const std::int32_t* zero_sums, int count, float* row_sum) {
+  static void sum_rows(const std::uint8_t (*by_channel)[kRows], const std::int32_t* order,
+                       const std::int32_t* group_end, const float* group_scale, int groups,
+                       const std::int32_t* zero_sums, int count, float* row_sum) {
     __m256 low = _mm256_setzero_ps(), high = _mm256_setzero_ps();
     for (int g = 0, k = 0; g < groups; ++g) {
       __m256i low_sum = _mm256_set1_epi32(-zero_sums[g]), high_sum = low_sum;
@@ -145,11 +146,13 @@ struct Codes256 {
     if (count > 8) Simd256::store_first(row_sum + 8, count - 8, high);
   }
 
-  static void code_sums(const std::uint8_t* codes, std::int64_t ldc, int rows, int cols, int zero, float* sums) noexcept {
+  static void code_sums(const std::uint8_t* codes, std::int64_t ldc, int rows, int cols, int zero,
+                        float* sums) noexcept {
     for (int t = 0; t < rows; ++t, codes += ldc) {
       __m256i sum = Simd256::zero();  // four sums of 64 bits
       int c = 0;
-      for (; c + 32 <= cols; c += 32) sum = _mm256_add_epi64(sum, _mm256_sad_epu8(Simd256::load(codes + c), Simd256::zero()));
+      for (; c + 32 <= cols; c += 32)
+        sum = _mm256_add_epi64(sum, _mm256_sad_epu8(Simd256::load(codes + c), Simd256::zero()));
       std::int64_t lanes[4];
       Simd256::store(lanes, sum);
       std::int64_t total = lanes[0] + lanes[1] + lanes[2] + lanes[3] - std::int64_t{cols} * zero;

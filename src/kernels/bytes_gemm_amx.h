@@ -38,10 +38,11 @@ struct GemmAmx {
       store_outputs<Simd>(g, t + r, n, row);
     }
 
-    /// v = fma(float(sums + corrections), group_scale, v), v starting at 0; after the last group to the outputs. With multiples
-    /// v holds integers until then.
+    /// v = fma(float(sums + corrections), group_scale, v), v starting at 0; after the last group to the outputs. With
+    /// multiples v holds integers until then.
     template <bool kFirst, bool kLast>
-    [[gnu::always_inline]] void add(int group, const std::int32_t (&sums)[kTileRows][kTileRows], float (&v)[kTileRows][kTileRows]) const {
+    [[gnu::always_inline]] void add(int group, const std::int32_t (&sums)[kTileRows][kTileRows],
+                                    float (&v)[kTileRows][kTileRows]) const {
       const Int correction = Simd::load(g.corrections + static_cast<std::int64_t>(group) * kBytePanel + n);
       if (g.multiples != nullptr) {
         const Int multiple = Simd::set32(g.multiples[group]);
@@ -49,27 +50,33 @@ struct GemmAmx {
         for_rows([&](int r) {
           const Int s = Simd::multiply32(Simd::add32(Simd::load(sums[r]), correction), multiple);
           const Int total = kFirst ? s : Simd::add32(s, Simd::load(v[r]));
-          if constexpr (kLast) store(r, Simd::mul(Simd::to_float(total), unit));
-          else Simd::store(v[r], total);
+          if constexpr (kLast)
+            store(r, Simd::mul(Simd::to_float(total), unit));
+          else
+            Simd::store(v[r], total);
         });
       } else {
         const Float scale = Simd::set1(g.group_scale[group]);
         for_rows([&](int r) {
           const Int s = Simd::add32(Simd::load(sums[r]), correction);
           const Float x = Simd::fma(Simd::to_float(s), scale, kFirst ? Simd::zerof() : Simd::loadf(v[r]));
-          if constexpr (kLast) store(r, x);
-          else Simd::storef(v[r], x);
+          if constexpr (kLast)
+            store(r, x);
+          else
+            Simd::storef(v[r], x);
         });
       }
       if (g.sums == nullptr) return;
       std::int32_t* kept = g.sums + (static_cast<std::int64_t>(group) * g.rows + t) * kBytePanel + n;
-      for (int r = 0; r < rows; ++r) Simd::store(kept + std::int64_t{r} * kBytePanel, Simd::add32(Simd::load(sums[r]), correction));
+      for (int r = 0; r < rows; ++r)
+        Simd::store(kept + std::int64_t{r} * kBytePanel, Simd::add32(Simd::load(sums[r]), correction));
     }
   };
 
   /// Rows [t, t + height) by columns [n, n + 16 * kColumnTiles) of the panel.
   template <int kRowTiles, int kColumnTiles>
-  static void block(const ByteGemm& g, const AmxSteps& steps, FetchNext& fetch, std::int64_t column_bytes, int t, int height, int n) {
+  static void block(const ByteGemm& g, const AmxSteps& steps, FetchNext& fetch, std::int64_t column_bytes, int t,
+                    int height, int n) {
     using Block = AmxBlock<kRowTiles, kColumnTiles>;
     alignas(64) typename Block::Sums sums;
     alignas(64) float v[Block::kTiles][kTileRows][kTileRows];
@@ -88,12 +95,16 @@ struct GemmAmx {
       for (const int end = g.group_end[group]; k < end; k += kTileBytes, w += steps.tile_bytes(), fetch.step())
         Block::step(a + steps.start(k), a + kTileRows * g.lda + steps.start(k), g.lda, w, column_bytes, [](int) {});
       k = g.group_end[group];
-      if (group == 1) add.template operator()<true, false>(0);
-      else if (group > 1) add.template operator()<false, false>(group - 1);
+      if (group == 1)
+        add.template operator()<true, false>(0);
+      else if (group > 1)
+        add.template operator()<false, false>(group - 1);
       Block::store(sums);
     }
-    if (g.groups == 1) add.template operator()<true, true>(0);
-    else add.template operator()<false, true>(g.groups - 1);
+    if (g.groups == 1)
+      add.template operator()<true, true>(0);
+    else
+      add.template operator()<false, true>(g.groups - 1);
   }
 
   /// All rows: blocks of 32, then one block of what is left.
@@ -111,14 +122,17 @@ struct GemmAmx {
     if (full > 0) {
       set_block_shapes(kTileRows, kTileRows, steps.depth);
       for (int n = 0; n < column_tiles; n += 2)
-        for (int t = 0; t < full; t += 2 * kTileRows) columns<2>(g, steps, fetch, column_bytes, t, 2 * kTileRows, n, column_tiles - n);
+        for (int t = 0; t < full; t += 2 * kTileRows)
+          columns<2>(g, steps, fetch, column_bytes, t, 2 * kTileRows, n, column_tiles - n);
     }
     const int rest = g.rows - full;
     if (rest > 0) {
       set_block_shapes(rest < kTileRows ? rest : kTileRows, rest - kTileRows, steps.depth);
       for (int n = 0; n < column_tiles; n += 2) {
-        if (rest > kTileRows) columns<2>(g, steps, fetch, column_bytes, full, rest, n, column_tiles - n);
-        else columns<1>(g, steps, fetch, column_bytes, full, rest, n, column_tiles - n);
+        if (rest > kTileRows)
+          columns<2>(g, steps, fetch, column_bytes, full, rest, n, column_tiles - n);
+        else
+          columns<1>(g, steps, fetch, column_bytes, full, rest, n, column_tiles - n);
       }
     }
     release_tiles();
@@ -126,9 +140,12 @@ struct GemmAmx {
 
  private:
   template <int kRowTiles>
-  static void columns(const ByteGemm& g, const AmxSteps& steps, FetchNext& fetch, std::int64_t column_bytes, int t, int height, int n, int left) {
-    if (left > 1) block<kRowTiles, 2>(g, steps, fetch, column_bytes, t, height, n * kTileRows);
-    else block<kRowTiles, 1>(g, steps, fetch, column_bytes, t, height, n * kTileRows);
+  static void columns(const ByteGemm& g, const AmxSteps& steps, FetchNext& fetch, std::int64_t column_bytes, int t,
+                      int height, int n, int left) {
+    if (left > 1)
+      block<kRowTiles, 2>(g, steps, fetch, column_bytes, t, height, n * kTileRows);
+    else
+      block<kRowTiles, 1>(g, steps, fetch, column_bytes, t, height, n * kTileRows);
   }
 
   /// No channel at all: every sum is its corrections.

@@ -1,6 +1,6 @@
-// The byte product on AMX for one group, with extra slots: codes that are counted more than once, so that any number of scales which
-// are multiples of one unit costs one product and no group at all. A block's sums become outputs row by row among the tile
-// instructions of the next block, which is where they cost least (bench/README.md).
+// The byte product on AMX for one group, with extra slots: codes that are counted more than once, so that any number of
+// scales which are multiples of one unit costs one product and no group at all. A block's sums become outputs row by
+// row among the tile instructions of the next block, which is where they cost least (bench/README.md).
 #pragma once
 
 #include "kernels/amx_block.h"
@@ -9,16 +9,23 @@
 namespace igq::kernels {
 namespace {
 
-/// What the sums of up to two tiles of columns become, row by row: out = fma(row_scale * fma(-col_zero, row_sum, sum * unit), col_scale, bias).
-/// What is not given is replaced by what changes nothing, so that every row runs the same instructions; what is rarely wanted
-/// (outputs added to y, integer sums) costs a test only where `kRare`, and where not `kScaled` unit and row scales are 1.
+/// What the sums of up to two tiles of columns become, row by row: out = fma(row_scale * fma(-col_zero, row_sum, sum *
+/// unit), col_scale, bias). What is not given is replaced by what changes nothing, so that every row runs the same
+/// instructions; what is rarely wanted (outputs added to y, integer sums) costs a test only where `kRare`, and where
+/// not `kScaled` unit and row scales are 1.
 template <class Simd, int kRowTiles, int kColumnTiles, bool kRare, bool kScaled>
 class OutputColumns {
  public:
   OutputColumns(const ByteGemm& g, const std::int32_t* corrections, int n)
-      : unit_(Simd::set1(g.group_scale[0])), row_sum_step_(g.row_sum == nullptr ? 0 : 1), row_scale_step_(g.row_scale == nullptr ? 0 : 1),
-        ldy_(g.ldy), row_sum_(g.row_sum == nullptr ? &kZero : g.row_sum), row_scale_(g.row_scale == nullptr ? &kOne : g.row_scale),
-        y_(g.y == nullptr ? nullptr : g.y + n), sums_(g.sums == nullptr ? nullptr : g.sums + n), add_(g.add) {
+      : unit_(Simd::set1(g.group_scale[0])),
+        row_sum_step_(g.row_sum == nullptr ? 0 : 1),
+        row_scale_step_(g.row_scale == nullptr ? 0 : 1),
+        ldy_(g.ldy),
+        row_sum_(g.row_sum == nullptr ? &kZero : g.row_sum),
+        row_scale_(g.row_scale == nullptr ? &kOne : g.row_scale),
+        y_(g.y == nullptr ? nullptr : g.y + n),
+        sums_(g.sums == nullptr ? nullptr : g.sums + n),
+        add_(g.add) {
     for (int c = 0; c < kColumnTiles; ++c) {
       const int at = n + c * kTileRows, count = g.y == nullptr || g.cols < at ? 0 : g.cols - at;
       lanes_[c] = Simd::first_lanes(count);
@@ -30,8 +37,8 @@ class OutputColumns {
     }
   }
 
-  /// Adds what the zero rows, the first of a block, take from every column to the corrections: kZeroOffset * sums[3] - (sums[0] +
-  /// 256 * sums[1] + 65536 * sums[2]).
+  /// Adds what the zero rows, the first of a block, take from every column to the corrections: kZeroOffset * sums[3] -
+  /// (sums[0] + 256 * sums[1] + 65536 * sums[2]).
   void take_zero_rows(const std::int32_t* sums, std::int32_t* corrections) {
     for (int c = 0; c < kColumnTiles; ++c) {
       const auto row = [&](int r) { return Simd::load(sums + kColumn * c + kTileRows * r); };
@@ -51,7 +58,8 @@ class OutputColumns {
       if (kRare && sums_ != nullptr) Simd::store(sums_ + c * kTileRows, s);
       if (kRare && y_ == nullptr) continue;
       const Float v = Simd::to_float(s);
-      const Float x = kScaled ? Simd::mul(Simd::fnma(zero_[c], row_sum, Simd::mul(v, unit_)), row_scale) : Simd::fnma(zero_[c], row_sum, v);
+      const Float x = kScaled ? Simd::mul(Simd::fnma(zero_[c], row_sum, Simd::mul(v, unit_)), row_scale)
+                              : Simd::fnma(zero_[c], row_sum, v);
       Float out = Simd::fma(x, scale_[c], bias_[c]);
       float* y = y_ + c * kTileRows;
       if (kRare && add_) out = Simd::fma(gamma_[c], out, Simd::load_lanes(y, lanes_[c]));
@@ -83,7 +91,10 @@ template <class Simd>
 class OneGroupAmx {
  public:
   OneGroupAmx(const ByteGemm& g, int slots)
-      : g_(g), steps_(slots), step_count_((slots + kTileBytes - 1) / kTileBytes), column_bytes_(steps_.tile_bytes() * step_count_),
+      : g_(g),
+        steps_(slots),
+        step_count_((slots + kTileBytes - 1) / kTileBytes),
+        column_bytes_(steps_.tile_bytes() * step_count_),
         column_tiles_(g.sums != nullptr ? kBytePanel / kTileRows : (g.cols + kTileRows - 1) / kTileRows),
         extra_count_(g.extra_slots / steps_.depth),
         begin_(g.zero_rows ? -kZeroRows : 0),
@@ -95,16 +106,20 @@ class OneGroupAmx {
 
   void run() {
     set_block_shapes(height_ < kTileRows ? height_ : kTileRows, height_ - kTileRows, steps_.depth);
-    if (height_ > kTileRows) all_columns<2>();
-    else all_columns<1>();
+    if (height_ > kTileRows)
+      all_columns<2>();
+    else
+      all_columns<1>();
     release_tiles();
   }
 
  private:
   template <int kRowTiles>
   void all_columns() {
-    if (g_.row_scale == nullptr && g_.group_scale[0] == 1.0F) all_columns_as<kRowTiles, false>();
-    else all_columns_as<kRowTiles, true>();
+    if (g_.row_scale == nullptr && g_.group_scale[0] == 1.0F)
+      all_columns_as<kRowTiles, false>();
+    else
+      all_columns_as<kRowTiles, true>();
   }
 
   template <int kRowTiles, bool kScaled>
@@ -112,10 +127,14 @@ class OneGroupAmx {
     const bool rare = g_.add || g_.sums != nullptr || g_.y == nullptr;
     for (int n = 0; n < column_tiles_; n += 2) {
       const int column = n * kTileRows;
-      if (rare && column_tiles_ - n > 1) blocks<kRowTiles, 2, true, kScaled>(column);
-      else if (rare) blocks<kRowTiles, 1, true, kScaled>(column);
-      else if (column_tiles_ - n > 1) blocks<kRowTiles, 2, false, kScaled>(column);
-      else blocks<kRowTiles, 1, false, kScaled>(column);
+      if (rare && column_tiles_ - n > 1)
+        blocks<kRowTiles, 2, true, kScaled>(column);
+      else if (rare)
+        blocks<kRowTiles, 1, true, kScaled>(column);
+      else if (column_tiles_ - n > 1)
+        blocks<kRowTiles, 2, false, kScaled>(column);
+      else
+        blocks<kRowTiles, 1, false, kScaled>(column);
     }
   }
 
@@ -126,7 +145,8 @@ class OneGroupAmx {
     constexpr int kRows = kRowTiles * kTileRows;
     constexpr int kEach = kRows / 4;  // rows of the block before that become outputs in a step, a quarter at a time
     OutputColumns<Simd, kRowTiles, kColumnTiles, kRare, kScaled> columns(g_, corrections_, n);
-    const std::int64_t column_bytes = column_bytes_, tile_bytes = steps_.tile_bytes(), extra_bytes = tile_bytes * extra_count_;
+    const std::int64_t column_bytes = column_bytes_, tile_bytes = steps_.tile_bytes(),
+                       extra_bytes = tile_bytes * extra_count_;
     const char* panel = static_cast<const char*>(g_.panel) + n / kTileRows * column_bytes;
     const char* extra_panel = static_cast<const char*>(g_.extra_panel) + n / kTileRows * extra_bytes;
     const int step_count = step_count_, extra_count = extra_count_, depth = steps_.depth, last = steps_.slots - depth;
@@ -137,13 +157,16 @@ class OneGroupAmx {
       const int next = begin_ + b * height_, t = next + height_ > g_.rows ? g_.rows - height_ : next;
       const std::int32_t* sums = Block::first(buffers[current]);
       bool stored = false;  // whether the sums have reached memory, which takes the first step
-      const auto step = [&](const std::uint8_t* a, std::int64_t lda, const char* w, std::int64_t next_column) __attribute__((always_inline)) {
+      const auto step = [&](const std::uint8_t* a, std::int64_t lda, const char* w, std::int64_t next_column)
+          __attribute__((always_inline)) {
         fetch.step();
         if (stored && done + kEach <= before_rows) {
-          Block::step(a, a + kTileRows * lda, lda, w, next_column, [&](int quarter) __attribute__((always_inline)) {
+          Block::step(
+              a, a + kTileRows * lda, lda, w, next_column, [&](int quarter) __attribute__((always_inline)) {
 #pragma GCC unroll 2
-            for (int r = quarter * kEach / 4; r < (quarter + 1) * kEach / 4; ++r) columns.finish_row(sums + (done + r) * kTileRows);
-          });
+                for (int r = quarter * kEach / 4; r < (quarter + 1) * kEach / 4; ++r)
+                  columns.finish_row(sums + (done + r) * kTileRows);
+              });
           done += kEach;
         } else {
           Block::step(a, a + kTileRows * lda, lda, w, next_column, [](int) {});
@@ -152,9 +175,11 @@ class OneGroupAmx {
       };
       Block::zero();
       const std::uint8_t* a = g_.a + t * g_.lda;
-      for (int i = 0; i < step_count; ++i) step(a + (i * kTileBytes < last ? i * kTileBytes : last), g_.lda, panel + i * tile_bytes, column_bytes);
+      for (int i = 0; i < step_count; ++i)
+        step(a + (i * kTileBytes < last ? i * kTileBytes : last), g_.lda, panel + i * tile_bytes, column_bytes);
       const std::uint8_t* extra = g_.extra + t * g_.extra_lda;
-      for (int i = 0; i < extra_count; ++i) step(extra + i * depth, g_.extra_lda, extra_panel + i * tile_bytes, extra_bytes);
+      for (int i = 0; i < extra_count; ++i)
+        step(extra + i * depth, g_.extra_lda, extra_panel + i * tile_bytes, extra_bytes);
       current = 1 - current;
       Block::store(buffers[current]);
       for (; done < before_rows; ++done) columns.finish_row(sums + done * kTileRows);
@@ -175,8 +200,9 @@ class OneGroupAmx {
   std::int64_t column_bytes_;
   int column_tiles_, extra_count_;
   int begin_;  ///< the first row: below 0 where zero rows come first
-  /// Blocks of equal height, so that one shape of the tiles serves all of them: setting another takes as long as seven products. Where that
-  /// makes more rows than there are, the last block begins earlier, among rows that are done already.
+  /// Blocks of equal height, so that one shape of the tiles serves all of them: setting another takes as long as seven
+  /// products. Where that makes more rows than there are, the last block begins earlier, among rows that are done
+  /// already.
   int block_count_, height_;
   FetchNext fetch_;
   alignas(64) std::int32_t corrections_[kBytePanel];

@@ -1,8 +1,8 @@
 // Packing of byte panels with 512-bit operations for the dot instruction: [part of 32 columns][slots / 4][column][4].
 //
-// The corrections for zero-points (ZeroSums) are summed while a step's vectors are in registers, so that the panel is not read
-// again. Zero-points that are the same all over a group (every grouping with fixed bounds) cost one product per vector:
-// sum zero * w = zero * sum w. Others cost three, on zero + 768 in two unsigned bytes:
+// The corrections for zero-points (ZeroSums) are summed while a step's vectors are in registers, so that the panel is
+// not read again. Zero-points that are the same all over a group (every grouping with fixed bounds) cost one product
+// per vector: sum zero * w = zero * sum w. Others cost three, on zero + 768 in two unsigned bytes:
 //   sum zero * w = sum low * w + 256 * sum high * w - 768 * sum w.
 #pragma once
 
@@ -22,7 +22,8 @@ class ZeroSums {
  public:
   static constexpr int kOffset = static_cast<int>(kZeroOffset);
 
-  /// The zero-points of slots [slot, slot + 4), once for all vectors of columns; `zero` may be null where there are none.
+  /// The zero-points of slots [slot, slot + 4), once for all vectors of columns; `zero` may be null where there are
+  /// none.
   struct Quad {
     __m512i low{}, high{};  ///< bytes of the zero-points plus 768, in every lane
 
@@ -90,8 +91,8 @@ struct Pack512 {
 
   /// One group's slots [begin, end) of a panel.
   template <Zeros kZeros>
-  static void group(RowReader& reader, const std::int32_t* order, int slots, const std::int16_t* zero, int begin, int end,
-                    char* panel, std::int32_t* corrections) {
+  static void group(RowReader& reader, const std::int32_t* order, int slots, const std::int16_t* zero, int begin,
+                    int end, char* panel, std::int32_t* corrections) {
     ZeroSums<Simd, kZeros> sums[kVectors];
     for (int k = begin; k < end; k += 4) {
       __m512i x[kVectors];
@@ -114,8 +115,9 @@ struct Pack512 {
   }
 
   template <Zeros kZeros>
-  [[gnu::always_inline]] static void store_corrections(const ZeroSums<Simd, kZeros> (&sums)[kVectors], const std::int16_t* zero, int begin,
-                                                       int end, std::int32_t* corrections) {
+  [[gnu::always_inline]] static void store_corrections(const ZeroSums<Simd, kZeros> (&sums)[kVectors],
+                                                       const std::int16_t* zero, int begin, int end,
+                                                       std::int32_t* corrections) {
     const int same = kZeros == Zeros::kSame && begin < end ? zero[begin] : 0;
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) sums[j].store(same, corrections + 16 * j);
@@ -125,21 +127,29 @@ struct Pack512 {
   static Zeros zeros_of(const std::int32_t* order, const std::int16_t* zero, int begin, int end) {
     if (zero == nullptr) return Zeros::kNone;
     int different = 0;
-    for (int k = begin; k < end; ++k) different |= static_cast<int>(order[k] >= 0) & static_cast<int>(zero[k] != zero[begin]);
+    for (int k = begin; k < end; ++k)
+      different |= static_cast<int>(order[k] >= 0) & static_cast<int>(zero[k] != zero[begin]);
     return different != 0 ? Zeros::kVarying : Zeros::kSame;
   }
 
   /// pack(begin, end, corrections) as template on the kind of zero-points, for every group.
   template <class PackGroup>
-  [[gnu::always_inline]] static void each_group(const std::int32_t* order, const std::int16_t* zero, const std::int32_t* group_end,
-                                                int groups, std::int32_t* corrections, const PackGroup& pack) {
+  [[gnu::always_inline]] static void each_group(const std::int32_t* order, const std::int16_t* zero,
+                                                const std::int32_t* group_end, int groups, std::int32_t* corrections,
+                                                const PackGroup& pack) {
     int begin = 0;
     for (int g = 0; g < groups; ++g, corrections += kBytePanel) {
       const int end = group_end[g];
       switch (zeros_of(order, zero, begin, end)) {
-        case Zeros::kNone: pack.template operator()<Zeros::kNone>(begin, end, corrections); break;
-        case Zeros::kSame: pack.template operator()<Zeros::kSame>(begin, end, corrections); break;
-        case Zeros::kVarying: pack.template operator()<Zeros::kVarying>(begin, end, corrections); break;
+        case Zeros::kNone:
+          pack.template operator()<Zeros::kNone>(begin, end, corrections);
+          break;
+        case Zeros::kSame:
+          pack.template operator()<Zeros::kSame>(begin, end, corrections);
+          break;
+        case Zeros::kVarying:
+          pack.template operator()<Zeros::kVarying>(begin, end, corrections);
+          break;
       }
       begin = end;
     }
@@ -149,9 +159,10 @@ struct Pack512 {
                        const std::int16_t* zero, const std::int32_t* group_end, int groups, int cols, char* panel,
                        std::int32_t* corrections) {
     RowReader reader{w, ldw, cols};
-    each_group(order, zero, group_end, groups, corrections, [&]<Zeros kZeros>(int begin, int end, std::int32_t* group_corrections) {
-      group<kZeros>(reader, order, slots, zero, begin, end, panel, group_corrections);
-    });
+    each_group(order, zero, group_end, groups, corrections,
+               [&]<Zeros kZeros>(int begin, int end, std::int32_t* group_corrections) {
+                 group<kZeros>(reader, order, slots, zero, begin, end, panel, group_corrections);
+               });
   }
 
   /// corrections of one group, from a panel written before.

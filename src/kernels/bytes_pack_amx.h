@@ -47,16 +47,19 @@ struct PackAmx {
     const AmxSteps steps(slots);
     const int step = slot / kTileBytes;
     const std::int64_t column_bytes = steps.tile_bytes() * ((slots + kTileBytes - 1) / kTileBytes);
-    return panel + j * column_bytes + step * steps.tile_bytes() + std::int64_t{(slot - steps.start(step * kTileBytes)) / 4} * 64;
+    return panel + j * column_bytes + step * steps.tile_bytes() +
+           std::int64_t{(slot - steps.start(step * kTileBytes)) / 4} * 64;
   }
 
   /// The same of a panel of extra slots, whose steps lie one after the other.
-  static char* whole_line(char* panel, int slots, int slot, int j) { return panel + (std::int64_t{j} * slots + slot) * 16; }
+  static char* whole_line(char* panel, int slots, int slot, int j) {
+    return panel + (std::int64_t{j} * slots + slot) * 16;
+  }
 
   /// One group's steps, from `panel` on.
   template <Zeros kZeros>
-  static void group(RowReader& reader, const std::int32_t* order, const AmxSteps& steps, const std::int16_t* zero, int begin,
-                    int end, char* panel, std::int64_t column_bytes, std::int32_t* corrections) {
+  static void group(RowReader& reader, const std::int32_t* order, const AmxSteps& steps, const std::int16_t* zero,
+                    int begin, int end, char* panel, std::int64_t column_bytes, std::int32_t* corrections) {
     ZeroSums<Simd, kZeros> sums[kVectors];
     for (int k = begin; k < end; k += kTileBytes) {
       const int first = steps.start(k), stop = k + kTileBytes < end ? k + kTileBytes : end;
@@ -79,20 +82,22 @@ struct PackAmx {
     Pack::store_corrections(sums, zero, begin, end, corrections);
   }
 
-  static void straight(const std::int8_t* w, std::int64_t ldw, const std::int32_t* order, int slots, const std::int16_t* zero,
-                       const std::int32_t* group_end, int groups, int cols, char* panel, std::int32_t* corrections) {
+  static void straight(const std::int8_t* w, std::int64_t ldw, const std::int32_t* order, int slots,
+                       const std::int16_t* zero, const std::int32_t* group_end, int groups, int cols, char* panel,
+                       std::int32_t* corrections) {
     RowReader reader{w, ldw, cols};
     const AmxSteps steps(slots);
     const std::int64_t column_bytes = steps.tile_bytes() * AmxSteps::count(group_end, groups);
-    Pack::each_group(order, zero, group_end, groups, corrections, [&]<Zeros kZeros>(int begin, int end, std::int32_t* group_corrections) {
-      group<kZeros>(reader, order, steps, zero, begin, end, panel, column_bytes, group_corrections);
-      panel += (end - begin + kTileBytes - 1) / kTileBytes * steps.tile_bytes();
-    });
+    Pack::each_group(order, zero, group_end, groups, corrections,
+                     [&]<Zeros kZeros>(int begin, int end, std::int32_t* group_corrections) {
+                       group<kZeros>(reader, order, steps, zero, begin, end, panel, column_bytes, group_corrections);
+                       panel += (end - begin + kTileBytes - 1) / kTileBytes * steps.tile_bytes();
+                     });
   }
 
   /// One group, w[c][k]: sixteen columns by sixteen quads of slots at a time, a transposition of 32-bit lanes.
-  static void transposed(const std::int8_t* w, std::int64_t ldw, int slots_valid, int slots, const std::int16_t* zero, int cols,
-                         char* panel, std::int32_t* corrections) {
+  static void transposed(const std::int8_t* w, std::int64_t ldw, int slots_valid, int slots, const std::int16_t* zero,
+                         int cols, char* panel, std::int32_t* corrections) {
     const AmxSteps steps(slots);
     for (int j = 0; j < kVectors; ++j) {
       ZeroSums<Simd, Zeros::kVarying> sums;
@@ -114,7 +119,8 @@ struct PackAmx {
 
  private:
   /// x[c] = slots [k, stop) of column first + c, zero past them.
-  static void read_columns(const std::int8_t* w, std::int64_t ldw, int k, int stop, int first, int cols, __m512i (&x)[16]) {
+  static void read_columns(const std::int8_t* w, std::int64_t ldw, int k, int stop, int first, int cols,
+                           __m512i (&x)[16]) {
     for (int c = 0; c < 16; ++c) {
       if (first + c >= cols || stop <= k) {
         x[c] = _mm512_setzero_si512();
@@ -125,7 +131,8 @@ struct PackAmx {
     }
   }
 
-  /// x[i] lane j <-> x[j] lane i: interleaving row i with row i + 8 rotates the address by one bit; four times transposes.
+  /// x[i] lane j <-> x[j] lane i: interleaving row i with row i + 8 rotates the address by one bit; four times
+  /// transposes.
   [[gnu::always_inline]] static void transpose16(__m512i (&x)[16]) {
     const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));

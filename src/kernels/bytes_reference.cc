@@ -9,12 +9,11 @@ namespace {
 // Sums stay below 2^31 for every documented input (K <= 16384, |code - zero| <= 1023, |w| <= 128), yet the partial sums
 // of codes and corrections are added as unsigned so that a wider input wraps the same way on every instruction set.
 std::int32_t add_product(std::int32_t sum, std::int32_t a, std::int32_t b) {
-  return static_cast<std::int32_t>(static_cast<std::uint32_t>(sum) + static_cast<std::uint32_t>(a) * static_cast<std::uint32_t>(b));
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(sum) +
+                                   static_cast<std::uint32_t>(a) * static_cast<std::uint32_t>(b));
 }
 
-std::size_t panel_bytes(int slots, int, CodeRange) noexcept {
-  return static_cast<std::size_t>(slots) * kBytePanel;
-}
+std::size_t panel_bytes(int slots, int, CodeRange) noexcept { return static_cast<std::size_t>(slots) * kBytePanel; }
 
 void correct(const std::int8_t* panel, const std::int16_t* zero, const std::int32_t* group_end, int groups,
              std::int32_t* corrections) {
@@ -65,10 +64,14 @@ void byte_gemm(const ByteGemm& g) noexcept {
         for (int n = 0; n < kBytePanel; ++n)
           s[n] = add_product(s[n], a[k], panel[static_cast<std::int64_t>(k) * kBytePanel + n]);
       for (int e = 0; e < g.extra_slots; ++e)
-        for (int n = 0; n < kBytePanel; ++n) s[n] = add_product(s[n], g.extra[t * g.extra_lda + e], extra_panel[static_cast<std::int64_t>(e) * kBytePanel + n]);
+        for (int n = 0; n < kBytePanel; ++n)
+          s[n] = add_product(s[n], g.extra[t * g.extra_lda + e],
+                             extra_panel[static_cast<std::int64_t>(e) * kBytePanel + n]);
       for (int n = 0; n < kBytePanel; ++n) {
-        if (g.multiples != nullptr) total[n] = add_product(total[n], g.multiples[group], s[n]);
-        else v[n] = __builtin_fmaf(static_cast<float>(s[n]), g.group_scale[group], v[n]);
+        if (g.multiples != nullptr)
+          total[n] = add_product(total[n], g.multiples[group], s[n]);
+        else
+          v[n] = __builtin_fmaf(static_cast<float>(s[n]), g.group_scale[group], v[n]);
         if (g.sums != nullptr) g.sums[(static_cast<std::int64_t>(group) * g.rows + t) * kBytePanel + n] = s[n];
       }
     }
@@ -87,7 +90,8 @@ void repeat_slots(const void* panel, int, const std::int32_t* order, int count, 
   const auto* from = static_cast<const std::int8_t*>(panel);
   auto* to = static_cast<std::int8_t*>(out);
   for (std::int64_t i = 0; i < count; ++i)
-    for (int c = 0; c < kBytePanel; ++c) to[i * kBytePanel + c] = order[i] < 0 ? std::int8_t{0} : from[order[i] * kBytePanel + c];
+    for (int c = 0; c < kBytePanel; ++c)
+      to[i * kBytePanel + c] = order[i] < 0 ? std::int8_t{0} : from[order[i] * kBytePanel + c];
 }
 
 void permute_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int slots,
@@ -107,8 +111,8 @@ void permute_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const 
   }
 }
 
-void repeat_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count, std::uint8_t* out,
-                  std::int64_t ldo) noexcept {
+void repeat_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count,
+                  std::uint8_t* out, std::int64_t ldo) noexcept {
   permute_codes(codes, ldc, rows, order, count, nullptr, nullptr, nullptr, 0, out, ldo, nullptr);
 }
 

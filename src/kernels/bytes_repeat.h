@@ -47,7 +47,8 @@ struct Repeat {
           const int to = 8 * (s * kBytes + b), which = order[s] % kStep * kBytes + b;
           lane = (lane & ~(255U << to)) | static_cast<std::uint32_t>(which) << to;
         }
-        const __m128i four = _mm_add_epi32(_mm_set1_epi32(static_cast<int>(lane)), _mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0C0C0C0C));
+        const __m128i four = _mm_add_epi32(_mm_set1_epi32(static_cast<int>(lane)),
+                                           _mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0C0C0C0C));
         control[s] = _mm256_broadcastsi128_si256(four);
       }
     }
@@ -55,8 +56,10 @@ struct Repeat {
 
   /// Steps of a repeated panel are whole, so they lie one after the other.
   static char* out_line(char* out, int count, int slot, int j) {
-    if constexpr (requires { Pack::whole_line(out, count, slot, j); }) return Pack::whole_line(out, count, slot, j);
-    else return Pack::line(out, count, slot, j);
+    if constexpr (requires { Pack::whole_line(out, count, slot, j); })
+      return Pack::whole_line(out, count, slot, j);
+    else
+      return Pack::line(out, count, slot, j);
   }
 };
 

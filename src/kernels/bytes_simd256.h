@@ -28,7 +28,8 @@ struct Simd256 {
   static Int sub32(Int x, Int y) { return _mm256_sub_epi32(x, y); }
   // The inner loops are written as instructions: from intrinsics g++ 12 gathers all loads and products of a step first
   // and then has too few registers for the sums.
-  /// h + products of unsigned bytes a and signed bytes w, two neighbours summed to 16 bits (callers exclude saturation).
+  /// h + products of unsigned bytes a and signed bytes w, two neighbours summed to 16 bits (callers exclude
+  /// saturation).
   static Int multiply_bytes_add(Int h, Int a, Int w) {
     Int product;
     __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(h), "=&x"(product) : "x"(a), "x"(w));

@@ -25,7 +25,8 @@ struct Simd512 {
   static Int multiply32(Int x, Int y) { return _mm512_mullo_epi32(x, y); }
   static Int shift_left_8(Int x) { return _mm512_slli_epi32(x, 8); }
   static Int set32(std::int32_t x) { return _mm512_set1_epi32(x); }
-  /// h + products of unsigned bytes a and signed bytes w, two neighbours summed to 16 bits (callers exclude saturation).
+  /// h + products of unsigned bytes a and signed bytes w, two neighbours summed to 16 bits (callers exclude
+  /// saturation).
   static Int multiply_bytes_add(Int h, Int a, Int w) { return _mm512_add_epi16(h, multiply_bytes(a, w)); }
   static Int multiply_bytes(Int a, Int w) { return _mm512_maddubs_epi16(a, w); }
   /// s + products of 16-bit codes, two neighbours summed to 32 bits.

@@ -1,4 +1,5 @@
-// 512-bit operations of the byte kernels with the dot instruction (vpdpbusd): products on AVX-512 VNNI, packing there and on AMX.
+// 512-bit operations of the byte kernels with the dot instruction (vpdpbusd): products on AVX-512 VNNI, packing there
+// and on AMX.
 #pragma once
 
 #include "kernels/bytes_simd512.h"

@@ -99,8 +99,7 @@ struct Narrow : Shape {
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-        for (int j = 0; j < Shape::kVectors; ++j)
-          s[r][j] = Simd::multiply_words_add(s[r][j], h[r][j], ones);
+        for (int j = 0; j < Shape::kVectors; ++j) s[r][j] = Simd::multiply_words_add(s[r][j], h[r][j], ones);
     }
   }
 
@@ -116,7 +115,8 @@ struct Narrow : Shape {
       const Int codes = Simd::broadcast4(a + r * row_bytes);
 #pragma GCC unroll 4
       for (int j = 0; j < Shape::kVectors; ++j)
-        h[r][j] = kFirst ? Simd::multiply_bytes(codes, weights[j]) : Simd::multiply_bytes_add(h[r][j], codes, weights[j]);
+        h[r][j] =
+            kFirst ? Simd::multiply_bytes(codes, weights[j]) : Simd::multiply_bytes_add(h[r][j], codes, weights[j]);
     }
   }
 };
@@ -163,8 +163,8 @@ struct Gemm {
 
   /// s += codes of slots [k, end) of R rows of `slots` slots, times the weights from `w` on, which moves along.
   template <int R>
-  [[gnu::always_inline]] static void contract(const std::uint8_t* a, std::int64_t lda, int slots, int k, int end, int chunk, const char*& w,
-                                              Widened& widened, Int (&s)[R][kVectors]) {
+  [[gnu::always_inline]] static void contract(const std::uint8_t* a, std::int64_t lda, int slots, int k, int end,
+                                              int chunk, const char*& w, Widened& widened, Int (&s)[R][kVectors]) {
     while (k < end) {
       int stop = end;
       const char* from = reinterpret_cast<const char*>(a + k);
@@ -184,7 +184,8 @@ struct Gemm {
 
   /// The weights of a part of a panel.
   static const char* part_of(const void* panel, int part, int slots) {
-    return static_cast<const char*>(panel) + static_cast<std::int64_t>(part) * (slots / Policy::kStep) * Policy::kStepBytes;
+    return static_cast<const char*>(panel) +
+           static_cast<std::int64_t>(part) * (slots / Policy::kStep) * Policy::kStepBytes;
   }
 
   /// Rows [t, t + R) of one part of the panel; kMultiples: groups are added up as integers.
@@ -199,8 +200,10 @@ struct Gemm {
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
-        if constexpr (kMultiples) total[r][j] = Simd::set32(0);
-        else v[r][j] = Simd::zerof();
+        if constexpr (kMultiples)
+          total[r][j] = Simd::set32(0);
+        else
+          v[r][j] = Simd::zerof();
       }
 
     int k = 0;
@@ -225,7 +228,8 @@ struct Gemm {
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-          for (int j = 0; j < kVectors; ++j) total[r][j] = Simd::add32(total[r][j], Simd::multiply32(s[r][j], multiple));
+          for (int j = 0; j < kVectors; ++j)
+            total[r][j] = Simd::add32(total[r][j], Simd::multiply32(s[r][j], multiple));
       } else {
         const Float scale = Simd::set1(g.group_scale[group]);
 #pragma GCC unroll 16
@@ -266,8 +270,10 @@ struct Gemm {
     if constexpr (R > 1) {
       if (rows < R) return tile_of<R - 1>(rows, g, slots, chunk, t, part, widened);
     }
-    if (g.multiples != nullptr) tile<R, true>(g, slots, chunk, t, part, widened);
-    else tile<R, false>(g, slots, chunk, t, part, widened);
+    if (g.multiples != nullptr)
+      tile<R, true>(g, slots, chunk, t, part, widened);
+    else
+      tile<R, false>(g, slots, chunk, t, part, widened);
   }
 
   /// Weights come from afar (a model's exceed the cache), so each tile asks for its share of the next panel's.

@@ -59,8 +59,8 @@ template <class V, int R, int P>
     }
   }
   const std::int64_t ldx = block.ldx, stride = block.panel_stride;
-  // Lines of y lie far apart, so no hardware prefetcher sees them coming: ask for those of the tile below, which is next.
-  // Addresses beyond the last row do no harm.
+  // Lines of y lie far apart, so no hardware prefetcher sees them coming: ask for those of the tile below, which is
+  // next. Addresses beyond the last row do no harm.
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
@@ -81,14 +81,16 @@ template <class V, int R, int P>
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       float* at = y + r * block.ldy + 16 * p;
-      if (lanes(p) == 16) sum[r][p].store(at);
-      else sum[r][p].store_part(at, lanes(p));
+      if (lanes(p) == 16)
+        sum[r][p].store(at);
+      else
+        sum[r][p].store_part(at, lanes(p));
     }
 }
 
 template <class V, int P, int R = V::kTileRows>
-inline void gemm_tile_of(int height, const GemmBlock& block, const float* x, const float* w, const float* bias, float* y,
-                         int cols) noexcept {
+inline void gemm_tile_of(int height, const GemmBlock& block, const float* x, const float* w, const float* bias,
+                         float* y, int cols) noexcept {
   if (height == R) {
     if constexpr (P <= V::tile_panels(R)) gemm_tile<V, R, P>(block, x, w, bias, y, cols);
   } else if constexpr (R > 1) {
@@ -104,7 +106,8 @@ void gemm_panels(const GemmBlock& block, int rows, const float* x, const float* 
   const int height = rows / tiles, higher = rows % tiles;
   for (int i = 0, row = 0; i < tiles; ++i) {
     const int h = i < higher ? height + 1 : height;
-    // The next panels come from afar: fetch them piece by piece while this one is used. With few tiles there is no time.
+    // The next panels come from afar: fetch them piece by piece while this one is used. With few tiles there is no
+    // time.
     if (tiles > 3)
       for (int p = 0; p < P; ++p)
         for (int line = block.k * i / tiles; line < block.k * (i + 1) / tiles; ++line)
@@ -116,8 +119,8 @@ void gemm_panels(const GemmBlock& block, int rows, const float* x, const float* 
 
 /// One block of rows and of k against all panels.
 template <class V>
-void gemm_block(const GemmBlock& block, int rows, const float* x, const float* packed, int panel_begin, int panel_end, int n,
-                const float* bias, float* y) noexcept {
+void gemm_block(const GemmBlock& block, int rows, const float* x, const float* packed, int panel_begin, int panel_end,
+                int n, const float* bias, float* y) noexcept {
   const int tiles = (rows + V::kTileRows - 1) / V::kTileRows;
   const int wide = V::tile_panels((rows + tiles - 1) / tiles);
   for (int panel = panel_begin; panel < panel_end;) {
@@ -126,18 +129,26 @@ void gemm_block(const GemmBlock& block, int rows, const float* x, const float* p
     const float* w = packed + panel * block.panel_stride;
     const float* b = bias != nullptr ? bias + n0 : nullptr;
     switch (panels) {
-      case 4: gemm_panels<V, 4>(block, rows, x, w, b, y + n0, cols); break;
-      case 3: gemm_panels<V, 3>(block, rows, x, w, b, y + n0, cols); break;
-      case 2: gemm_panels<V, 2>(block, rows, x, w, b, y + n0, cols); break;
-      default: gemm_panels<V, 1>(block, rows, x, w, b, y + n0, cols); break;
+      case 4:
+        gemm_panels<V, 4>(block, rows, x, w, b, y + n0, cols);
+        break;
+      case 3:
+        gemm_panels<V, 3>(block, rows, x, w, b, y + n0, cols);
+        break;
+      case 2:
+        gemm_panels<V, 2>(block, rows, x, w, b, y + n0, cols);
+        break;
+      default:
+        gemm_panels<V, 1>(block, rows, x, w, b, y + n0, cols);
+        break;
     }
     panel += panels;
   }
 }
 
 template <class V>
-void gemm_f32(const float* x, std::int64_t ldx, int rows, int k, const float* packed, int panel_begin, int panel_end, int n,
-              const float* bias, bool accumulate, float* y, std::int64_t ldy) noexcept {
+void gemm_f32(const float* x, std::int64_t ldx, int rows, int k, const float* packed, int panel_begin, int panel_end,
+              int n, const float* bias, bool accumulate, float* y, std::int64_t ldy) noexcept {
   const int k_blocks = k > 0 ? (k + kBlockK - 1) / kBlockK : 1, row_blocks = (rows + kBlockRows - 1) / kBlockRows;
   const int depth = (k + k_blocks - 1) / k_blocks;
   for (int i = 0, row = 0; i < row_blocks; ++i) {

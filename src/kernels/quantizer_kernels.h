@@ -1,5 +1,5 @@
-// Quantizers of channels and rows from their ranges, which every image has anew, written once over V (vec16.h): the formulas of
-// quant/uniform.h, sixteen at a time. Contracts are in kernels.h.
+// Quantizers of channels and rows from their ranges, which every image has anew, written once over V (vec16.h): the
+// formulas of quant/uniform.h, sixteen at a time. Contracts are in kernels.h.
 #pragma once
 
 #include "kernels/kernels.h"
@@ -17,13 +17,19 @@ inline void store_integers(V lanes, std::int32_t* p, int n) {
 }
 
 template <class V>
-void range_quantizers(const float* lower, const float* upper, int count, int q_max, float* scale, float* inv_scale, float* zero) noexcept {
-  const V none = V::splat(0), one = V::splat(1), top = V::splat(static_cast<float>(q_max)), infinity = V::splat(__builtin_inff());
+void range_quantizers(const float* lower, const float* upper, int count, int q_max, float* scale, float* inv_scale,
+                      float* zero) noexcept {
+  const V none = V::splat(0), one = V::splat(1), top = V::splat(static_cast<float>(q_max)),
+          infinity = V::splat(__builtin_inff());
   for_columns(count, [&]<bool kFull>(int c, int n) {
-    const V low = V::min(load_lanes<kFull, V>(lower + c, n), none), high = V::max(load_lanes<kFull, V>(upper + c, n), none);
+    const V low = V::min(load_lanes<kFull, V>(lower + c, n), none),
+            high = V::max(load_lanes<kFull, V>(upper + c, n), none);
     const V s = (high - low) / top, inverse = one / s;
     const auto if_usable = [&](V value, V otherwise) {
-      return V::select(V::less(none, s), V::select(V::less(s, infinity), V::select(V::less(inverse, infinity), value, otherwise), otherwise), otherwise);
+      return V::select(
+          V::less(none, s),
+          V::select(V::less(s, infinity), V::select(V::less(inverse, infinity), value, otherwise), otherwise),
+          otherwise);
     };
     store_lanes<kFull>(if_usable(s, one), scale + c, n);
     store_lanes<kFull>(if_usable(inverse, one), inv_scale + c, n);
@@ -32,8 +38,10 @@ void range_quantizers(const float* lower, const float* upper, int count, int q_m
 }
 
 template <class V>
-void scale_quantizers(const ScaleGroups& groups, const float* mn, const float* mx, int count, const ScaledChannels& out) noexcept {
-  const V half = V::splat(static_cast<float>(groups.q_max) * 0.5f), a_half = V::splat(0.5f), least = V::splat(groups.zero_min), most = V::splat(groups.zero_max);
+void scale_quantizers(const ScaleGroups& groups, const float* mn, const float* mx, int count,
+                      const ScaledChannels& out) noexcept {
+  const V half = V::splat(static_cast<float>(groups.q_max) * 0.5f), a_half = V::splat(0.5f),
+          least = V::splat(groups.zero_min), most = V::splat(groups.zero_max);
   for_columns(count, [&]<bool kFull>(int c, int n) {
     const V low = load_lanes<kFull, V>(mn + c, n), high = load_lanes<kFull, V>(mx + c, n);
     const V width = V::min(high - low, V::splat(__builtin_inff()));  // NaN belongs to the last group

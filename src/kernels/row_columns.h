@@ -23,8 +23,10 @@ inline V load_lanes(const float* p, int n, float fill = 0) {
 }
 template <bool kFull, class V>
 inline void store_lanes(V v, float* p, int n) {
-  if constexpr (kFull) v.store(p);
-  else v.store_part(p, n);
+  if constexpr (kFull)
+    v.store(p);
+  else
+    v.store_part(p, n);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// Kernels on rows of floats, written once over V (vec16.h): quantization, ranges, layer norm, activations; softmax in softmax_kernels.h.
-// Contracts are in kernels.h. Every loop goes over a row in steps of 16 lanes; the last step may be partial.
+// Kernels on rows of floats, written once over V (vec16.h): quantization, ranges, layer norm, activations; softmax in
+// softmax_kernels.h. Contracts are in kernels.h. Every loop goes over a row in steps of 16 lanes; the last step may be
+// partial.
 #pragma once
 
 #include "kernels/gemm_kernels.h"
@@ -26,8 +27,8 @@ inline V code_of(V x, V inv_scale, V zero, V q_max) {
 }
 
 template <class V, bool kPerRow>
-void quantize(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero, int q_max,
-              std::uint8_t* codes, std::int64_t ldc) noexcept {
+void quantize(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
+              int q_max, std::uint8_t* codes, std::int64_t ldc) noexcept {
   const V top = V::splat(static_cast<float>(q_max));
   for (int t = 0; t < rows; ++t) {
     const float* row = x + t * ldx;
@@ -38,8 +39,10 @@ void quantize(const float* x, std::int64_t ldx, int rows, int cols, const float*
       const V inv = kPerRow ? row_inv : load_lanes<kFull, V>(inv_scale + c, n);
       const V z = kPerRow ? row_zero : load_lanes<kFull, V>(zero + c, n);
       const V code = code_of(load_lanes<kFull, V>(row + c, n), inv, z, top);
-      if constexpr (kFull) code.store_bytes(out + c);
-      else code.store_bytes_part(out + c, n);
+      if constexpr (kFull)
+        code.store_bytes(out + c);
+      else
+        code.store_bytes_part(out + c, n);
     });
   }
 }
@@ -53,9 +56,9 @@ inline V first_ones(int n) {
 
 /// R rows side by side. kForm as in kernels.h; products are small integers, exact in float.
 template <class V, CodeForm kForm, int R>
-inline void quantize_multiples_rows(const float* x, std::int64_t ldx, int cols, const float* inv_scale, const float* zero,
-                                    const float* m, float q_max, std::uint8_t* codes, std::int64_t ldc,
-                                    std::int32_t* sums) {
+inline void quantize_multiples_rows(const float* x, std::int64_t ldx, int cols, const float* inv_scale,
+                                    const float* zero, const float* m, float q_max, std::uint8_t* codes,
+                                    std::int64_t ldc, std::int32_t* sums) {
   using Rows = Lockstep<V, R>;
   constexpr int kBlock = 4096;  // of which a lane's 256 products of up to 16 bits are exact in float
   const V top = V::splat(q_max);
@@ -70,8 +73,10 @@ inline void quantize_multiples_rows(const float* x, std::int64_t ldx, int cols, 
         const V code = code_of(load_lanes<kFull, V>(x + r * ldx + c, n), inv, z, top);
         const V product = code * factor;
         const V stored = kForm == CodeForm::kCodes ? code : product;
-        if constexpr (kFull) stored.store_bytes(codes + r * ldc + c);
-        else stored.store_bytes_part(codes + r * ldc + c, n);
+        if constexpr (kFull)
+          stored.store_bytes(codes + r * ldc + c);
+        else
+          stored.store_bytes_part(codes + r * ldc + c, n);
         total.v[r] = total.v[r] + product;  // absent lanes have multiple 0
       }
     });
@@ -82,13 +87,13 @@ inline void quantize_multiples_rows(const float* x, std::int64_t ldx, int cols, 
 }
 
 template <class V, CodeForm kForm>
-void quantize_multiples_as(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale, const float* zero,
-                           const float* m, int q_max, std::uint8_t* codes, std::int64_t ldc,
+void quantize_multiples_as(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale,
+                           const float* zero, const float* m, int q_max, std::uint8_t* codes, std::int64_t ldc,
                            std::int32_t* sums) noexcept {
   int t = 0;
   const auto some = [&]<int R>() {
-    quantize_multiples_rows<V, kForm, R>(x + t * ldx, ldx, cols, inv_scale, zero, m, static_cast<float>(q_max), codes + t * ldc,
-                                         ldc, sums == nullptr ? nullptr : sums + t);
+    quantize_multiples_rows<V, kForm, R>(x + t * ldx, ldx, cols, inv_scale, zero, m, static_cast<float>(q_max),
+                                         codes + t * ldc, ldc, sums == nullptr ? nullptr : sums + t);
   };
   for (; t + V::kLockstep <= rows; t += V::kLockstep) some.template operator()<V::kLockstep>();
   for (; t < rows; ++t) some.template operator()<1>();
@@ -99,8 +104,12 @@ void quantize_multiples(const float* x, std::int64_t ldx, int rows, int cols, co
                         const float* m, int q_max, CodeForm form, std::uint8_t* codes, std::int64_t ldc,
                         std::int32_t* sums) noexcept {
   switch (form) {
-    case CodeForm::kCodes: return quantize_multiples_as<V, CodeForm::kCodes>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, ldc, sums);
-    case CodeForm::kProducts: return quantize_multiples_as<V, CodeForm::kProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, ldc, sums);
+    case CodeForm::kCodes:
+      return quantize_multiples_as<V, CodeForm::kCodes>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, ldc,
+                                                        sums);
+    case CodeForm::kProducts:
+      return quantize_multiples_as<V, CodeForm::kProducts>(x, ldx, rows, cols, inv_scale, zero, m, q_max, codes, ldc,
+                                                           sums);
   }
 }
 
@@ -114,7 +123,8 @@ void zero_rows(const float* zero, const float* m, int cols, std::uint8_t* rows, 
     const auto fill = [&](int count) __attribute__((always_inline)) {
       for (int i = 0; i < count; ++i) {
         multiple[i] = static_cast<std::uint32_t>(static_cast<std::int32_t>(m[begin + i]));
-        shifted[i] = multiple[i] * (static_cast<std::uint32_t>(static_cast<std::int32_t>(zero[begin + i])) + kZeroOffset);
+        shifted[i] =
+            multiple[i] * (static_cast<std::uint32_t>(static_cast<std::int32_t>(zero[begin + i])) + kZeroOffset);
       }
       std::uint8_t* out = rows + begin;
       for (int i = 0; i < count; ++i) out[i] = static_cast<std::uint8_t>(shifted[i]);
@@ -122,8 +132,10 @@ void zero_rows(const float* zero, const float* m, int cols, std::uint8_t* rows, 
       for (int i = 0; i < count; ++i) out[2 * stride + i] = static_cast<std::uint8_t>(shifted[i] >> 16);
       for (int i = 0; i < count; ++i) out[3 * stride + i] = static_cast<std::uint8_t>(multiple[i]);
     };
-    if (n == kBlock) fill(kBlock);
-    else fill(n);
+    if (n == kBlock)
+      fill(kBlock);
+    else
+      fill(n);
   }
 }
 
@@ -180,8 +192,8 @@ void row_range(const float* x, std::int64_t ldx, int rows, int cols, float* mn, 
 
 /// R rows side by side.
 template <class V, int R>
-inline void layer_norm_rows(const float* x, std::int64_t ldx, int cols, const float* gamma, const float* beta, float eps,
-                            float* const (&y)[R], float* mn, float* mx) {
+inline void layer_norm_rows(const float* x, std::int64_t ldx, int cols, const float* gamma, const float* beta,
+                            float eps, float* const (&y)[R], float* mn, float* mx) {
   using Rows = Lockstep<V, R>;
   const float count = static_cast<float>(cols);
   Rows total = Rows::splat(0), squares = total, mean, inverse;
@@ -244,18 +256,24 @@ inline void activate_rows(float* x, std::int64_t ldx, int cols, float* mn, float
 template <class V, Activation kKind>
 void activate_as(float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept {
   int t = 0;
-  for (; t + V::kLockstep <= rows; t += V::kLockstep) activate_rows<V, kKind, V::kLockstep>(x + t * ldx, ldx, cols, mn, mx);
+  for (; t + V::kLockstep <= rows; t += V::kLockstep)
+    activate_rows<V, kKind, V::kLockstep>(x + t * ldx, ldx, cols, mn, mx);
   for (; t < rows; ++t) activate_rows<V, kKind, 1>(x + t * ldx, ldx, cols, mn, mx);
 }
 
 template <class V>
 void activate(Activation kind, float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept {
   switch (kind) {
-    case Activation::kGelu: return activate_as<V, Activation::kGelu>(x, ldx, rows, cols, mn, mx);
-    case Activation::kGeluTanh: return activate_as<V, Activation::kGeluTanh>(x, ldx, rows, cols, mn, mx);
-    case Activation::kQuickGelu: return activate_as<V, Activation::kQuickGelu>(x, ldx, rows, cols, mn, mx);
-    case Activation::kSilu: return activate_as<V, Activation::kSilu>(x, ldx, rows, cols, mn, mx);
-    case Activation::kRelu: return activate_as<V, Activation::kRelu>(x, ldx, rows, cols, mn, mx);
+    case Activation::kGelu:
+      return activate_as<V, Activation::kGelu>(x, ldx, rows, cols, mn, mx);
+    case Activation::kGeluTanh:
+      return activate_as<V, Activation::kGeluTanh>(x, ldx, rows, cols, mn, mx);
+    case Activation::kQuickGelu:
+      return activate_as<V, Activation::kQuickGelu>(x, ldx, rows, cols, mn, mx);
+    case Activation::kSilu:
+      return activate_as<V, Activation::kSilu>(x, ldx, rows, cols, mn, mx);
+    case Activation::kRelu:
+      return activate_as<V, Activation::kRelu>(x, ldx, rows, cols, mn, mx);
   }
 }
 

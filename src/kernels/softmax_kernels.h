@@ -1,5 +1,5 @@
-// Softmax of rows, written once over V (vec16.h): probabilities, or codes of them for integer attention (method.md section 4). Contracts are
-// in kernels.h.
+// Softmax of rows, written once over V (vec16.h): probabilities, or codes of them for integer attention (method.md
+// section 4). Contracts are in kernels.h.
 #pragma once
 
 #include <bit>
@@ -35,7 +35,8 @@ inline void softmax_exp_rows(float* x, std::int64_t ldx, int cols, float scale, 
   const auto row_bias = [&](int r) { return bias != nullptr ? bias + r * ldb : nullptr; };
   Rows high = Rows::splat(-kInfinity), total = Rows::splat(0);
   for_columns(cols, [&]<bool kFull>(int c, int n) {
-    high = Rows::max(Rows::make([&](int r) { return scores_or_logits<kFull>(x + r * ldx, row_bias(r), factor, c, n); }), high);
+    high = Rows::max(Rows::make([&](int r) { return scores_or_logits<kFull>(x + r * ldx, row_bias(r), factor, c, n); }),
+                     high);
   });
   const V last_factor = bias != nullptr ? V::splat(1) : factor;
   high = Rows::make([&](int r) { return last_factor * V::splat(high.v[r].max_lane()); });
@@ -89,22 +90,25 @@ void softmax_codes(const float* x, std::int64_t ldx, int rows, int cols, const f
     for_columns(cols, [&]<bool kFull>(int c, int n) {
       const V p = load_lanes<kFull, V>(x + t * ldx + c, n) * inverse_sum;
       const V code = V::min(V::max(V::round(p * inv), V::splat(0)), top);  // NaN becomes 0
-      if constexpr (kFull) code.store_bytes(codes + t * ldc + c);
-      else code.store_bytes_part(codes + t * ldc + c, n);
+      if constexpr (kFull)
+        code.store_bytes(codes + t * ldc + c);
+      else
+        code.store_bytes_part(codes + t * ldc + c, n);
       total = total + code;  // absent lanes hold 0; exact below 2^24
     });
     code_sum[t] = total.sum();
   }
 }
 
-/// The exponents of softmax_row_codes: y = fma(x, factor, -largest(top)), where 2^y = q_max exp(logit - largest logit), and x and the row's
-/// largest one, top, are scores or logits.
+/// The exponents of softmax_row_codes: y = fma(x, factor, -largest(top)), where 2^y = q_max exp(logit - largest logit),
+/// and x and the row's largest one, top, are scores or logits.
 struct RowExponents {
   float factor, log2_codes;
 
   RowExponents(float scale, bool biased, int q_max) {
     constexpr float kLog2E = 1.44269504F;
-    constexpr float kLog2Codes[] = {0.0F, 0.0F, 1.5849625F, 2.80735493F, 3.9068906F, 4.95419645F, 5.97728014F, 6.98868465F, 7.99435329F};  // of 2^bits - 1
+    constexpr float kLog2Codes[] = {0.0F,        0.0F,        1.5849625F,  2.80735493F, 3.9068906F,
+                                    4.95419645F, 5.97728014F, 6.98868465F, 7.99435329F};  // of 2^bits - 1
     factor = biased ? kLog2E : scale * kLog2E;
     log2_codes = kLog2Codes[std::bit_width(static_cast<unsigned>(q_max))];
   }
@@ -112,26 +116,33 @@ struct RowExponents {
 };
 
 template <class V, int R>
-inline void softmax_row_codes_of(const float* x, std::int64_t ldx, int cols, float scale, const float* bias, std::int64_t ldb, int q_max,
-                                 std::uint8_t* codes, std::int64_t ldc, float* row_scale, float* code_sum) {
+inline void softmax_row_codes_of(const float* x, std::int64_t ldx, int cols, float scale, const float* bias,
+                                 std::int64_t ldb, int q_max, std::uint8_t* codes, std::int64_t ldc, float* row_scale,
+                                 float* code_sum) {
   using Rows = Lockstep<V, R>;
   const RowExponents exponents(scale, bias != nullptr, q_max);
-  const V scores_factor = V::splat(scale), factor = V::splat(exponents.factor), top = V::splat(static_cast<float>(q_max));
+  const V scores_factor = V::splat(scale), factor = V::splat(exponents.factor),
+          top = V::splat(static_cast<float>(q_max));
   const auto values = [&]<bool kFull>(int c, int n) {
-    return Rows::make([&](int r) { return scores_or_logits<kFull>(x + r * ldx, bias != nullptr ? bias + r * ldb : nullptr, scores_factor, c, n); });
+    return Rows::make([&](int r) {
+      return scores_or_logits<kFull>(x + r * ldx, bias != nullptr ? bias + r * ldb : nullptr, scores_factor, c, n);
+    });
   };
   Rows high = Rows::splat(-kInfinity), total = Rows::splat(0), code_total = total;
   for_columns(cols, [&]<bool kFull>(int c, int n) { high = Rows::max(values.template operator()<kFull>(c, n), high); });
   const Rows minus_largest = Rows::make([&](int r) { return V::splat(-exponents.largest(high.v[r].max_lane())); });
   for_columns(cols, [&]<bool kFull>(int c, int n) {
     const Rows x_or_logit = values.template operator()<kFull>(c, n);
-    const Rows e = exp2_for_codes(Rows::make([&](int r) { return V::fma(x_or_logit.v[r], factor, minus_largest.v[r]); }));
+    const Rows e =
+        exp2_for_codes(Rows::make([&](int r) { return V::fma(x_or_logit.v[r], factor, minus_largest.v[r]); }));
     total = total + e;
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const V code = V::min(V::max(V::round(e.v[r]), V::splat(0)), top);  // NaN becomes 0
-      if constexpr (kFull) code.store_bytes(codes + r * ldc + c);
-      else code.store_bytes_part(codes + r * ldc + c, n);
+      if constexpr (kFull)
+        code.store_bytes(codes + r * ldc + c);
+      else
+        code.store_bytes_part(codes + r * ldc + c, n);
       code_total.v[r] = code_total.v[r] + code;  // absent lanes hold 0; exact below 2^24
     }
   });
@@ -143,10 +154,12 @@ inline void softmax_row_codes_of(const float* x, std::int64_t ldx, int cols, flo
 }
 
 template <class V>
-void softmax_row_codes(const float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias, std::int64_t ldb, int q_max,
-                       std::uint8_t* codes, std::int64_t ldc, float* row_scale, float* code_sum) noexcept {
+void softmax_row_codes(const float* x, std::int64_t ldx, int rows, int cols, float scale, const float* bias,
+                       std::int64_t ldb, int q_max, std::uint8_t* codes, std::int64_t ldc, float* row_scale,
+                       float* code_sum) noexcept {
   const auto some = [&]<int R>(int t) {
-    softmax_row_codes_of<V, R>(x + t * ldx, ldx, cols, scale, bias != nullptr ? bias + t * ldb : nullptr, ldb, q_max, codes + t * ldc, ldc, row_scale + t, code_sum + t);
+    softmax_row_codes_of<V, R>(x + t * ldx, ldx, cols, scale, bias != nullptr ? bias + t * ldb : nullptr, ldb, q_max,
+                               codes + t * ldc, ldc, row_scale + t, code_sum + t);
   };
   int t = 0;
   for (; t + V::kLockstep <= rows; t += V::kLockstep) some.template operator()<V::kLockstep>(t);

@@ -10,8 +10,8 @@
 namespace igq::kernels {
 namespace {
 
-inline constexpr int kTileRows = 16;     ///< also columns of 32 bits
-inline constexpr int kTileBytes = 64;    ///< of a row
+inline constexpr int kTileRows = 16;   ///< also columns of 32 bits
+inline constexpr int kTileBytes = 64;  ///< of a row
 
 /// The shape of each register, as the processor reads it.
 struct alignas(64) TileShapes {
@@ -26,18 +26,27 @@ static_assert(sizeof(TileShapes) == 64);
 inline void set_tile_shapes(const TileShapes& shapes) { emulated::tile_loadconfig(&shapes); }
 inline void release_tiles() { emulated::tile_release(); }
 template <int kTile>
-inline void zero_tile() { emulated::tile_zero(kTile); }
+inline void zero_tile() {
+  emulated::tile_zero(kTile);
+}
 template <int kTile>
-inline void load_tile(const void* p, std::int64_t stride) { emulated::tile_loadd(kTile, p, stride); }
+inline void load_tile(const void* p, std::int64_t stride) {
+  emulated::tile_loadd(kTile, p, stride);
+}
 template <int kTile>
-inline void store_tile(void* p) { emulated::tile_stored(kTile, p, kTileBytes); }
+inline void store_tile(void* p) {
+  emulated::tile_stored(kTile, p, kTileBytes);
+}
 template <int kSums, int kCodes, int kWeights>
-inline void multiply_tiles() { emulated::tile_dpbusd(kSums, kCodes, kWeights); }
+inline void multiply_tiles() {
+  emulated::tile_dpbusd(kSums, kCodes, kWeights);
+}
 
 #else
 
-// All are volatile, so they stay in order. What tiles are loaded from has been written before their shapes are set, which is where the
-// compiler must have written everything; a clobber of all memory at every load would make it read each constant again.
+// All are volatile, so they stay in order. What tiles are loaded from has been written before their shapes are set,
+// which is where the compiler must have written everything; a clobber of all memory at every load would make it read
+// each constant again.
 [[gnu::always_inline]] inline void set_tile_shapes(const TileShapes& shapes) {
   __asm__ volatile("ldtilecfg %0" ::"m"(shapes) : "memory");
 }
@@ -54,7 +63,9 @@ template <int kTile>
 template <int kTile>
 [[gnu::always_inline]] inline void store_tile(void* p) {
   using Rows = char[kTileRows * kTileBytes];
-  __asm__ volatile("tilestored %%tmm%c3, (%1,%2,1)" : "+m"(*static_cast<Rows*>(p)) : "r"(p), "r"(std::int64_t{kTileBytes}), "i"(kTile));
+  __asm__ volatile("tilestored %%tmm%c3, (%1,%2,1)"
+                   : "+m"(*static_cast<Rows*>(p))
+                   : "r"(p), "r"(std::int64_t{kTileBytes}), "i"(kTile));
 }
 /// sums[r][c] += sum over 64 bytes of codes[r] (unsigned) * weights (signed).
 template <int kSums, int kCodes, int kWeights>

@@ -36,8 +36,12 @@ struct VecReference {
     for (int i = 0; i < 16; ++i) r.v[i] = f(i);
     return r;
   }
-  static VecReference splat(float x) { return make([&](int) { return x; }); }
-  static VecReference load(const float* p) { return make([&](int i) { return p[i]; }); }
+  static VecReference splat(float x) {
+    return make([&](int) { return x; });
+  }
+  static VecReference load(const float* p) {
+    return make([&](int i) { return p[i]; });
+  }
   /// Lanes from n on hold `fill`.
   static VecReference load_part(const float* p, int n, float fill = 0) {
     return make([&](int i) { return i < n ? p[i] : fill; });
@@ -108,8 +112,8 @@ struct VecReference {
       return table[bits % 16];
     });
   }
-  /// lookup() with n * 2^19 added to the bits of what is found: 2^(n / 16) from a table that takes i * 2^19 from the bits of 2^(i / 16), 0 for
-  /// n = -16 * 127.
+  /// lookup() with n * 2^19 added to the bits of what is found: 2^(n / 16) from a table that takes i * 2^19 from the
+  /// bits of 2^(i / 16), 0 for n = -16 * 127.
   static VecReference lookup_exp2(const float* table, const VecReference& shifted) {
     return make([&](int i) {
       std::uint32_t n, bits;
@@ -129,9 +133,15 @@ struct VecReference {
       for (int i = 0; i < half; ++i) r[i] = f(r[i], r[i + half]);
     return r[0];
   }
-  float sum() const { return reduce([](float a, float b) { return a + b; }); }
-  float min_lane() const { return reduce([](float a, float b) { return a < b ? a : b; }); }
-  float max_lane() const { return reduce([](float a, float b) { return a > b ? a : b; }); }
+  float sum() const {
+    return reduce([](float a, float b) { return a + b; });
+  }
+  float min_lane() const {
+    return reduce([](float a, float b) { return a < b ? a : b; });
+  }
+  float max_lane() const {
+    return reduce([](float a, float b) { return a > b ? a : b; });
+  }
   static float sqrt(float x) { return __builtin_sqrtf(x); }
 };
 

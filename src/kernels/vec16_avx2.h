@@ -19,7 +19,8 @@ struct VecAvx2 {
 
   /// All bits set in the first n of 16 lanes.
   static void lane_mask(int n, __m256i& ma, __m256i& mb) {
-    alignas(32) static constexpr std::int32_t kOnes[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+    alignas(32) static constexpr std::int32_t kOnes[32] = {-1, -1, -1, -1, -1, -1, -1, -1,
+                                                           -1, -1, -1, -1, -1, -1, -1, -1};
     ma = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kOnes + 16 - n));
     mb = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kOnes + 24 - n));
   }
@@ -43,9 +44,7 @@ struct VecAvx2 {
     _mm256_maskstore_ps(p, ma, a);
     _mm256_maskstore_ps(p + 8, mb, b);
   }
-  __m128i bytes() const {
-    return bytes_of(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
-  }
+  __m128i bytes() const { return bytes_of(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b)); }
   void store_bytes(std::uint8_t* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes()); }
   void store_bytes_part(std::uint8_t* p, int n) const {
     alignas(16) std::uint8_t all[16];
@@ -92,7 +91,8 @@ struct VecAvx2 {
   }
   static __m256 lookup(const float* table, __m256 shifted) {
     const __m256i index = _mm256_castps_si256(shifted);
-    const __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(table), index), high = _mm256_permutevar8x32_ps(_mm256_load_ps(table + 8), index);
+    const __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(table), index),
+                 high = _mm256_permutevar8x32_ps(_mm256_load_ps(table + 8), index);
     return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
   }
   static VecAvx2 lookup(const float* table, VecAvx2 x) { return {lookup(table, x.a), lookup(table, x.b)}; }
@@ -100,7 +100,9 @@ struct VecAvx2 {
     const __m256i sixteenths = _mm256_slli_epi32(_mm256_castps_si256(shifted), 19);
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(lookup(table, shifted)), sixteenths));
   }
-  static VecAvx2 lookup_exp2(const float* table, VecAvx2 x) { return {lookup_exp2(table, x.a), lookup_exp2(table, x.b)}; }
+  static VecAvx2 lookup_exp2(const float* table, VecAvx2 x) {
+    return {lookup_exp2(table, x.a), lookup_exp2(table, x.b)};
+  }
 
   template <__m128 (*kAdd)(__m128, __m128)>
   static float reduce8(__m256 x) {

@@ -1,4 +1,5 @@
-// N virtual vectors (vec16.h) that go through the same operations in lockstep: each operation is issued N times in a row.
+// N virtual vectors (vec16.h) that go through the same operations in lockstep: each operation is issued N times in a
+// row.
 //
 // A row's polynomial or sum is a chain in which every step waits four cycles for the one before, and processors look
 // ahead over some hundred waiting instructions only, less than two such chains. Side by side, N chains hide the wait.

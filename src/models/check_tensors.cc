@@ -46,8 +46,10 @@ std::string join_faults(const std::vector<std::pair<std::string, std::string>>& 
       return !group.numbers.empty() && !g.numbers.empty() && g.head == group.head && g.tail == group.tail &&
              g.fault == group.fault;
     });
-    if (same != groups.end()) same->numbers.push_back(group.numbers.front());
-    else groups.push_back(std::move(group));
+    if (same != groups.end())
+      same->numbers.push_back(group.numbers.front());
+    else
+      groups.push_back(std::move(group));
   }
   std::string text;
   for (Group& g : groups) {

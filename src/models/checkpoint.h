@@ -1,5 +1,5 @@
-// A float checkpoint as a user has it - a folder of the timm hub or of transformers, or a bare .safetensors file - turned
-// into a ModelConfig and tensors by timm's names.
+// A float checkpoint as a user has it - a folder of the timm hub or of transformers, or a bare .safetensors file -
+// turned into a ModelConfig and tensors by timm's names.
 #pragma once
 
 #include <filesystem>
@@ -24,9 +24,9 @@ struct Checkpoint {
 
 /// `path`: a folder with config.json (timm's hub layout, or transformers' with preprocessor_config.json) and
 /// model.safetensors or model.safetensors.index.json; or a .safetensors file with options.architecture (or with a
-/// config.json beside it). Keys of timm (current and older Swin layouts, a leading "model." or "module.") and of transformers
-/// are mapped to timm's names; fused qkv included. Error naming every missing, extra or misshapen tensor; pickles (.bin,
-/// .pth, .pt, .ckpt) are refused with the line of Python that converts them.
+/// config.json beside it). Keys of timm (current and older Swin layouts, a leading "model." or "module.") and of
+/// transformers are mapped to timm's names; fused qkv included. Error naming every missing, extra or misshapen tensor;
+/// pickles (.bin, .pth, .pt, .ckpt) are refused with the line of Python that converts them.
 Checkpoint open_checkpoint(const std::filesystem::path& path, const CheckpointOptions& options = {});
 
 /// "xxh3:..." over names, shapes and values of all tensors, in the order of names.

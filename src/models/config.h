@@ -1,5 +1,6 @@
 // What a model is: every number that decides its layers, its preprocessing and its labels. Plain data; written by the
-// registry (architecture names), config.json readers (timm, transformers) and the .igq header, read by vit.cc and swin.cc.
+// registry (architecture names), config.json readers (timm, transformers) and the .igq header, read by vit.cc and
+// swin.cc.
 #pragma once
 
 #include <array>
@@ -20,20 +21,20 @@ struct VitConfig {
   int embed_dim = 192;
   int depth = 12;
   int num_heads = 3;
-  int mlp_hidden = 768;            ///< width between fc1 and fc2 (SwiGLU: of one half)
+  int mlp_hidden = 768;  ///< width between fc1 and fc2 (SwiGLU: of one half)
   bool class_token = true;
-  bool distilled = false;          ///< a second token and head; the two heads' logits are averaged
+  bool distilled = false;  ///< a second token and head; the two heads' logits are averaged
   int reg_tokens = 0;
-  bool no_embed_class = false;     ///< position embedding covers patches only
-  bool antialias_positions = true; ///< resizing the position embedding: timm does, most of transformers does not
+  bool no_embed_class = false;      ///< position embedding covers patches only
+  bool antialias_positions = true;  ///< resizing the position embedding: timm does, most of transformers does not
   bool qkv_bias = true;
   bool layer_scale = false;
-  bool pre_norm = false;           ///< layer norm after the embedding (CLIP); the patch embedding then has no bias
-  bool final_norm = true;          ///< `norm` before pooling
-  bool fc_norm = false;            ///< `fc_norm` after pooling
-  bool swiglu = false;             ///< timm SwiGLUPacked: fc1 gives [gate, value] packed, activation silu
+  bool pre_norm = false;   ///< layer norm after the embedding (CLIP); the patch embedding then has no bias
+  bool final_norm = true;  ///< `norm` before pooling
+  bool fc_norm = false;    ///< `fc_norm` after pooling
+  bool swiglu = false;     ///< timm SwiGLUPacked: fc1 gives [gate, value] packed, activation silu
   Pooling pooling = Pooling::kToken;
-  bool concat_pool = false;        ///< transformers Dinov2: head input is [class token, mean of patches]
+  bool concat_pool = false;  ///< transformers Dinov2: head input is [class token, mean of patches]
   float norm_eps = 1e-6f;
   kernels::Activation activation = kernels::Activation::kGelu;
 };
@@ -47,12 +48,13 @@ struct SwinConfig {
   std::array<int, 2> window_size = {7, 7};
   float mlp_ratio = 4.0f;
   bool qkv_bias = true;
-  bool pad_before_shift = false;   ///< transformers pads the map to whole windows, then shifts it; timm shifts, then pads
+  bool pad_before_shift =
+      false;  ///< transformers pads the map to whole windows, then shifts it; timm shifts, then pads
   float norm_eps = 1e-5f;
 };
 
 struct ModelConfig {
-  std::string architecture;        ///< timm name, or the transformers class it came from
+  std::string architecture;  ///< timm name, or the transformers class it came from
   Family family = Family::kVit;
   int num_classes = 1000;
   int in_channels = 3;
@@ -60,7 +62,7 @@ struct ModelConfig {
   VitConfig vit;
   SwinConfig swin;
   PreprocessConfig preprocess;
-  std::vector<std::string> labels; ///< class names by index; empty when unknown
+  std::vector<std::string> labels;  ///< class names by index; empty when unknown
 };
 
 }  // namespace igq

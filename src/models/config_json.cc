@@ -12,8 +12,8 @@
 namespace igq {
 namespace {
 
-using nlohmann::json;
 using kernels::Activation;
+using nlohmann::json;
 
 constexpr std::int64_t kMaxWidth = 1 << 20;
 /// Patches of an image; their number times a few fits in int wherever layers count rows.
@@ -32,14 +32,16 @@ class Writer {
  public:
   explicit Writer(json& out) : out_(out) {}
   void flag(const char* name, const bool& value) { out_[name] = value; }
-  /// A field younger than version 1 of the .igq file: written only where it is not `usual`, which files without it mean. Readers that
-  /// are older refuse the file then, instead of computing something else.
+  /// A field younger than version 1 of the .igq file: written only where it is not `usual`, which files without it
+  /// mean. Readers that are older refuse the file then, instead of computing something else.
   void later_flag(const char* name, const bool& value, bool usual) {
     if (value != usual) out_[name] = value;
   }
   void integer(const char* name, const int& value, std::int64_t, std::int64_t) { out_[name] = value; }
   template <typename List>
-  void integers(const char* name, const List& values, std::int64_t, std::int64_t) { out_[name] = values; }
+  void integers(const char* name, const List& values, std::int64_t, std::int64_t) {
+    out_[name] = values;
+  }
   void number(const char* name, const float& value) { out_[name] = float_to_json(value); }
   void number(const char* name, const double& value) { out_[name] = value; }
   void numbers(const char* name, const std::array<float, 3>& values) {
@@ -189,8 +191,9 @@ void check(const ModelConfig& c) {
   positive(c.preprocess.crop_pct, "crop_pct");
   for (const float s : c.preprocess.std) positive(s, "std");
   const bool vit = c.family == Family::kVit;
-  const std::int64_t patches = static_cast<std::int64_t>(c.image_height / (vit ? c.vit.patch_height : c.swin.patch_size)) *
-                               (c.image_width / (vit ? c.vit.patch_width : c.swin.patch_size));
+  const std::int64_t patches =
+      static_cast<std::int64_t>(c.image_height / (vit ? c.vit.patch_height : c.swin.patch_size)) *
+      (c.image_width / (vit ? c.vit.patch_width : c.swin.patch_size));
   if (patches > kMaxPatches) fail("the image has {} patches, at most {} are allowed", patches, kMaxPatches);
   if (c.family == Family::kVit) {
     positive(c.vit.norm_eps, "norm_eps");
@@ -264,7 +267,9 @@ ModelConfig config_from_json(const json& in) {
   Reader preprocess(json_at(in, "preprocess"));
   preprocess_fields(preprocess, config.preprocess);
   preprocess.refuse_others("config.preprocess");
-  json_only(in, "config", {"architecture", "family", "num_classes", "in_channels", "image_height", "image_width", "vit", "swin", "preprocess", "labels"});
+  json_only(in, "config",
+            {"architecture", "family", "num_classes", "in_channels", "image_height", "image_width", "vit", "swin",
+             "preprocess", "labels"});
   if (in.contains("labels")) {
     for (const json& label : json_array(in["labels"], "labels", static_cast<std::size_t>(kMaxWidth))) {
       config.labels.push_back(json_string(label, "labels"));

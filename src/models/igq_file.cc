@@ -24,12 +24,14 @@ using nlohmann::json;
 // Tensors of a quantized weight: "<linear>:codes" [in, out], ":scale" [out], ":zero_point" [out]; with weight groups
 // ":multiplier" and ":group_zero" [groups, out] instead of the last. No module path has a colon, so they never meet a
 // float tensor's name.
-constexpr std::string_view kCodes = ":codes", kScale = ":scale", kZeroPoint = ":zero_point", kMultiplier = ":multiplier",
-                           kGroupZero = ":group_zero";
+constexpr std::string_view kCodes = ":codes", kScale = ":scale", kZeroPoint = ":zero_point",
+                           kMultiplier = ":multiplier", kGroupZero = ":group_zero";
 
 /// The oldest format version that can hold the plan.
 std::uint32_t version_for(const QuantizationPlan& plan) {
-  const auto newer = [](const auto& entry) { return entry.second.weight.group_size != 0 || !entry.second.input.multiples.empty(); };
+  const auto newer = [](const auto& entry) {
+    return entry.second.weight.group_size != 0 || !entry.second.input.multiples.empty();
+  };
   return std::any_of(plan.linears.begin(), plan.linears.end(), newer) ? 2 : 1;
 }
 
@@ -93,7 +95,8 @@ class TensorList {
   void add_grouped(const std::string& name, const WeightPlan& weight) {
     const AlignedBuffer<std::int8_t> codes = group_codes(weight);
     const auto out = static_cast<std::int64_t>(weight.scale.size());
-    const auto in = static_cast<std::int64_t>(weight.codes.size()) / out, groups = static_cast<std::int64_t>(weight.multiplier.size()) / out;
+    const auto in = static_cast<std::int64_t>(weight.codes.size()) / out,
+               groups = static_cast<std::int64_t>(weight.multiplier.size()) / out;
     add_packed(name + std::string(kCodes), {in, out}, codes, weight.bits);
     add_bytes(name + std::string(kScale), StoredType::kF32, {out}, 0, std::as_bytes(std::span(weight.scale)));
     const int width = multiplier_bits(weight.bits);
@@ -131,8 +134,8 @@ struct Job {
 class Loader {
  public:
   /// Error (without a path) when plan and tensors do not belong together. `plan` must outlive the loader.
-  Loader(const ContainerReader& container, const std::filesystem::path& path, const std::map<std::string, WeightShape>& shapes,
-         QuantizationPlan& plan)
+  Loader(const ContainerReader& container, const std::filesystem::path& path,
+         const std::map<std::string, WeightShape>& shapes, QuantizationPlan& plan)
       : container_(container), path_(path) {
     for (const auto& [site, shape] : shapes) add_weight(site, shape, plan.linears.at(site).weight);
     for (const StoredTensor& tensor : container.tensors()) {
@@ -179,18 +182,20 @@ class Loader {
                        weight.zero_point.assign(z.begin(), z.end());
                      }});
   }
-  void add_grouped(const std::string& site, const WeightShape& shape, WeightPlan& weight, const StoredTensor* codes, const StoredTensor* scale) {
+  void add_grouped(const std::string& site, const WeightShape& shape, WeightPlan& weight, const StoredTensor* codes,
+                   const StoredTensor* scale) {
     const int groups = weight_group_count(shape.in, weight.group_size), width = multiplier_bits(weight.bits);
     const auto* multiplier = take(site + std::string(kMultiplier), StoredType::kCodes, {groups, shape.out}, width);
     const auto* zero = take(site + std::string(kGroupZero), StoredType::kCodes, {groups, shape.out}, weight.bits);
-    jobs_.push_back({codes->size, [this, site, &weight, codes, scale, multiplier, zero, width] {
-                       const auto s = container_.read_f32(*scale);
-                       weight.scale.assign(s.begin(), s.end());
-                       weight.zero_point.assign(s.size(), 1 << (weight.code_bits() - 1));
-                       weight.multiplier = to_unsigned(container_.read_codes(*multiplier), width);
-                       weight.group_zero = to_unsigned(container_.read_codes(*zero), weight.bits);
-                       reading(path_, [&] { at_site(site, [&] { expand_group_codes(weight, container_.read_codes(*codes)); }); });
-                     }});
+    jobs_.push_back(
+        {codes->size, [this, site, &weight, codes, scale, multiplier, zero, width] {
+           const auto s = container_.read_f32(*scale);
+           weight.scale.assign(s.begin(), s.end());
+           weight.zero_point.assign(s.size(), 1 << (weight.code_bits() - 1));
+           weight.multiplier = to_unsigned(container_.read_codes(*multiplier), width);
+           weight.group_zero = to_unsigned(container_.read_codes(*zero), weight.bits);
+           reading(path_, [&] { at_site(site, [&] { expand_group_codes(weight, container_.read_codes(*codes)); }); });
+         }});
   }
 
   const ContainerReader& container_;

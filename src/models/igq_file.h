@@ -22,7 +22,7 @@ struct Provenance {
   std::int64_t calibration_images = 0;
   std::uint64_t seed = 0;
   std::string tool_version;
-  std::string settings;              ///< the options that decided the result, as given on the command line
+  std::string settings;  ///< the options that decided the result, as given on the command line
   bool operator==(const Provenance&) const = default;
 };
 

@@ -4,13 +4,15 @@
 
 namespace igq {
 
-void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int rows, float* y, ChannelRange range, const std::int32_t* y_rows) {
+void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int rows, float* y, ChannelRange range,
+                const std::int32_t* y_rows) {
   layer_norm(context, x, rows, norm.channels(), norm.gamma.data(), norm.beta.data(), norm.eps, y, range, y_rows);
 }
 
 void Mlp::add_to(ExecContext& context, float* x, int rows, int wanted) const {
   const ArenaScope scope(context.arena);
-  const bool in_float = context.execution_of(fc1.site()) == Execution::kFloat && context.execution_of(fc2.site()) == Execution::kFloat;
+  const bool in_float =
+      context.execution_of(fc1.site()) == Execution::kFloat && context.execution_of(fc2.site()) == Execution::kFloat;
   if (in_float) rows = wanted;  // no quantizer looks at the others
   const int channels = fc1.in_features(), hidden = fc2.in_features();
   const auto n = static_cast<std::size_t>(rows);
@@ -25,7 +27,8 @@ void Mlp::add_to(ExecContext& context, float* x, int rows, int wanted) const {
     {
       const WorkTimer timer(context, Work::kActivation);
       context.parallel_for(rows, 8, [&](std::int64_t b, std::int64_t e, int) {
-        context.kernels->swiglu(inner + b * 2 * hidden, 2 * hidden, static_cast<int>(e - b), hidden, gated + b * hidden, hidden);
+        context.kernels->swiglu(inner + b * 2 * hidden, 2 * hidden, static_cast<int>(e - b), hidden, gated + b * hidden,
+                                hidden);
       });
     }
     ChannelRange inner_range;  // of all rows, where fc2 is given fewer
@@ -40,7 +43,8 @@ void Mlp::add_to(ExecContext& context, float* x, int rows, int wanted) const {
 }
 
 AlignedBuffer<float> ModelBuilder::tensor(const std::string& name, std::int64_t count) const {
-  if (!tensors_.has(name)) fail("{}: tensor '{}' is missing: is this the checkpoint of another architecture?", tensors_.origin(), name);
+  if (!tensors_.has(name))
+    fail("{}: tensor '{}' is missing: is this the checkpoint of another architecture?", tensors_.origin(), name);
   AlignedBuffer<float> values = tensors_.read(name);
   if (static_cast<std::int64_t>(values.size()) != count)
     fail("{}: tensor '{}' has {} values, the architecture needs {}", tensors_.origin(), name, values.size(), count);

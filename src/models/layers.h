@@ -16,7 +16,8 @@ struct LayerNorm {
   int channels() const { return static_cast<int>(gamma.size()); }
 };
 
-void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int rows, float* y, ChannelRange range = {}, const std::int32_t* y_rows = nullptr);
+void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int rows, float* y,
+                ChannelRange range = {}, const std::int32_t* y_rows = nullptr);
 
 /// The second half of a transformer block: x += gamma * fc2(f(fc1(norm(x)))).
 struct Mlp {
@@ -24,7 +25,7 @@ struct Mlp {
   Linear fc1, fc2;
   AlignedBuffer<float> gamma;  ///< LayerScale, empty without
   kernels::Activation activation = kernels::Activation::kGelu;
-  bool swiglu = false;         ///< fc1 gives [gate, value]; silu(gate) * value goes to fc2
+  bool swiglu = false;  ///< fc1 gives [gate, value]; silu(gate) * value goes to fc2
   /// The first `wanted` of its `rows` rows are needed afterwards; channel ranges are those of all rows nevertheless.
   void add_to(ExecContext& context, float* x, int rows, int wanted) const;
   void add_to(ExecContext& context, float* x, int rows) const { add_to(context, x, rows, rows); }
@@ -34,7 +35,8 @@ struct Mlp {
 class ModelBuilder {
  public:
   /// plan may be null; it supplies linear layers whose weights are not among the tensors.
-  ModelBuilder(const TensorSource& tensors, std::shared_ptr<const QuantizationPlan> plan) : tensors_(tensors), plan_(std::move(plan)) {}
+  ModelBuilder(const TensorSource& tensors, std::shared_ptr<const QuantizationPlan> plan)
+      : tensors_(tensors), plan_(std::move(plan)) {}
 
   bool has(const std::string& name) const { return tensors_.has(name); }
   /// A tensor of `count` values, any shape.

@@ -66,15 +66,19 @@ Spread spread_of(const std::string& name, const Shape& shape) {
   return {0.0f, 1.0f / std::sqrt(static_cast<float>(in))};
 }
 
-std::size_t weight_count(const Linear& linear) { return static_cast<std::size_t>(linear.in_features()) * static_cast<std::size_t>(linear.out_features()); }
+std::size_t weight_count(const Linear& linear) {
+  return static_cast<std::size_t>(linear.in_features()) * static_cast<std::size_t>(linear.out_features());
+}
 
-/// Codes that have been packed: the panels of other layers take their memory, whose pages need not be cleared once more. Thread safe.
+/// Codes that have been packed: the panels of other layers take their memory, whose pages need not be cleared once
+/// more. Thread safe.
 class SpareBuffers {
  public:
   /// Memory for `bytes` or a little more; empty when there is none.
   AlignedBuffer<std::int8_t> take(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    const auto found = std::find_if(buffers_.begin(), buffers_.end(), [&](const auto& b) { return b.size() >= bytes && b.size() <= bytes + bytes / 4; });
+    const auto found = std::find_if(buffers_.begin(), buffers_.end(),
+                                    [&](const auto& b) { return b.size() >= bytes && b.size() <= bytes + bytes / 4; });
     if (found == buffers_.end()) return {};
     AlignedBuffer<std::int8_t> buffer = std::move(*found);
     buffers_.erase(found);
@@ -106,7 +110,8 @@ void LoadedModel::prepare_only(Execution execution, const kernels::Kernels& kern
   for_each_loading(weights, linears.size(), [&](std::size_t i) {
     Linear& linear = *linears[i];
     linear.prepare(execution, kernels, spare.take(weight_count(linear)));
-    if (stored_plan != nullptr && linear.packed_for(kernels)) spare.give(std::move(stored_plan->linears.at(linear.name()).weight.codes));
+    if (stored_plan != nullptr && linear.packed_for(kernels))
+      spare.give(std::move(stored_plan->linears.at(linear.name()).weight.codes));
   });
 }
 

@@ -48,7 +48,8 @@ void Model::set_plan(std::shared_ptr<const QuantizationPlan> plan) {
     std::set<std::string> known;
     for (const Site& site : sites_) known.insert(site.name);
     auto check = [&](const std::string& name) {
-      if (!known.contains(name)) fail("the quantization plan names the site '{}', which {} does not have", name, config_.architecture);
+      if (!known.contains(name))
+        fail("the quantization plan names the site '{}', which {} does not have", name, config_.architecture);
     };
     for (const auto& [name, unused] : plan->linears) check(name);
     for (const auto& [name, unused] : plan->attentions) check(name);
@@ -76,8 +77,10 @@ std::unique_ptr<Model> build_model(const ModelConfig& config, const TensorSource
                                    std::shared_ptr<const QuantizationPlan> plan) {
   const ModelBuilder builder(tensors, plan);
   std::unique_ptr<Model> model;
-  if (config.family == Family::kSwin) model = std::make_unique<Swin>(config, builder);
-  else model = std::make_unique<Vit>(config, builder);
+  if (config.family == Family::kSwin)
+    model = std::make_unique<Swin>(config, builder);
+  else
+    model = std::make_unique<Vit>(config, builder);
   if (plan != nullptr) model->set_plan(std::move(plan));
   return model;
 }

@@ -18,30 +18,31 @@ struct StepState {
   const float* image = nullptr;  ///< [3, height, width], normalised; read by step 0
   AlignedBuffer<float> x;        ///< [tokens, channels] after every step but the last
   int tokens = 0, channels = 0;
-  int height = 0, width = 0;     ///< token grid (Swin)
-  AlignedBuffer<float> logits;   ///< [num_classes] after the last step
+  int height = 0, width = 0;    ///< token grid (Swin)
+  AlignedBuffer<float> logits;  ///< [num_classes] after the last step
 };
 
 /// One quantization site: an FC layer or an attention.
 struct Site {
-  std::string name;              ///< "blocks.3.attn.qkv" or "blocks.3.attn"
-  int step = 0;                  ///< the step it runs in
-  Linear* linear = nullptr;      ///< one of the two is set
+  std::string name;          ///< "blocks.3.attn.qkv" or "blocks.3.attn"
+  int step = 0;              ///< the step it runs in
+  Linear* linear = nullptr;  ///< one of the two is set
   Attention* attention = nullptr;
-  int max_rows = 0;              ///< tokens per image of the FC input; tokens per window of an attention
-  int windows = 1;               ///< attentions: windows per image
-  bool first_or_last = false;    ///< patch embedding or head
+  int max_rows = 0;            ///< tokens per image of the FC input; tokens per window of an attention
+  int windows = 1;             ///< attentions: windows per image
+  bool first_or_last = false;  ///< patch embedding or head
 };
 
-/// The parts of a transformer block, x += gamma1 * proj(attention(qkv(norm1(x)))), then x += mlp(x), for those who tune them.
+/// The parts of a transformer block, x += gamma1 * proj(attention(qkv(norm1(x)))), then x += mlp(x), for those who tune
+/// them.
 struct BlockParts {
   LayerNorm* norm1 = nullptr;
   Linear *qkv = nullptr, *proj = nullptr;
   Attention* attention = nullptr;
-  const float* gamma1 = nullptr;                ///< LayerScale [channels], null without
+  const float* gamma1 = nullptr;  ///< LayerScale [channels], null without
   Mlp* mlp = nullptr;
-  int windows = 1;                              ///< attention windows per image
-  std::span<const std::int32_t> token_of_row;   ///< row of the attention -> token, -1 for padding; empty: row = token
+  int windows = 1;                             ///< attention windows per image
+  std::span<const std::int32_t> token_of_row;  ///< row of the attention -> token, -1 for padding; empty: row = token
 };
 
 class Model {

@@ -75,8 +75,11 @@ void check_bounds(const std::vector<Bounds>& groups, std::size_t min, std::size_
 void check_multiples(const ActivationPlan& plan) {
   if (plan.multiples.empty()) return;
   if (plan.grouping != Grouping::kScale) fail("multiples of a unit beside grouping '{}'", grouping_name(plan.grouping));
-  if (plan.multiples.size() != plan.groups.size()) fail("{} multiples for {} groups", plan.multiples.size(), plan.groups.size());
-  if (!std::isnormal(plan.unit) || plan.unit < 0.0f || !std::isfinite(1.0f / plan.unit) || !std::isfinite(plan.unit * static_cast<float>(kMaxMultiple))) fail("unit {} is no scale", plan.unit);
+  if (plan.multiples.size() != plan.groups.size())
+    fail("{} multiples for {} groups", plan.multiples.size(), plan.groups.size());
+  if (!std::isnormal(plan.unit) || plan.unit < 0.0f || !std::isfinite(1.0f / plan.unit) ||
+      !std::isfinite(plan.unit * static_cast<float>(kMaxMultiple)))
+    fail("unit {} is no scale", plan.unit);
   std::int32_t last = 1;
   for (const std::int32_t m : plan.multiples) {
     if (m < last || m > kMaxMultiple) fail("multiples are not ascending from 1 to {}", kMaxMultiple);
@@ -89,11 +92,15 @@ void check_activation(const ActivationPlan& plan) {
   check_multiples(plan);
   switch (plan.grouping) {
     case Grouping::kFloat:
-    case Grouping::kUpperBound: return check_bounds(plan.groups, 0, 0);
-    case Grouping::kLayer: return check_bounds(plan.groups, 1, 1);
+    case Grouping::kUpperBound:
+      return check_bounds(plan.groups, 0, 0);
+    case Grouping::kLayer:
+      return check_bounds(plan.groups, 1, 1);
     case Grouping::kStaticGroup:
-    case Grouping::kIgq: return check_bounds(plan.groups, 1, kMaxGroups);
-    case Grouping::kScale: break;
+    case Grouping::kIgq:
+      return check_bounds(plan.groups, 1, kMaxGroups);
+    case Grouping::kScale:
+      break;
   }
   check_bounds(plan.groups, 1, kMaxGroups);
   float last = 0.0f;
@@ -198,7 +205,8 @@ QuantizationPlan plan_from_json(const json& in, std::map<std::string, WeightShap
       const auto grouped = weight.find("group_size");
       if (grouped == weight.end()) return;
       linear.weight.group_size = static_cast<int>(json_int(*grouped, "group_size", 1, kMaxWidth));
-      if (linear.weight.bits > kMaxGroupedBits) fail("weight groups of {} bits, 2 to {} are possible", linear.weight.bits, kMaxGroupedBits);
+      if (linear.weight.bits > kMaxGroupedBits)
+        fail("weight groups of {} bits, 2 to {} are possible", linear.weight.bits, kMaxGroupedBits);
     });
   }
   for (const auto& [site, entry] : sites("attentions").items()) {

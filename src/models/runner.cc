@@ -73,7 +73,9 @@ void Runner::run_each(std::int64_t count, const std::function<bool(std::int64_t,
 }
 
 std::size_t Runner::scratch_bytes() const {
-  auto bytes_of = [](const ExecContext& c, const StepState& s) { return c.arena.capacity() + (s.x.size() + s.logits.size()) * sizeof(float); };
+  auto bytes_of = [](const ExecContext& c, const StepState& s) {
+    return c.arena.capacity() + (s.x.size() + s.logits.size()) * sizeof(float);
+  };
   std::size_t total = bytes_of(shared_, shared_state_);
   for (const auto& w : workers_)
     if (w != nullptr) total += bytes_of(w->context, w->state) + w->image.size() * sizeof(float);

@@ -27,8 +27,8 @@ class Runner {
   std::span<const float> run(const float* image);
   /// `count` normalised images, one after the other in memory; logits [count, num_classes].
   void run_batch(const float* images, std::int64_t count, float* logits);
-  /// load(i, image) fills image i (false: skip it) and sink(i, logits) takes its result, on whichever thread runs it, at
-  /// most one image per thread at a time. Exceptions of either end the run and are rethrown.
+  /// load(i, image) fills image i (false: skip it) and sink(i, logits) takes its result, on whichever thread runs it,
+  /// at most one image per thread at a time. Exceptions of either end the run and are rethrown.
   void run_each(std::int64_t count, const std::function<bool(std::int64_t, float*)>& load,
                 const std::function<void(std::int64_t, std::span<const float>)>& sink);
   /// Bytes of activations and scratch held between images.

@@ -29,18 +29,23 @@ int region(const Axis& a, int position) {
   return position >= a.padded - a.window ? 1 : 0;
 }
 
-std::string block_name(int stage, int index, const char* tail) { return fmt::format("layers.{}.blocks.{}.{}", stage, index, tail); }
+std::string block_name(int stage, int index, const char* tail) {
+  return fmt::format("layers.{}.blocks.{}.{}", stage, index, tail);
+}
 
 }  // namespace
 
 Swin::Swin(const ModelConfig& config, const ModelBuilder& builder) : Model(config) {
   const SwinConfig& s = config.swin;
   if (config.image_height % s.patch_size != 0 || config.image_width % s.patch_size != 0)
-    fail("{}: the image size {}x{} is not a multiple of the patch size {}", config.architecture, config.image_height, config.image_width, s.patch_size);
-  if (s.depths.empty() || s.depths.size() != s.num_heads.size()) fail("{}: depths and num_heads must have the same length", config.architecture);
+    fail("{}: the image size {}x{} is not a multiple of the patch size {}", config.architecture, config.image_height,
+         config.image_width, s.patch_size);
+  if (s.depths.empty() || s.depths.size() != s.num_heads.size())
+    fail("{}: depths and num_heads must have the same length", config.architecture);
   grid_height_ = config.image_height / s.patch_size;
   grid_width_ = config.image_width / s.patch_size;
-  patch_embed_ = builder.linear("patch_embed.proj", config.in_channels * s.patch_size * s.patch_size, s.embed_dim, true);
+  patch_embed_ =
+      builder.linear("patch_embed.proj", config.in_channels * s.patch_size * s.patch_size, s.embed_dim, true);
   patch_norm_ = builder.norm("patch_embed.norm", s.embed_dim, s.norm_eps);
   add_site(patch_embed_, 0, grid_height_ * grid_width_, true);
 
@@ -75,10 +80,12 @@ Swin::Swin(const ModelConfig& config, const ModelBuilder& builder) : Model(confi
   add_site(head_, static_cast<int>(steps_.size()) + 1, 1, true);
 }
 
-std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int stage, int index, int grid_h, int grid_w) const {
+std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int stage, int index, int grid_h,
+                                              int grid_w) const {
   const SwinConfig& s = config().swin;
   const int dim = stage_dim(s, stage), heads = s.num_heads[static_cast<std::size_t>(stage)];
-  if (heads <= 0 || dim % heads != 0) fail("{}: width {} of stage {} is not a multiple of {} heads", config().architecture, dim, stage, heads);
+  if (heads <= 0 || dim % heads != 0)
+    fail("{}: width {} of stage {} is not a multiple of {} heads", config().architecture, dim, stage, heads);
   auto block = std::make_unique<Block>();
   Block& b = *block;
   b.norm1 = builder.norm(block_name(stage, index, "norm1"), dim, s.norm_eps);
@@ -89,7 +96,8 @@ std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int s
   b.mlp.fc1 = builder.linear(block_name(stage, index, "mlp.fc1"), dim, swin_mlp_hidden(s, dim), true);
   b.mlp.fc2 = builder.linear(block_name(stage, index, "mlp.fc2"), swin_mlp_hidden(s, dim), dim, true);
 
-  const Axis y = make_axis(grid_h, s.window_size[0], index % 2 == 1), x = make_axis(grid_w, s.window_size[1], index % 2 == 1);
+  const Axis y = make_axis(grid_h, s.window_size[0], index % 2 == 1),
+             x = make_axis(grid_w, s.window_size[1], index % 2 == 1);
   b.window_h = y.window;
   b.window_w = x.window;
   const int area = y.window * x.window, windows_x = x.padded / x.window;
@@ -118,10 +126,12 @@ std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int s
 
   b.row_of_token.resize(static_cast<std::size_t>(y.size) * static_cast<std::size_t>(x.size));
   for (std::size_t row = 0; row < b.token_of_row.size(); ++row)
-    if (b.token_of_row[row] >= 0) b.row_of_token[static_cast<std::size_t>(b.token_of_row[row])] = static_cast<std::int32_t>(row);
+    if (b.token_of_row[row] >= 0)
+      b.row_of_token[static_cast<std::size_t>(b.token_of_row[row])] = static_cast<std::int32_t>(row);
 
   const std::int64_t table_rows = static_cast<std::int64_t>(2 * y.window - 1) * (2 * x.window - 1);
-  const AlignedBuffer<float> table = builder.tensor(block_name(stage, index, "attn.relative_position_bias_table"), table_rows * heads);
+  const AlignedBuffer<float> table =
+      builder.tensor(block_name(stage, index, "attn.relative_position_bias_table"), table_rows * heads);
   const auto n = static_cast<std::size_t>(area);
   b.bias.resize(regions.size() * static_cast<std::size_t>(heads) * n * n);
   float* out = b.bias.data();
@@ -132,7 +142,8 @@ std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int s
           const int dy = i / x.window - j / x.window + y.window - 1, dx = i % x.window - j % x.window + x.window - 1;
           const auto row = static_cast<std::size_t>(dy * (2 * x.window - 1) + dx);
           const bool apart = pattern[static_cast<std::size_t>(i)] != pattern[static_cast<std::size_t>(j)];
-          *out++ = table[row * static_cast<std::size_t>(heads) + static_cast<std::size_t>(head)] + (apart ? -100.0f : 0.0f);
+          *out++ =
+              table[row * static_cast<std::size_t>(heads) + static_cast<std::size_t>(head)] + (apart ? -100.0f : 0.0f);
         }
   return block;
 }
@@ -141,12 +152,15 @@ void Swin::run_step(ExecContext& context, int step, StepState& state) const {
   if (step == 0) return embed(context, state);
   if (step > static_cast<int>(steps_.size())) return head(context, state);
   const Step& s = steps_[static_cast<std::size_t>(step - 1)];
-  if (s.block != nullptr) run_block(context, *s.block, state);
-  else run_merge(context, *s.merge, state);
+  if (s.block != nullptr)
+    run_block(context, *s.block, state);
+  else
+    run_merge(context, *s.merge, state);
 }
 
 std::optional<BlockParts> Swin::block_parts(int step) {
-  if (step < 1 || step > static_cast<int>(steps_.size()) || steps_[static_cast<std::size_t>(step - 1)].block == nullptr) return std::nullopt;
+  if (step < 1 || step > static_cast<int>(steps_.size()) || steps_[static_cast<std::size_t>(step - 1)].block == nullptr)
+    return std::nullopt;
   Block& b = *steps_[static_cast<std::size_t>(step - 1)].block;
   return BlockParts{&b.norm1, &b.qkv, &b.proj, &b.attention, nullptr, &b.mlp, b.windows, b.token_of_row};
 }
@@ -161,26 +175,32 @@ void Swin::embed(ExecContext& context, StepState& state) const {
   const auto n = static_cast<std::size_t>(state.tokens);
   state.x.resize(n * static_cast<std::size_t>(s.embed_dim));
   float* rows = context.arena.take<float>(n * static_cast<std::size_t>(patch_embed_.in_features()));
-  unfold_patches(context, state.image, config().in_channels, config().image_height, config().image_width, s.patch_size, s.patch_size, rows);
+  unfold_patches(context, state.image, config().in_channels, config().image_height, config().image_width, s.patch_size,
+                 s.patch_size, rows);
   patch_embed_.forward(context, rows, state.tokens, state.x.data());
   layer_norm(context, patch_norm_, state.x.data(), state.tokens, state.x.data());
 }
 
-/// x[token_of_row[r]] += windowed[r] for all rows but padding (-1), those whose tokens follow each other at once; every token is in one row.
-static void add_windows(const ExecContext& context, std::span<const std::int32_t> token_of_row, const float* windowed, int dim, float* x) {
-  context.parallel_for(static_cast<std::int64_t>(token_of_row.size()), 16, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t r = begin; r < end;) {
-      const std::int32_t token = token_of_row[static_cast<std::size_t>(r)];
-      if (token < 0) {
-        ++r;
-        continue;
-      }
-      std::int64_t count = 1;
-      while (r + count < end && token_of_row[static_cast<std::size_t>(r + count)] == token + count) ++count;
-      context.kernels->add_residual(x + std::int64_t{token} * dim, dim, windowed + r * dim, dim, static_cast<int>(count), dim, nullptr);
-      r += count;
-    }
-  });
+/// x[token_of_row[r]] += windowed[r] for all rows but padding (-1), those whose tokens follow each other at once; every
+/// token is in one row.
+static void add_windows(const ExecContext& context, std::span<const std::int32_t> token_of_row, const float* windowed,
+                        int dim, float* x) {
+  context.parallel_for(static_cast<std::int64_t>(token_of_row.size()), 16,
+                       [&](std::int64_t begin, std::int64_t end, int) {
+                         for (std::int64_t r = begin; r < end;) {
+                           const std::int32_t token = token_of_row[static_cast<std::size_t>(r)];
+                           if (token < 0) {
+                             ++r;
+                             continue;
+                           }
+                           std::int64_t count = 1;
+                           while (r + count < end && token_of_row[static_cast<std::size_t>(r + count)] == token + count)
+                             ++count;
+                           context.kernels->add_residual(x + std::int64_t{token} * dim, dim, windowed + r * dim, dim,
+                                                         static_cast<int>(count), dim, nullptr);
+                           r += count;
+                         }
+                       });
 }
 
 void Swin::run_block(ExecContext& context, const Block& block, StepState& state) const {
@@ -193,14 +213,15 @@ void Swin::run_block(ExecContext& context, const Block& block, StepState& state)
     layer_norm(context, block.norm1, state.x.data(), tokens, windowed, range, block.row_of_token.data());
     if (rows > tokens) {  // padding rows are zeros of every channel
       for (int r = 0; r < rows; ++r)
-        if (block.token_of_row[static_cast<std::size_t>(r)] < 0) std::fill_n(windowed + std::int64_t{r} * dim, dim, 0.0f);
+        if (block.token_of_row[static_cast<std::size_t>(r)] < 0)
+          std::fill_n(windowed + std::int64_t{r} * dim, dim, 0.0f);
       for (int c = 0; c < dim; ++c) {
         range.mn[c] = std::min(range.mn[c], 0.0f);
         range.mx[c] = std::max(range.mx[c], 0.0f);
       }
     }
-    block.attention.forward(context, block.qkv, block.proj, windowed, range, block.windows, block.window_h * block.window_w,
-                            {block.bias.data(), block.pattern.data()}, {windowed});
+    block.attention.forward(context, block.qkv, block.proj, windowed, range, block.windows,
+                            block.window_h * block.window_w, {block.bias.data(), block.pattern.data()}, {windowed});
     add_windows(context, block.token_of_row, windowed, dim, state.x.data());
   }
   block.mlp.add_to(context, state.x.data(), tokens);
@@ -217,8 +238,10 @@ void Swin::run_merge(ExecContext& context, const Merge& merge, StepState& state)
       for (int x = 0; x < out_w; ++x)
         for (int part = 0; part < 4; ++part) {  // timm's order: the row offset runs fastest
           const int sy = 2 * y + part % 2, sx = 2 * x + part / 2;
-          if (sy < h && sx < w) std::copy_n(state.x.data() + (static_cast<std::int64_t>(sy) * w + sx) * dim, dim, to);
-          else std::fill_n(to, dim, 0.0f);
+          if (sy < h && sx < w)
+            std::copy_n(state.x.data() + (static_cast<std::int64_t>(sy) * w + sx) * dim, dim, to);
+          else
+            std::fill_n(to, dim, 0.0f);
           to += dim;
         }
   });
@@ -289,7 +312,8 @@ std::map<std::string, Shape> swin_tensors(const ModelConfig& config) {
       norm(block_name(stage, i, "norm2"), dim);
       linear(block_name(stage, i, "attn.qkv"), dim, 3 * dim, s.qkv_bias);
       linear(block_name(stage, i, "attn.proj"), dim, dim, true);
-      t[block_name(stage, i, "attn.relative_position_bias_table")] = {table, s.num_heads[static_cast<std::size_t>(stage)]};
+      t[block_name(stage, i, "attn.relative_position_bias_table")] = {table,
+                                                                      s.num_heads[static_cast<std::size_t>(stage)]};
       linear(block_name(stage, i, "mlp.fc1"), dim, swin_mlp_hidden(s, static_cast<int>(dim)), true);
       linear(block_name(stage, i, "mlp.fc2"), swin_mlp_hidden(s, static_cast<int>(dim)), dim, true);
     }

@@ -289,8 +289,10 @@ ModelConfig timm_config(const json& config, const std::string& architecture) {
       architecture.empty() ? json_string(json_at(config, "architecture"), "architecture") : architecture;
   ModelConfig out = base_config(name, *args);
   apply_image_size(*args, *cfg, out);
-  if (out.family == Family::kVit) apply_vit(config, *args, out.vit);
-  else apply_swin(*args, out.swin);
+  if (out.family == Family::kVit)
+    apply_vit(config, *args, out.vit);
+  else
+    apply_swin(*args, out.swin);
   apply_preprocess(*cfg, out.preprocess);
   apply_classes(config, *args, *cfg, out);
   return out;

@@ -145,8 +145,10 @@ std::vector<std::string> read_labels(const json& config, int& classes) {
   const json* count = json_find(config, "num_labels");
   classes = 2;  // transformers leaves its default of two labels out
   if (names != nullptr && !names->is_object()) fail("'id2label' is not an object");
-  if (names != nullptr) classes = static_cast<int>(names->size());
-  else if (count != nullptr) classes = static_cast<int>(json_int(*count, "num_labels", 0, kMaxWidth));
+  if (names != nullptr)
+    classes = static_cast<int>(names->size());
+  else if (count != nullptr)
+    classes = static_cast<int>(json_int(*count, "num_labels", 0, kMaxWidth));
   if (classes == 0) fail("the model has no labels, hence no classification head; give one that was fine-tuned");
   if (names == nullptr) return {};
   return labels_by_index(*names, "id2label", classes);
@@ -252,8 +254,10 @@ ModelConfig transformers_config(const json& config, const json& preprocessor) {
   if (out.in_channels != 3) fail("the model takes {} channels, igq feeds it RGB images", out.in_channels);
   out.labels = read_labels(config, out.num_classes);
   read_preprocessor(preprocessor, kind, out);
-  if (out.family == Family::kVit) read_vit(f, kind, out.vit);
-  else read_swin(f, out, out.swin);
+  if (out.family == Family::kVit)
+    read_vit(f, kind, out.vit);
+  else
+    read_swin(f, out, out.swin);
   return out;
 }
 

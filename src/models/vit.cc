@@ -39,8 +39,9 @@ Positions read_positions(const ModelConfig& config, const ModelBuilder& builder,
   }
   const int side = static_cast<int>(std::lround(std::sqrt(static_cast<double>(std::max<std::int64_t>(patches, 0)))));
   if (patches <= 0 || static_cast<std::int64_t>(side) * side != patches)
-    fail("{}: 'pos_embed' has {} tokens, which is neither the {}x{} grid of this image size nor a square to resize from",
-         builder.tensors().origin(), stored, grid_h, grid_w);
+    fail(
+        "{}: 'pos_embed' has {} tokens, which is neither the {}x{} grid of this image size nor a square to resize from",
+        builder.tensors().origin(), stored, grid_h, grid_w);
   result.patches = resample_positions(grid, dim, side, side, grid_h, grid_w, config.vit.antialias_positions);
   return result;
 }
@@ -54,10 +55,14 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
   grid_width_ = config.image_width / v.patch_width;
   prefix_tokens_ = prefix_count(v);
   const int patches = grid_height_ * grid_width_, tokens = patches + prefix_tokens_;
-  if (patches <= 0) fail("{}: the image size {}x{} is smaller than one patch", config.architecture, config.image_height, config.image_width);
-  if (v.num_heads <= 0 || dim % v.num_heads != 0) fail("{}: width {} is not a multiple of {} heads", config.architecture, dim, v.num_heads);
+  if (patches <= 0)
+    fail("{}: the image size {}x{} is smaller than one patch", config.architecture, config.image_height,
+         config.image_width);
+  if (v.num_heads <= 0 || dim % v.num_heads != 0)
+    fail("{}: width {} is not a multiple of {} heads", config.architecture, dim, v.num_heads);
 
-  patch_embed_ = builder.linear("patch_embed.proj", config.in_channels * v.patch_height * v.patch_width, dim, !v.pre_norm || builder.has("patch_embed.proj.bias"));
+  patch_embed_ = builder.linear("patch_embed.proj", config.in_channels * v.patch_height * v.patch_width, dim,
+                                !v.pre_norm || builder.has("patch_embed.proj.bias"));
   Positions positions = read_positions(config, builder, grid_height_, grid_width_, prefix_tokens_);
   positions_ = std::move(positions.patches);
   const auto d = static_cast<std::size_t>(dim);
@@ -107,15 +112,19 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
 }
 
 void Vit::run_step(ExecContext& context, int step, StepState& state) const {
-  if (step == 0) embed(context, state);
-  else if (step <= static_cast<int>(blocks_.size())) run_block(context, blocks_[static_cast<std::size_t>(step - 1)], wanted_tokens(context, step, state), state);
-  else head(context, state);
+  if (step == 0)
+    embed(context, state);
+  else if (step <= static_cast<int>(blocks_.size()))
+    run_block(context, blocks_[static_cast<std::size_t>(step - 1)], wanted_tokens(context, step, state), state);
+  else
+    head(context, state);
 }
 
 std::optional<BlockParts> Vit::block_parts(int step) {
   if (step < 1 || step > static_cast<int>(blocks_.size())) return std::nullopt;
   Block& b = blocks_[static_cast<std::size_t>(step - 1)];
-  return BlockParts{&b.norm1, &b.qkv, &b.proj, &b.attention, b.gamma1.empty() ? nullptr : b.gamma1.data(), &b.mlp, 1, {}};
+  return BlockParts{&b.norm1, &b.qkv, &b.proj, &b.attention, b.gamma1.empty() ? nullptr : b.gamma1.data(),
+                    &b.mlp,   1,      {}};
 }
 
 void Vit::embed(ExecContext& context, StepState& state) const {
@@ -127,8 +136,10 @@ void Vit::embed(ExecContext& context, StepState& state) const {
   state.height = grid_height_;
   state.width = grid_width_;
   state.x.resize(static_cast<std::size_t>(state.tokens) * static_cast<std::size_t>(dim));
-  float* rows = context.arena.take<float>(static_cast<std::size_t>(patches) * static_cast<std::size_t>(patch_embed_.in_features()));
-  unfold_patches(context, state.image, config().in_channels, config().image_height, config().image_width, v.patch_height, v.patch_width, rows);
+  float* rows = context.arena.take<float>(static_cast<std::size_t>(patches) *
+                                          static_cast<std::size_t>(patch_embed_.in_features()));
+  unfold_patches(context, state.image, config().in_channels, config().image_height, config().image_width,
+                 v.patch_height, v.patch_width, rows);
   float* x = state.x.data() + prefix_.size();
   patch_embed_.forward(context, rows, patches, x);
   add_residual(context, x, positions_.data(), patches, dim, nullptr);
@@ -136,7 +147,8 @@ void Vit::embed(ExecContext& context, StepState& state) const {
   if (v.pre_norm) layer_norm(context, norm_pre_, state.x.data(), state.tokens, state.x.data());
 }
 
-/// Of the tokens that leave the block, so many from the first on are read again: after the last block, those that are pooled.
+/// Of the tokens that leave the block, so many from the first on are read again: after the last block, those that are
+/// pooled.
 int Vit::wanted_tokens(const ExecContext& context, int step, const StepState& state) const {
   const bool last = step == static_cast<int>(blocks_.size());
   return last && !pools_patches() && context.logits_only && context.observer == nullptr ? prefix_tokens_ : state.tokens;
@@ -189,7 +201,8 @@ void Vit::head(ExecContext& context, StepState& state) const {
 std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
   const VitConfig& v = config.vit;
   const std::int64_t dim = v.embed_dim, hidden = v.mlp_hidden, classes = config.num_classes;
-  const std::int64_t patches = static_cast<std::int64_t>(config.image_height / v.patch_height) * (config.image_width / v.patch_width);
+  const std::int64_t patches =
+      static_cast<std::int64_t>(config.image_height / v.patch_height) * (config.image_width / v.patch_width);
   std::map<std::string, Shape> t;
   auto linear = [&](const std::string& name, std::int64_t in, std::int64_t out, bool bias) {
     t[name + ".weight"] = {out, in};
@@ -219,7 +232,8 @@ std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
   return t;
 }
 
-void unfold_patches(const ExecContext& context, const float* image, int channels, int height, int width, int patch_h, int patch_w, float* rows) {
+void unfold_patches(const ExecContext& context, const float* image, int channels, int height, int width, int patch_h,
+                    int patch_w, float* rows) {
   // Along the image's own rows: it comes from afar, and the processor fetches ahead what is read in order.
   const std::int64_t across = width / patch_w, patch = std::int64_t{channels} * patch_h * patch_w;
   context.parallel_for(height / patch_h, 1, [&](std::int64_t begin, std::int64_t end, int) {
@@ -233,8 +247,8 @@ void unfold_patches(const ExecContext& context, const float* image, int channels
   });
 }
 
-AlignedBuffer<float> resample_positions(std::span<const float> positions, int dim, int old_h, int old_w, int new_h, int new_w,
-                                        bool antialias) {
+AlignedBuffer<float> resample_positions(std::span<const float> positions, int dim, int old_h, int old_w, int new_h,
+                                        int new_w, bool antialias) {
   struct Tap {
     int first = 0;
     std::vector<double> weights;
@@ -281,7 +295,8 @@ AlignedBuffer<float> resample_positions(std::span<const float> positions, int di
       for (std::size_t i = 0; i < rows[y].weights.size(); ++i)
         for (std::size_t j = 0; j < cols[x].weights.size(); ++j) {
           const double w = rows[y].weights[i] * cols[x].weights[j];
-          const std::size_t at = (static_cast<std::size_t>(rows[y].first) + i) * static_cast<std::size_t>(old_w) + static_cast<std::size_t>(cols[x].first) + j;
+          const std::size_t at = (static_cast<std::size_t>(rows[y].first) + i) * static_cast<std::size_t>(old_w) +
+                                 static_cast<std::size_t>(cols[x].first) + j;
           for (std::size_t c = 0; c < d; ++c) sum[c] += w * static_cast<double>(positions[at * d + c]);
         }
       for (std::size_t c = 0; c < d; ++c) result[(y * cols.size() + x) * d + c] = static_cast<float>(sum[c]);

@@ -41,12 +41,13 @@ std::map<std::string, Shape> vit_tensors(const ModelConfig& config);
 
 /// x [channels, height, width] -> rows [patches, channels * patch_h * patch_w], as a convolution with stride = kernel
 /// sees it. Shared with Swin.
-void unfold_patches(const ExecContext& context, const float* image, int channels, int height, int width, int patch_h, int patch_w, float* rows);
+void unfold_patches(const ExecContext& context, const float* image, int channels, int height, int width, int patch_h,
+                    int patch_w, float* rows);
 
 /// timm's resample_abs_pos_embed: [old_h * old_w, dim] -> [new_h * new_w, dim], bicubic with half-pixel centres, as
 /// torch.nn.functional.interpolate: with `antialias` a = -0.5 and a support that grows with the reduction, borders left
 /// out; without it a = -0.75, four neighbours, borders repeated.
-AlignedBuffer<float> resample_positions(std::span<const float> positions, int dim, int old_h, int old_w, int new_h, int new_w,
-                                        bool antialias = true);
+AlignedBuffer<float> resample_positions(std::span<const float> positions, int dim, int old_h, int old_w, int new_h,
+                                        int new_w, bool antialias = true);
 
 }  // namespace igq

@@ -39,7 +39,8 @@ void set_fixed(OperandQuantizers& q, const std::vector<Bounds>& bounds, int head
 
 /// One per row from the row's own range. Symmetric around the middle code for q: its zero-point must not differ
 /// between rows, because the correction it needs is one row of the product.
-void set_rows(const kernels::Kernels& kernels, OperandQuantizers& q, const float* mn, const float* mx, int rows, int bits, bool symmetric) {
+void set_rows(const kernels::Kernels& kernels, OperandQuantizers& q, const float* mn, const float* mx, int rows,
+              int bits, bool symmetric) {
   q.by_row = true;
   q.q_max = code_max(bits);
   if (!symmetric) return kernels.range_quantizers(mn, mx, rows, q.q_max, q.scale, q.inv_scale, q.zero);
@@ -54,20 +55,22 @@ void set_rows(const kernels::Kernels& kernels, OperandQuantizers& q, const float
   }
 }
 
-void quantize(const kernels::Kernels& k, const OperandQuantizers& q, const float* x, std::int64_t ld, int rows, int cols,
-              std::uint8_t* codes, std::int64_t ldc) {
+void quantize(const kernels::Kernels& k, const OperandQuantizers& q, const float* x, std::int64_t ld, int rows,
+              int cols, std::uint8_t* codes, std::int64_t ldc) {
   (q.by_row ? k.quantize_rows : k.quantize_channels)(x, ld, rows, cols, q.inv_scale, q.zero, q.q_max, codes, ldc);
 }
 
-void fake_quantize(const kernels::Kernels& k, const OperandQuantizers& q, float* x, std::int64_t ld, int rows, int cols) {
-  (q.by_row ? k.fake_quantize_rows : k.fake_quantize_channels)(x, ld, rows, cols, q.scale, q.inv_scale, q.zero, q.q_max);
+void fake_quantize(const kernels::Kernels& k, const OperandQuantizers& q, float* x, std::int64_t ld, int rows,
+                   int cols) {
+  (q.by_row ? k.fake_quantize_rows : k.fake_quantize_channels)(x, ld, rows, cols, q.scale, q.inv_scale, q.zero,
+                                                               q.q_max);
 }
 
 /// k or v as byte panels, with the scales of their columns and the zero-points that meet the row sums.
 struct BytePanels {
   std::uint8_t* data = nullptr;
-  std::size_t stride = 0;              // bytes from a panel to the next
-  std::int32_t* corrections = nullptr; // [panels][kBytePanel]
+  std::size_t stride = 0;                           // bytes from a panel to the next
+  std::int32_t* corrections = nullptr;              // [panels][kBytePanel]
   float *col_scale = nullptr, *col_zero = nullptr;  // [panels * kBytePanel]
 
   void take(ExecContext& context, int slots, int cols) {
@@ -91,9 +94,11 @@ struct BytePanels {
 
 }  // namespace
 
-/// Rows that go from scores to outputs together when `left` are left: kernels.row_block, and up to a quarter more rather than few
-/// rows by themselves, which would cost nearly as much as many.
-static int block_rows(const kernels::Kernels& kernels, int left) { return 4 * left <= 5 * kernels.row_block ? left : kernels.row_block; }
+/// Rows that go from scores to outputs together when `left` are left: kernels.row_block, and up to a quarter more
+/// rather than few rows by themselves, which would cost nearly as much as many.
+static int block_rows(const kernels::Kernels& kernels, int left) {
+  return 4 * left <= 5 * kernels.row_block ? left : kernels.row_block;
+}
 static int most_block_rows(const kernels::Kernels& kernels, int n) { return std::min(n, 5 * kernels.row_block / 4); }
 
 /// One window and head.
@@ -101,29 +106,32 @@ struct Attention::Task {
   const float *q, *k, *v;  // rows of n tokens, stride ld
   std::int64_t ld;
   int n, head;
-  const float* bias;       // [n][n] or null
-  float* out;              // [n][head_dim], stride ldo
+  const float* bias;  // [n][n] or null
+  float* out;         // [n][head_dim], stride ldo
   std::int64_t ldo;
 };
 
 /// Scratch of one thread.
 struct Attention::Scratch {
-  int n_padded = 0, d_padded = 0;             // multiples of kBytePanel
+  int n_padded = 0, d_padded = 0;  // multiples of kBytePanel
   int scores_stride = 0;
-  float* panel = nullptr;                     // packed k or v
-  float *scores = nullptr;                    // [n] (integers: [row_block]) [scores_stride]
-  float *row_a = nullptr, *row_b = nullptr, *row_c = nullptr;  // [n_padded]
+  float* panel = nullptr;                                         // packed k or v
+  float* scores = nullptr;                                        // [n] (integers: [row_block]) [scores_stride]
+  float *row_a = nullptr, *row_b = nullptr, *row_c = nullptr;     // [n_padded]
   float *copy_q = nullptr, *copy_k = nullptr, *copy_v = nullptr;  // [n][head_dim], simulation
   OperandQuantizers q, k, v;
   std::uint8_t *codes_q = nullptr, *codes_k = nullptr, *codes_v = nullptr;
-  std::uint8_t* codes_p = nullptr;            // [row_block][n_padded]
+  std::uint8_t* codes_p = nullptr;  // [row_block][n_padded]
   std::int16_t* zero_slots = nullptr;
-  std::int32_t* order = nullptr;              // identity over n tokens, -1 padded
+  std::int32_t* order = nullptr;  // identity over n tokens, -1 padded
   BytePanels k_panels, v_panels;
 };
 
 Attention::Attention(std::string name, int heads, int head_dim)
-    : name_(std::move(name)), heads_(heads), head_dim_(head_dim), scale_(1.0f / std::sqrt(static_cast<float>(head_dim))) {}
+    : name_(std::move(name)),
+      heads_(heads),
+      head_dim_(head_dim),
+      scale_(1.0f / std::sqrt(static_cast<float>(head_dim))) {}
 
 void Attention::set_plan(std::shared_ptr<const AttentionPlan> plan) {
   plan_ = std::move(plan);
@@ -132,7 +140,8 @@ void Attention::set_plan(std::shared_ptr<const AttentionPlan> plan) {
   const bool fixed = p.grouping == QkvGrouping::kTensor || p.grouping == QkvGrouping::kHead;
   const auto expected = p.grouping == QkvGrouping::kHead ? static_cast<std::size_t>(heads_) : std::size_t{1};
   if (fixed && (p.q.size() != expected || p.k.size() != expected || p.v.size() != expected))
-    fail("{}: the plan has bounds for {} heads, the layer has {}: was it made for another model?", name_, p.q.size(), heads_);
+    fail("{}: the plan has bounds for {} heads, the layer has {}: was it made for another model?", name_, p.q.size(),
+         heads_);
 }
 
 Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Execution execution) const {
@@ -143,7 +152,8 @@ Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Executio
   const auto np = static_cast<std::size_t>(s.n_padded), dp = static_cast<std::size_t>(s.d_padded);
   const auto longest = std::max(np, dp);
   s.scores_stride = round_up(n, kFloatPanel);
-  const auto score_rows = static_cast<std::size_t>(execution == Execution::kInteger ? most_block_rows(*context.kernels, n) : n);
+  const auto score_rows =
+      static_cast<std::size_t>(execution == Execution::kInteger ? most_block_rows(*context.kernels, n) : n);
   s.scores = arena.take<float>(score_rows * static_cast<std::size_t>(s.scores_stride));
   for (float** row : {&s.row_a, &s.row_b, &s.row_c}) *row = arena.take<float>(longest);
   if (execution != Execution::kInteger) s.panel = arena.take<float>(np * dp);
@@ -187,7 +197,8 @@ const float* Attention::bias_of(AttentionBias bias, std::int64_t window, int hea
   return bias.table + (pattern * heads_ + head) * n * n;
 }
 
-void Attention::forward(ExecContext& context, const float* qkv, int windows, int n, AttentionBias bias, float* out) const {
+void Attention::forward(ExecContext& context, const float* qkv, int windows, int n, AttentionBias bias,
+                        float* out) const {
   const WorkTimer timer(context, Work::kAttention);
   const ArenaScope scope(context.arena);
   const Execution actual = actual_execution(context);
@@ -200,37 +211,52 @@ void Attention::forward(ExecContext& context, const float* qkv, int windows, int
       const std::int64_t window = i / heads_, head = i % heads_;
       const float* rows = qkv + window * n * 3 * channels + head * head_dim_;
       const int part = static_cast<int>(head);
-      const Task task{rows, rows + channels, rows + 2 * channels, 3 * channels, n, part, bias_of(bias, window, part, n),
-                      out + window * n * channels + head * head_dim_, channels};
+      const Task task{rows,
+                      rows + channels,
+                      rows + 2 * channels,
+                      3 * channels,
+                      n,
+                      part,
+                      bias_of(bias, window, part, n),
+                      out + window * n * channels + head * head_dim_,
+                      channels};
       if (context.observer != nullptr) {
         context.observer->on_tensor(site_, Operand::kQ, part, task.q, task.ld, n, head_dim_);
         context.observer->on_tensor(site_, Operand::kK, part, task.k, task.ld, n, head_dim_);
         context.observer->on_tensor(site_, Operand::kV, part, task.v, task.ld, n, head_dim_);
       }
-      if (actual == Execution::kInteger) head_integer(context, task, scratch[t]);
-      else head_float(context, task, scratch[t], actual);
+      if (actual == Execution::kInteger)
+        head_integer(context, task, scratch[t]);
+      else
+        head_float(context, task, scratch[t], actual);
     }
   };
-  if (threads == 1) run(0, static_cast<std::int64_t>(windows) * heads_, 0);
-  else context.parallel_for(static_cast<std::int64_t>(windows) * heads_, 1, run);
+  if (threads == 1)
+    run(0, static_cast<std::int64_t>(windows) * heads_, 0);
+  else
+    context.parallel_for(static_cast<std::int64_t>(windows) * heads_, 1, run);
   if (context.observer != nullptr)
     context.observer->on_tensor(site_, Operand::kOutput, 0, out, channels, windows * n, static_cast<int>(channels));
 }
 
-void Attention::forward(ExecContext& context, const Linear& qkv, const Linear& proj, const float* x, ChannelRange range, int windows, int n,
-                        AttentionBias bias, Linear::Into into) const {
-  const int rows = windows * n, channels = heads_ * head_dim_, units = channels / kBytePanel, threads = context.threads();
+void Attention::forward(ExecContext& context, const Linear& qkv, const Linear& proj, const float* x, ChannelRange range,
+                        int windows, int n, AttentionBias bias, Linear::Into into) const {
+  const int rows = windows * n, channels = heads_ * head_dim_, units = channels / kBytePanel,
+            threads = context.threads();
   // A unit is a panel each of q, k and v. Few units that do not share out evenly would leave threads waiting.
-  const bool by_units = actual_execution(context) == Execution::kInteger && qkv.runs_integer(context) && proj.runs_integer(context) && context.observer == nullptr &&
-                        kBytePanel % head_dim_ == 0 && channels % kBytePanel == 0 && (units % threads == 0 || units >= 4 * threads);
+  const bool by_units = actual_execution(context) == Execution::kInteger && qkv.runs_integer(context) &&
+                        proj.runs_integer(context) && context.observer == nullptr && kBytePanel % head_dim_ == 0 &&
+                        channels % kBytePanel == 0 && (units % threads == 0 || units >= 4 * threads);
   const ArenaScope scope(context.arena);
   if (!by_units) {
     float* all = context.arena.take<float>(static_cast<std::size_t>(rows) * 3 * static_cast<std::size_t>(channels));
     float* mixed = context.arena.take<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(channels));
     qkv.forward(context, x, rows, all, range);
     forward(context, all, windows, n, bias, mixed);
-    if (into.add) proj.forward_residual(context, mixed, rows, into.gamma, into.y);
-    else proj.forward(context, mixed, rows, into.y);
+    if (into.add)
+      proj.forward_residual(context, mixed, rows, into.gamma, into.y);
+    else
+      proj.forward(context, mixed, rows, into.y);
     return;
   }
   Scratch* scratch = take_scratches(context, threads, n, Execution::kInteger);
@@ -245,7 +271,8 @@ void Attention::forward(ExecContext& context, const Linear& qkv, const Linear& p
       for (std::int64_t window = 0; window < windows; ++window) {
         const std::int64_t first = window * n * kBytePanel + column;
         const float* q = outputs + first;
-        const Task task{q, q + panel, q + 2 * panel, kBytePanel, n, head, bias_of(bias, window, head, n), out + first, kBytePanel};
+        const Task task{q,           q + panel, q + 2 * panel, kBytePanel, n, head, bias_of(bias, window, head, n),
+                        out + first, kBytePanel};
         head_integer(context, task, scratch[thread]);
         context.kernels->channel_range(task.out, kBytePanel, n, head_dim_, mn + column, mx + column);
       }
@@ -256,9 +283,9 @@ void Attention::forward(ExecContext& context, const Linear& qkv, const Linear& p
 }
 
 /// The quantizers of q, k and v of one head of one image.
-static void make_qkv_quantizers(const kernels::Kernels& kernels, const QkvPlan& plan, const float* q, const float* k, const float* v,
-                                std::int64_t ld, int n, int d, int head, float* mn, float* mx, OperandQuantizers& qq,
-                                OperandQuantizers& qk, OperandQuantizers& qv) {
+static void make_qkv_quantizers(const kernels::Kernels& kernels, const QkvPlan& plan, const float* q, const float* k,
+                                const float* v, std::int64_t ld, int n, int d, int head, float* mn, float* mx,
+                                OperandQuantizers& qq, OperandQuantizers& qk, OperandQuantizers& qv) {
   if (plan.grouping != QkvGrouping::kRow) {
     set_fixed(qq, plan.q, head, d, plan.bits);
     set_fixed(qk, plan.k, head, d, plan.bits);
@@ -296,7 +323,8 @@ void Attention::head_float(const ExecContext& context, const Task& task, Scratch
     ld = d;
   }
   kernels.pack_f32(k, ld, true, d, n, s.panel);
-  kernels.gemm_f32(q, ld, n, d, s.panel, 0, (n + kFloatPanel - 1) / kFloatPanel, n, nullptr, false, s.scores, s.scores_stride);
+  kernels.gemm_f32(q, ld, n, d, s.panel, 0, (n + kFloatPanel - 1) / kFloatPanel, n, nullptr, false, s.scores,
+                   s.scores_stride);
   kernels.softmax_rows(s.scores, s.scores_stride, n, n, scale_, task.bias, n, s.row_a);
   if (context.observer != nullptr) {
     const int part = task.head;
@@ -305,10 +333,12 @@ void Attention::head_float(const ExecContext& context, const Task& task, Scratch
   if (simulate && plan_->softmax.grouping != Grouping::kFloat) {
     assign_rows(plan_->softmax, n, s.row_a, s.row_b, s.row_c);
     std::fill_n(s.row_a, n, 0.0f);  // zero-points
-    kernels.fake_quantize_rows(s.scores, s.scores_stride, n, n, s.row_b, s.row_c, s.row_a, code_max(plan_->softmax.bits));
+    kernels.fake_quantize_rows(s.scores, s.scores_stride, n, n, s.row_b, s.row_c, s.row_a,
+                               code_max(plan_->softmax.bits));
   }
   kernels.pack_f32(v, ld, false, n, d, s.panel);
-  kernels.gemm_f32(s.scores, s.scores_stride, n, n, s.panel, 0, (d + kFloatPanel - 1) / kFloatPanel, d, nullptr, false, task.out, task.ldo);
+  kernels.gemm_f32(s.scores, s.scores_stride, n, n, s.panel, 0, (d + kFloatPanel - 1) / kFloatPanel, d, nullptr, false,
+                   task.out, task.ldo);
 }
 
 /// Codes of q, k and v; k and v packed as the signed operands of the two products.
@@ -316,7 +346,8 @@ void Attention::pack_codes(const ExecContext& context, const Task& task, Scratch
   const kernels::Kernels& kernels = *context.kernels;
   const int n = task.n, d = head_dim_, bits = plan_->qkv.bits, middle = 1 << (bits - 1);
   const int slots_d = round_up(d, kernels::kGroupAlign), slots_n = round_up(n, kernels::kGroupAlign);
-  make_qkv_quantizers(kernels, plan_->qkv, task.q, task.k, task.v, task.ld, n, d, task.head, s.row_a, s.row_b, s.q, s.k, s.v);
+  make_qkv_quantizers(kernels, plan_->qkv, task.q, task.k, task.v, task.ld, n, d, task.head, s.row_a, s.row_b, s.q, s.k,
+                      s.v);
   if (slots_d != d) std::fill_n(s.codes_q, static_cast<std::int64_t>(n) * slots_d, std::uint8_t{0});
   quantize(kernels, s.q, task.q, task.ld, n, d, s.codes_q, slots_d);
   quantize(kernels, s.k, task.k, task.ld, n, d, s.codes_k, d);
@@ -330,8 +361,9 @@ void Attention::pack_codes(const ExecContext& context, const Task& task, Scratch
   kernels.code_sums(s.codes_q, slots_d, n, d, zero_q, s.row_c);
   const CodeRange range{code_max(bits), middle};
   for (int j = 0; j < n; j += kBytePanel)
-    kernels.pack_bytes_transposed(reinterpret_cast<const std::int8_t*>(s.codes_k) + static_cast<std::int64_t>(j) * d, d, d, slots_d,
-                                  s.zero_slots, std::min(kBytePanel, n - j), range, s.k_panels.panel(j), s.k_panels.corrections + j);
+    kernels.pack_bytes_transposed(reinterpret_cast<const std::int8_t*>(s.codes_k) + static_cast<std::int64_t>(j) * d, d,
+                                  d, slots_d, s.zero_slots, std::min(kBytePanel, n - j), range, s.k_panels.panel(j),
+                                  s.k_panels.corrections + j);
   for (int j = 0; j < n; ++j) {
     const int i = s.k.by_row ? j : 0;
     s.k_panels.col_scale[j] = s.k.scale[i] * (s.q.by_row ? 1.0f : s.q.scale[0]);
@@ -376,13 +408,15 @@ void Attention::head_integer(const ExecContext& context, const Task& task, Scrat
 
     float *inverse = s.row_a, *scale = s.row_b, *inv_scale = s.v.inv_scale;  // v has been quantized
     const float* bias = task.bias == nullptr ? nullptr : task.bias + static_cast<std::int64_t>(t) * n;
-    float* code_sums = s.v.zero;  // likewise
+    float* code_sums = s.v.zero;                             // likewise
     if (plan_->softmax.grouping == Grouping::kUpperBound) {  // as assign_rows() has them, but for roundings
-      kernels.softmax_row_codes(s.scores, s.scores_stride, gemm.rows, n, scale_, bias, n, softmax_max, s.codes_p, slots_n, scale, code_sums);
+      kernels.softmax_row_codes(s.scores, s.scores_stride, gemm.rows, n, scale_, bias, n, softmax_max, s.codes_p,
+                                slots_n, scale, code_sums);
     } else {
       kernels.softmax_exp(s.scores, s.scores_stride, gemm.rows, n, scale_, bias, n, inverse);
       assign_rows(plan_->softmax, t, t + gemm.rows, n, inverse, scale, inv_scale);
-      kernels.softmax_codes(s.scores, s.scores_stride, gemm.rows, n, inverse, inv_scale, softmax_max, s.codes_p, slots_n, code_sums);
+      kernels.softmax_codes(s.scores, s.scores_stride, gemm.rows, n, inverse, inv_scale, softmax_max, s.codes_p,
+                            slots_n, code_sums);
     }
 
     gemm.a = s.codes_p;

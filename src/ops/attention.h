@@ -33,10 +33,11 @@ class Attention {
 
   /// qkv [windows * n][3 * heads * head_dim] as the qkv layer writes it; out [windows * n][heads * head_dim].
   void forward(ExecContext& context, const float* qkv, int windows, int n, AttentionBias bias, float* out) const;
-  /// proj(attention(qkv(x))) from x [windows * n][qkv.in] with its range. In integers q, k and v of a few heads at a time go from the qkv
-  /// layer's panels into the attention, and its outputs as codes into the proj layer, where head_dim divides a panel. into.y may be x.
-  void forward(ExecContext& context, const Linear& qkv, const Linear& proj, const float* x, ChannelRange range, int windows, int n,
-               AttentionBias bias, Linear::Into into) const;
+  /// proj(attention(qkv(x))) from x [windows * n][qkv.in] with its range. In integers q, k and v of a few heads at a
+  /// time go from the qkv layer's panels into the attention, and its outputs as codes into the proj layer, where
+  /// head_dim divides a panel. into.y may be x.
+  void forward(ExecContext& context, const Linear& qkv, const Linear& proj, const float* x, ChannelRange range,
+               int windows, int n, AttentionBias bias, Linear::Into into) const;
 
  private:
   struct Scratch;

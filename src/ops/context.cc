@@ -10,9 +10,12 @@ namespace igq {
 
 std::string_view execution_name(Execution execution) {
   switch (execution) {
-    case Execution::kFloat: return "float";
-    case Execution::kSimulate: return "simulate";
-    case Execution::kInteger: return "integer";
+    case Execution::kFloat:
+      return "float";
+    case Execution::kSimulate:
+      return "simulate";
+    case Execution::kInteger:
+      return "integer";
   }
   return "";
 }
@@ -25,18 +28,29 @@ Execution parse_execution(std::string_view name) {
 
 std::string_view work_name(Work work) {
   switch (work) {
-    case Work::kFloatGemm: return "float gemm";
-    case Work::kByteGemm: return "byte gemm";
-    case Work::kPackPanel: return "panel gathering";
-    case Work::kQuantize: return "quantize";
-    case Work::kPermute: return "permute codes";
-    case Work::kAttention: return "attention products";
-    case Work::kLayerNorm: return "layer norm";
-    case Work::kActivation: return "activation (gelu)";
-    case Work::kSoftmax: return "softmax";
-    case Work::kWaiting: return "waiting for threads";
+    case Work::kFloatGemm:
+      return "float gemm";
+    case Work::kByteGemm:
+      return "byte gemm";
+    case Work::kPackPanel:
+      return "panel gathering";
+    case Work::kQuantize:
+      return "quantize";
+    case Work::kPermute:
+      return "permute codes";
+    case Work::kAttention:
+      return "attention products";
+    case Work::kLayerNorm:
+      return "layer norm";
+    case Work::kActivation:
+      return "activation (gelu)";
+    case Work::kSoftmax:
+      return "softmax";
+    case Work::kWaiting:
+      return "waiting for threads";
     case Work::kOther:
-    case Work::kCount: break;
+    case Work::kCount:
+      break;
   }
   return "other";
 }

@@ -23,8 +23,8 @@ Execution parse_execution(std::string_view name);      ///< Error lists the name
 /// Which tensor of a site an observer is shown.
 enum class Operand { kInput, kQ, kK, kV, kSoftmax, kOutput };
 
-/// Watches the tensors at quantization sites as the pass computes them (calibration, comparison). Called from one thread,
-/// between parallel loops, in a fixed order.
+/// Watches the tensors at quantization sites as the pass computes them (calibration, comparison). Called from one
+/// thread, between parallel loops, in a fixed order.
 class SiteObserver {
  public:
   virtual ~SiteObserver() = default;
@@ -34,7 +34,18 @@ class SiteObserver {
 
 /// Kinds of work `bench --profile` tells apart.
 enum class Work {
-  kFloatGemm, kByteGemm, kPackPanel, kQuantize, kPermute, kAttention, kLayerNorm, kActivation, kSoftmax, kWaiting, kOther, kCount
+  kFloatGemm,
+  kByteGemm,
+  kPackPanel,
+  kQuantize,
+  kPermute,
+  kAttention,
+  kLayerNorm,
+  kActivation,
+  kSoftmax,
+  kWaiting,
+  kOther,
+  kCount
 };
 std::string_view work_name(Work work);
 

@@ -67,7 +67,8 @@ void Linear::set_plan(std::shared_ptr<const LinearPlan> plan) {
   if (w.bits == 0) return;
   const auto n = static_cast<std::size_t>(out_);
   if (w.codes.size() != n * static_cast<std::size_t>(in_) || w.scale.size() != n || w.zero_point.size() != n)
-    fail("{}: the plan's weight codes do not have the layer's shape [{}, {}]: was it made for another model?", name_, in_, out_);
+    fail("{}: the plan's weight codes do not have the layer's shape [{}, {}]: was it made for another model?", name_,
+         in_, out_);
 }
 
 void Linear::prepare(Execution execution, const kernels::Kernels& kernels, AlignedBuffer<std::int8_t> memory) {
@@ -88,11 +89,13 @@ void Linear::prepare(Execution execution, const kernels::Kernels& kernels, Align
     }
   }
   if (integer) prepare_integer(kernels, std::move(memory));
-  assert((!weight_coded || !plan_->weight.codes.empty() || (integer && packed_for(kernels))) && "the weight codes were given up (prepare_only)");
+  assert((!weight_coded || !plan_->weight.codes.empty() || (integer && packed_for(kernels))) &&
+         "the weight codes were given up (prepare_only)");
   const bool dequantize = !integer && weight_coded && (execution != Execution::kFloat || packed_.empty());
   if (dequantize && packed_simulated_.empty()) {
     const AlignedBuffer<float> w = dequantized(plan_->weight, in_, out_);
-    packed_simulated_.resize(static_cast<std::size_t>(panels_of(out_, kFloatPanel)) * kFloatPanel * static_cast<std::size_t>(in_));
+    packed_simulated_.resize(static_cast<std::size_t>(panels_of(out_, kFloatPanel)) * kFloatPanel *
+                             static_cast<std::size_t>(in_));
     kernels.pack_f32(w.data(), out_, false, in_, out_, packed_simulated_.data());
   }
 }
@@ -103,10 +106,12 @@ AlignedBuffer<float> Linear::weight() const {
   if (packed_.empty()) decoded = dequantized(plan_->weight, in_, out_);
   for (int n = 0; n < out_; ++n)
     for (int k = 0; k < in_; ++k) {
-      const std::int64_t packed_at = (static_cast<std::int64_t>(n / kFloatPanel) * in_ + k) * kFloatPanel + n % kFloatPanel;
+      const std::int64_t packed_at =
+          (static_cast<std::int64_t>(n / kFloatPanel) * in_ + k) * kFloatPanel + n % kFloatPanel;
       result[static_cast<std::size_t>(n) * static_cast<std::size_t>(in_) + static_cast<std::size_t>(k)] =
-          packed_.empty() ? decoded[static_cast<std::size_t>(k) * static_cast<std::size_t>(out_) + static_cast<std::size_t>(n)]
-                          : packed_[static_cast<std::size_t>(packed_at)];
+          packed_.empty()
+              ? decoded[static_cast<std::size_t>(k) * static_cast<std::size_t>(out_) + static_cast<std::size_t>(n)]
+              : packed_[static_cast<std::size_t>(packed_at)];
     }
   return result;
 }
@@ -137,7 +142,8 @@ void Linear::forward_float(ExecContext& context, const float* x, int rows, const
   assert(packed != nullptr && "prepare() was not called for this execution");
   const float* bias = bias_.empty() ? nullptr : bias_.data();
   context.parallel_for(panels_of(out_, kFloatPanel), 2, [&](std::int64_t b, std::int64_t e, int) {
-    context.kernels->gemm_f32(x, in_, rows, in_, packed, static_cast<int>(b), static_cast<int>(e), out_, bias, false, y, out_);
+    context.kernels->gemm_f32(x, in_, rows, in_, packed, static_cast<int>(b), static_cast<int>(e), out_, bias, false, y,
+                              out_);
   });
 }
 
@@ -156,7 +162,8 @@ void Linear::forward_simulated(ExecContext& context, const float* x, int rows, f
   float* x_hat = context.arena.take<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(in_));
   context.parallel_for(rows, 8, [&](std::int64_t b, std::int64_t e, int) {
     std::copy(x + b * in_, x + e * in_, x_hat + b * in_);
-    context.kernels->fake_quantize_channels(x_hat + b * in_, in_, static_cast<int>(e - b), in_, q.scale, q.inv_scale, q.zero, q.q_max);
+    context.kernels->fake_quantize_channels(x_hat + b * in_, in_, static_cast<int>(e - b), in_, q.scale, q.inv_scale,
+                                            q.zero, q.q_max);
   });
   forward_float(context, x_hat, rows, plan_->weight.bits != 0 ? packed_simulated_.data() : packed_.data(), y);
 }

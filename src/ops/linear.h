@@ -1,4 +1,5 @@
-// A fully connected layer, y = x W^T + b: a quantization site with three interchangeable executions (method.md section 3).
+// A fully connected layer, y = x W^T + b: a quantization site with three interchangeable executions (method.md section
+// 3).
 #pragma once
 
 #include <functional>
@@ -24,16 +25,15 @@ class Linear {
   int out_features() const { return out_; }
   int site() const { return site_; }
   void set_site(int site) { site_ = site; }
-  std::span<const float> bias() const {
-    return {bias_.data(), bias_.empty() ? 0 : static_cast<std::size_t>(out_)};
-  }
+  std::span<const float> bias() const { return {bias_.data(), bias_.empty() ? 0 : static_cast<std::size_t>(out_)}; }
   void set_bias(std::span<const float> bias);
 
   /// Attaches (or with null removes) the plan; call prepare() before the next forward.
   void set_plan(std::shared_ptr<const LinearPlan> plan);
   const LinearPlan* plan() const { return plan_.get(); }
   /// Builds what an execution needs (packed floats, dequantized weights) so that forward() allocates nothing.
-  /// Packed weights may take `memory`, a buffer that nobody needs any more. Not thread safe the first time; forward() is.
+  /// Packed weights may take `memory`, a buffer that nobody needs any more. Not thread safe the first time; forward()
+  /// is.
   void prepare(Execution execution, const kernels::Kernels& kernels, AlignedBuffer<std::int8_t> memory = {});
 
   /// True once integers on this table need the plan's weight codes no more: they have been packed.
@@ -46,8 +46,10 @@ class Linear {
   /// producer gathered it. y must not overlap x.
   void forward(ExecContext& context, const float* x, int rows, float* y, ChannelRange range = {}) const;
 
-  /// y += gamma * (x W^T + b), the end of a residual branch (gamma [out] or null: 1). In integers outputs are added where they are made.
-  void forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y, ChannelRange range = {}) const;
+  /// y += gamma * (x W^T + b), the end of a residual branch (gamma [out] or null: 1). In integers outputs are added
+  /// where they are made.
+  void forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y,
+                        ChannelRange range = {}) const;
 
   bool runs_integer(const ExecContext& context) const;
 
@@ -58,24 +60,28 @@ class Linear {
     const float* gamma = nullptr;
     int rows = 0;  ///< only the first so many; 0: all. Quantizers come from all rows of the input nevertheless.
   };
-  /// Makes inputs of the next layer from a unit's outputs [parts][rows][kBytePanel], which it may overwrite: returns columns [64 unit, 64 unit +
-  /// cols) of that input, [rows][kBytePanel], and merges their range into mn and mx [cols]. Hand over std::cref of it: nothing is allocated then.
+  /// Makes inputs of the next layer from a unit's outputs [parts][rows][kBytePanel], which it may overwrite: returns
+  /// columns [64 unit, 64 unit + cols) of that input, [rows][kBytePanel], and merges their range into mn and mx [cols].
+  /// Hand over std::cref of it: nothing is allocated then.
   using Between = std::function<const float*(int unit, int cols, int thread, float* outputs, float* mn, float* mx)>;
-  /// In integers, both layers: next(between(this(x))). Unit u is columns [64 u, 64 u + 64) of each of `parts` equal parts of the outputs (q,
-  /// k and v, which must be multiples of 64 wide). The tensor in between exists only as codes: each unit is quantized for `next` while it is in
-  /// the cache, by the thread that has made it. into.y may be x.
-  void forward_through(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, const Between& between, const Linear& next, Into into) const;
+  /// In integers, both layers: next(between(this(x))). Unit u is columns [64 u, 64 u + 64) of each of `parts` equal
+  /// parts of the outputs (q, k and v, which must be multiples of 64 wide). The tensor in between exists only as codes:
+  /// each unit is quantized for `next` while it is in the cache, by the thread that has made it. into.y may be x.
+  void forward_through(ExecContext& context, const float* x, int rows, ChannelRange range, int parts,
+                       const Between& between, const Linear& next, Into into) const;
 
-  /// y [wanted, next.out] += gamma * next(activation(this(x))), the two layers of an MLP; the first `wanted` of its rows.
+  /// y [wanted, next.out] += gamma * next(activation(this(x))), the two layers of an MLP; the first `wanted` of its
+  /// rows.
   void forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next,
                    const float* gamma, float* y, int wanted, ChannelRange range = {}) const;
 
  private:
   struct CodedInput;  // linear_codes.h
   CodedInput take_input(ExecContext& context, int rows, int parts, bool by_rows) const;
-  void code_columns(const ExecContext& context, CodedInput& input, const float* x, std::int64_t ldx, int row, int rows, int begin,
-                    int cols, int thread) const;
-  CodedInput code_input(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, bool by_rows) const;
+  void code_columns(const ExecContext& context, CodedInput& input, const float* x, std::int64_t ldx, int row, int rows,
+                    int begin, int cols, int thread) const;
+  CodedInput code_input(ExecContext& context, const float* x, int rows, ChannelRange range, int parts,
+                        bool by_rows) const;
   void finish_codes(ExecContext& context, CodedInput& input, int rows) const;
   bool had_better_share_rows(const ExecContext& context, Into into) const;
   void order_codes(ExecContext& context, CodedInput& input, int rows) const;
@@ -88,8 +94,8 @@ class Linear {
   bool norms_fit_int32(double largest_squares) const;
   void prepare_integer(const kernels::Kernels& kernels, AlignedBuffer<std::int8_t> memory);
   void pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form, AlignedBuffer<std::int8_t> memory);
-  void fetch_first_panel(const ExecContext& context, const CodedInput& input, int thread, std::int64_t begin, std::int64_t end,
-                         std::int64_t count) const;
+  void fetch_first_panel(const ExecContext& context, const CodedInput& input, int thread, std::int64_t begin,
+                         std::int64_t end, std::int64_t count) const;
   template <class Place, class Finish>
   void multiply(ExecContext& context, const CodedInput& input, const Place& place, const Finish& finish) const;
   template <class Use>
@@ -105,12 +111,14 @@ class Linear {
   AlignedBuffer<float> bias_;              // [out] padded to whole byte panels, or empty
   AlignedBuffer<float> packed_;            // float weights in panels, empty when only codes exist
   AlignedBuffer<float> packed_simulated_;  // dequantized weights in panels
-  AlignedBuffer<float> col_scale_, col_zero_;  // [out] padded to whole byte panels; zero shifted like the signed codes; scale times the inputs' unit
+  AlignedBuffer<float> col_scale_,
+      col_zero_;  // [out] padded to whole byte panels; zero shifted like the signed codes; scale times the inputs' unit
   bool col_zero_needed_ = false;
-  double largest_code_norm_ = -1.0;        // of an output's weight codes; below 0: unknown, not needed where sums always fit
-  bool always_fits_int32_ = false;         // multiples: whether int32 holds the sums of any image
-  // Weights packed once, [panels][panel_bytes_], where the order of codes does not depend on the image: for one instruction set, the
-  // first asked for; others gather panels for each image. With fixed quantizers their corrections too, [panels][groups][kBytePanel].
+  double largest_code_norm_ = -1.0;  // of an output's weight codes; below 0: unknown, not needed where sums always fit
+  bool always_fits_int32_ = false;   // multiples: whether int32 holds the sums of any image
+  // Weights packed once, [panels][panel_bytes_], where the order of codes does not depend on the image: for one
+  // instruction set, the first asked for; others gather panels for each image. With fixed quantizers their corrections
+  // too, [panels][groups][kBytePanel].
   AlignedBuffer<std::int8_t> byte_panels_;
   AlignedBuffer<std::int32_t> fixed_corrections_;
   std::size_t panel_bytes_ = 0;

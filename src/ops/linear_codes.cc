@@ -1,5 +1,5 @@
-// Inputs of fully connected layers as codes: quantized, laid out for the product, and what else the product needs to know of them.
-// Everything that depends on the image is per image.
+// Inputs of fully connected layers as codes: quantized, laid out for the product, and what else the product needs to
+// know of them. Everything that depends on the image is per image.
 #include "ops/linear_codes.h"
 
 #include <algorithm>
@@ -22,7 +22,9 @@ constexpr double kInt32Limit = 0x1p31 - 1;
 
 int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
-CodeForm form_of(const ActivationPlan& plan, int channels) { return fits_slots(plan, channels) ? CodeForm::kProducts : CodeForm::kCodes; }
+CodeForm form_of(const ActivationPlan& plan, int channels) {
+  return fits_slots(plan, channels) ? CodeForm::kProducts : CodeForm::kCodes;
+}
 
 kernels::CodeRange code_range(CodeForm form, const LinearPlan& plan) {
   return {form == CodeForm::kCodes ? code_max(plan.input.bits) : 255, 1 << (plan.weight.code_bits() - 1)};
@@ -35,20 +37,24 @@ struct LargestCodes {
 LargestCodes largest_codes(const ChannelQuantizers& q) {
   LargestCodes largest;
   for (int c = 0; c < q.channels; ++c) {
-    const float code = q.multiple[c] * static_cast<float>(q.copies[c]) * std::max(std::abs(q.zero[c]), std::abs(static_cast<float>(q.q_max) - q.zero[c]));  // below 2^18: exact
+    const float code =
+        q.multiple[c] * static_cast<float>(q.copies[c]) *
+        std::max(std::abs(q.zero[c]), std::abs(static_cast<float>(q.q_max) - q.zero[c]));  // below 2^18: exact
     largest.sum += static_cast<double>(code);
     largest.squares += static_cast<double>(code) * static_cast<double>(code);
   }
   return largest;
 }
 
-/// The sum over channels of m z. Blocks of plain sums, products below 2^18 exact in float, so that compilers make vectors of them.
+/// The sum over channels of m z. Blocks of plain sums, products below 2^18 exact in float, so that compilers make
+/// vectors of them.
 std::int64_t sum_of_zero_points(const ChannelQuantizers& q) {
   constexpr int kBlock = 1024;
   std::int64_t total = 0;
   for (int begin = 0; begin < q.channels; begin += kBlock) {
     std::int32_t sum = 0;
-    for (int c = begin; c < std::min(q.channels, begin + kBlock); ++c) sum += static_cast<std::int32_t>(q.multiple[c] * static_cast<float>(q.copies[c]) * q.zero[c]);
+    for (int c = begin; c < std::min(q.channels, begin + kBlock); ++c)
+      sum += static_cast<std::int32_t>(q.multiple[c] * static_cast<float>(q.copies[c]) * q.zero[c]);
     total += sum;
   }
   return total;
@@ -58,8 +64,8 @@ std::int64_t sum_of_zero_points(const ChannelQuantizers& q) {
 
 /// Codes of the extra slots in `count` rows of memory from `place` on.
 void Linear::repeat(const ExecContext& context, const CodedInput& input, std::int64_t place, int count) {
-  context.kernels->repeat_codes(input.natural + place * input.stride, input.stride, count, input.extra_order, input.extra_slots,
-                                input.extra + place * input.extra_lda, input.extra_lda);
+  context.kernels->repeat_codes(input.natural + place * input.stride, input.stride, count, input.extra_order,
+                                input.extra_slots, input.extra + place * input.extra_lda, input.extra_lda);
 }
 
 Linear::CodedInput Linear::take_input(ExecContext& context, int rows, int parts, bool by_rows) const {
@@ -81,7 +87,8 @@ Linear::CodedInput Linear::take_input(ExecContext& context, int rows, int parts,
   const auto r = static_cast<std::size_t>(rows);
   const auto bytes = static_cast<std::size_t>((rows + before * input.segments()) * input.stride);
   input.natural = context.arena.take<std::uint8_t>(bytes) + before * input.stride;
-  for (int t = 0; slots != in_ && t < rows; ++t) std::fill_n(input.natural + input.offset(t) + in_, slots - in_, std::uint8_t{0});
+  for (int t = 0; slots != in_ && t < rows; ++t)
+    std::fill_n(input.natural + input.offset(t) + in_, slots - in_, std::uint8_t{0});
   if (input.q.multiples != nullptr && col_zero_needed_) {
     const std::size_t count = r * static_cast<std::size_t>(threads);
     input.sums = context.arena.take<std::int32_t>(count);
@@ -91,19 +98,21 @@ Linear::CodedInput Linear::take_input(ExecContext& context, int rows, int parts,
 }
 
 /// Codes of columns [begin, begin + cols) of rows [row, row + rows); x points at the first of them.
-void Linear::code_columns(const ExecContext& context, CodedInput& input, const float* x, std::int64_t ldx, int row, int rows, int begin,
-                          int cols, int thread) const {
+void Linear::code_columns(const ExecContext& context, CodedInput& input, const float* x, std::int64_t ldx, int row,
+                          int rows, int begin, int cols, int thread) const {
   const ChannelQuantizers& q = input.q;
   for (int end = row + rows; row < end;) {
     const int height = std::min(end, (row / input.segment_rows + 1) * input.segment_rows) - row;  // of this segment
     const std::int64_t at = input.offset(row) + begin;
     if (q.multiples == nullptr) {
-      context.kernels->quantize_channels(x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, q.q_max, input.natural + at, input.stride);
+      context.kernels->quantize_channels(x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, q.q_max,
+                                         input.natural + at, input.stride);
     } else {
       const bool all_ones = input.in_natural_order() && slot_multiple(plan_->input.bits) == 1;
-      context.kernels->quantize_multiples(x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, all_ones ? nullptr : q.multiple + begin, q.q_max, input.form,
-                                          input.natural + at, input.stride,
-                                          input.sums == nullptr ? nullptr : input.sums + std::int64_t{thread} * input.rows + row);
+      context.kernels->quantize_multiples(
+          x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, all_ones ? nullptr : q.multiple + begin, q.q_max,
+          input.form, input.natural + at, input.stride,
+          input.sums == nullptr ? nullptr : input.sums + std::int64_t{thread} * input.rows + row);
     }
     row += height;
     x += height * ldx;
@@ -118,13 +127,14 @@ void Linear::order_codes(ExecContext& context, CodedInput& input, int rows) cons
   input.codes = context.arena.take<std::uint8_t>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(q.slots));
   float* row_sum = q.multiples == nullptr ? input.row_sum : nullptr;
   context.parallel_for(rows, 16, [&](std::int64_t b, std::int64_t e, int) {
-    context.kernels->permute_codes(input.natural + b * in_, in_, static_cast<int>(e - b), q.order, q.slots, q.slot_zero, q.group_end,
-                                   q.group_scale, q.groups, input.codes + b * q.slots, q.slots, row_sum == nullptr ? nullptr : row_sum + b);
+    context.kernels->permute_codes(input.natural + b * in_, in_, static_cast<int>(e - b), q.order, q.slots, q.slot_zero,
+                                   q.group_end, q.group_scale, q.groups, input.codes + b * q.slots, q.slots,
+                                   row_sum == nullptr ? nullptr : row_sum + b);
   });
 }
 
-/// Natural order as one group, the slots of channels that are counted more than once and the rows of zero-points: all that is known
-/// when the channels have their quantizers. The codes themselves may come later.
+/// Natural order as one group, the slots of channels that are counted more than once and the rows of zero-points: all
+/// that is known when the channels have their quantizers. The codes themselves may come later.
 void Linear::lay_out_slots(ExecContext& context, CodedInput& input) const {
   const WorkTimer timer(context, Work::kPermute);
   ChannelQuantizers& q = input.q;
@@ -170,7 +180,8 @@ void Linear::take_extra_slots(ExecContext& context, CodedInput& input) const {
   std::fill(next, input.extra_order + input.extra_slots, -1);
   input.extra_lda = 64 * (round_up(input.extra_slots, 64) / 64 | 1);
   const std::int64_t rows = input.rows + std::int64_t{kZeroRows} * input.segments();
-  input.extra = context.arena.take<std::uint8_t>(static_cast<std::size_t>(rows * input.extra_lda)) + kZeroRows * input.extra_lda;
+  input.extra =
+      context.arena.take<std::uint8_t>(static_cast<std::size_t>(rows * input.extra_lda)) + kZeroRows * input.extra_lda;
 }
 
 /// Their codes in rows [row, row + rows).
@@ -210,18 +221,21 @@ bool Linear::norms_fit_int32(double largest_squares) const {
   return std::sqrt(largest_squares) * largest_code_norm_ * 1.000001 <= kInt32Limit;
 }
 
-/// What integers need of the weights whatever the image: where the order of codes is always the same one, the panels too.
+/// What integers need of the weights whatever the image: where the order of codes is always the same one, the panels
+/// too.
 void Linear::prepare_integer(const kernels::Kernels& kernels, AlignedBuffer<std::int8_t> memory) {
   const CodeForm form = form_of(plan_->input, in_);
   if (!plan_->input.multiples.empty() && !always_fits_int32_ && largest_code_norm_ < 0.0) {
-    const double largest = static_cast<double>(plan_->input.multiples.back()) * std::max(kZeroPointMax, code_max(plan_->input.bits) - kZeroPointMin);
+    const double largest = static_cast<double>(plan_->input.multiples.back()) *
+                           std::max(kZeroPointMax, code_max(plan_->input.bits) - kZeroPointMin);
     always_fits_int32_ = sum_fits_int32(largest * in_);
     if (!always_fits_int32_) {
       largest_code_norm_ = find_largest_code_norm();
       always_fits_int32_ = norms_fit_int32(largest * largest * in_);
     }
   }
-  if (packed_for_ == nullptr && (form != CodeForm::kCodes || !needs_channel_ranges(plan_->input))) pack_panels(kernels, form, std::move(memory));
+  if (packed_for_ == nullptr && (form != CodeForm::kCodes || !needs_channel_ranges(plan_->input)))
+    pack_panels(kernels, form, std::move(memory));
 }
 
 /// All panels, in natural order or in the one of fixed quantizers.
@@ -242,15 +256,17 @@ void Linear::pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form
     std::fill(q.order + in_, q.order + q.slots, -1);
   }
   panel_bytes_ = (kernels.panel_bytes(q.slots, q.groups, range) + 63) / 64 * 64;
-  const auto panels = static_cast<std::size_t>((out_ + kBytePanel - 1) / kBytePanel), corrections = static_cast<std::size_t>(q.groups) * kBytePanel;
+  const auto panels = static_cast<std::size_t>((out_ + kBytePanel - 1) / kBytePanel),
+             corrections = static_cast<std::size_t>(q.groups) * kBytePanel;
   byte_panels_ = std::move(memory);
   byte_panels_.resize(panel_bytes_ * panels);
   fixed_corrections_.resize_zero(fixed ? corrections * panels : 0);
   auto* unused = arena.take<std::int32_t>(corrections);  // in natural order zero-points come with the image
   for (std::size_t p = 0; p < panels; ++p) {
     const int n = static_cast<int>(p) * kBytePanel;
-    kernels.pack_bytes(plan_->weight.codes.data() + n, out_, q.order, q.slots, q.slot_zero, q.group_end, q.groups, std::min(kBytePanel, out_ - n), range,
-                       byte_panels_.data() + panel_bytes_ * p, fixed ? fixed_corrections_.data() + corrections * p : unused);
+    kernels.pack_bytes(plan_->weight.codes.data() + n, out_, q.order, q.slots, q.slot_zero, q.group_end, q.groups,
+                       std::min(kBytePanel, out_ - n), range, byte_panels_.data() + panel_bytes_ * p,
+                       fixed ? fixed_corrections_.data() + corrections * p : unused);
   }
   packed_for_ = &kernels;
 }
@@ -272,8 +288,11 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
   float* extra = input.row_sum;  // of the extra slots, at most 65536 bytes: exact
   for (int t = 0; t < rows; t += input.segment_rows) {
     const int count = std::min(input.segment_rows, rows - t);
-    if (input.extra_slots == 0) std::fill_n(extra + t, count, 0.0f);
-    else context.kernels->code_sums(input.extra + input.place(t) * input.extra_lda, input.extra_lda, count, input.extra_slots, 0, extra + t);
+    if (input.extra_slots == 0)
+      std::fill_n(extra + t, count, 0.0f);
+    else
+      context.kernels->code_sums(input.extra + input.place(t) * input.extra_lda, input.extra_lda, count,
+                                 input.extra_slots, 0, extra + t);
   }
   for (int t = 0; t < rows; ++t) {
     std::int64_t sum = static_cast<std::int64_t>(extra[t]) - zeros;
@@ -282,21 +301,29 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
   }
 }
 
-/// Asks for the weights of the panel with which `thread` will begin, while pieces [begin, end) of the `count` pieces of work before
-/// it are done, which the threads share evenly; those of the other panels are asked for by byte_gemm.
-void Linear::fetch_first_panel(const ExecContext& context, const CodedInput& input, int thread, std::int64_t begin, std::int64_t end,
-                               std::int64_t count) const {
+/// Asks for the weights of the panel with which `thread` will begin, while pieces [begin, end) of the `count` pieces of
+/// work before it are done, which the threads share evenly; those of the other panels are asked for by byte_gemm.
+void Linear::fetch_first_panel(const ExecContext& context, const CodedInput& input, int thread, std::int64_t begin,
+                               std::int64_t end, std::int64_t count) const {
   const std::int64_t threads = context.threads();
-  const std::int64_t panel = input.segments() > 1 ? 0 : (out_ / input.parts + kBytePanel - 1) / kBytePanel * thread / threads;
+  const std::int64_t panel =
+      input.segments() > 1 ? 0 : (out_ / input.parts + kBytePanel - 1) / kBytePanel * thread / threads;
   const bool packed = packed_for_ == context.kernels;
-  const auto bytes = static_cast<std::int64_t>(panel_bytes_), lines = packed ? bytes / 64 : in_, stride = packed ? 64 : std::int64_t{out_};
-  const void* first = packed ? static_cast<const void*>(byte_panels_.data() + panel * bytes) : plan_->weight.codes.data() + panel * kBytePanel;
-  const auto line_at = [&](std::int64_t piece) { return std::clamp<std::int64_t>(lines * (piece * threads - thread * count) / count, 0, lines); };
-  for (std::int64_t i = line_at(begin); i < line_at(end); ++i) __builtin_prefetch(static_cast<const char*>(first) + i * stride, 0, 2);
+  const auto bytes = static_cast<std::int64_t>(panel_bytes_), lines = packed ? bytes / 64 : in_,
+             stride = packed ? 64 : std::int64_t{out_};
+  const void* first = packed ? static_cast<const void*>(byte_panels_.data() + panel * bytes)
+                             : plan_->weight.codes.data() + panel * kBytePanel;
+  const auto line_at = [&](std::int64_t piece) {
+    return std::clamp<std::int64_t>(lines * (piece * threads - thread * count) / count, 0, lines);
+  };
+  for (std::int64_t i = line_at(begin); i < line_at(end); ++i)
+    __builtin_prefetch(static_cast<const char*>(first) + i * stride, 0, 2);
 }
 
-/// Quantizes a whole input whose values exist. `parts` as in multiply(); `by_rows`: threads had better share its rows than the weights.
-Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, bool by_rows) const {
+/// Quantizes a whole input whose values exist. `parts` as in multiply(); `by_rows`: threads had better share its rows
+/// than the weights.
+Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int rows, ChannelRange range, int parts,
+                                      bool by_rows) const {
   const WorkTimer timer(context, Work::kQuantize);
   if (needs_channel_ranges(plan_->input) && !range) {
     range = take_channel_range(context, in_);

@@ -1,7 +1,7 @@
 // Integer execution of fully connected layers: codes in group order times weight panels gathered in the same order, one
-// float scale per group and output (method.md section 3); or, where the groups' scales are multiples of one unit, codes times
-// multiples in natural order, bytes that one product adds up whatever the groups (section 8): channels with larger multiples are
-// counted several times.
+// float scale per group and output (method.md section 3); or, where the groups' scales are multiples of one unit, codes
+// times multiples in natural order, bytes that one product adds up whatever the groups (section 8): channels with
+// larger multiples are counted several times.
 #include <algorithm>
 #include <cassert>
 #include <cmath>
@@ -29,14 +29,15 @@ constexpr float kOne = 1.0f;
 /// corrections[n] = -sum over channels of m z w from the sums of the zero rows (see kZeroRows).
 void sum_zero_rows(const std::int32_t* sums, std::int64_t* corrections) {
   for (int n = 0; n < kBytePanel; ++n) {
-    const std::int64_t shifted = sums[n] + std::int64_t{256} * sums[kBytePanel + n] + std::int64_t{65536} * sums[2 * kBytePanel + n];
+    const std::int64_t shifted =
+        sums[n] + std::int64_t{256} * sums[kBytePanel + n] + std::int64_t{65536} * sums[2 * kBytePanel + n];
     corrections[n] = std::int64_t{kernels::kZeroOffset} * sums[3 * kBytePanel + n] - shifted;
   }
 }
 
-/// byte_gemm where int32 does not hold the sums of multiples: they are put together in 64 bits from the sums of each group's codes, or from
-/// those of all slots and of the rows of zero-points, for which `sums` has room, [groups][kZeroRows + rows][kBytePanel]. Rounded
-/// once, so where both are possible they are the same.
+/// byte_gemm where int32 does not hold the sums of multiples: they are put together in 64 bits from the sums of each
+/// group's codes, or from those of all slots and of the rows of zero-points, for which `sums` has room,
+/// [groups][kZeroRows + rows][kBytePanel]. Rounded once, so where both are possible they are the same.
 void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& g, std::int32_t* sums) {
   static constexpr std::int32_t kNone[kBytePanel] = {};
   const int before = g.zero_rows ? kZeroRows : 0, rows = before + g.rows;
@@ -57,7 +58,8 @@ void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& g, std::int3
     for (int n = 0; n < g.cols; ++n) {
       const std::int64_t at = (before + t) * kBytePanel + n;
       std::int64_t total = corrections[n];
-      for (std::int64_t i = 0; i < g.groups; ++i) total += std::int64_t{sums[i * plane + at]} * (g.multiples == nullptr ? 1 : g.multiples[i]);
+      for (std::int64_t i = 0; i < g.groups; ++i)
+        total += std::int64_t{sums[i * plane + at]} * (g.multiples == nullptr ? 1 : g.multiples[i]);
       float v = static_cast<float>(total) * g.group_scale[0];
       if (g.row_sum != nullptr) v = std::fma(-g.col_zero[n], g.row_sum[t], v);
       const float out = std::fma(v, g.col_scale[n], g.bias == nullptr ? 0.0f : g.bias[n]);
@@ -68,9 +70,9 @@ void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& g, std::int3
 
 }  // namespace
 
-/// For every panel of output columns from n0 on: place(n0, part, thread) says where its outputs go; finish(n0, cols, part, thread, address)
-/// is called when they are there, of a segment of rows once for each. With more than one part, panel by panel of all parts in turn by
-/// the same thread.
+/// For every panel of output columns from n0 on: place(n0, part, thread) says where its outputs go; finish(n0, cols,
+/// part, thread, address) is called when they are there, of a segment of rows once for each. With more than one part,
+/// panel by panel of all parts in turn by the same thread.
 template <class Place, class Finish>
 void Linear::multiply(ExecContext& context, const CodedInput& input, const Place& place, const Finish& finish) const {
   const WorkTimer timer(context, Work::kByteGemm);
@@ -81,19 +83,25 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
   const bool packed = packed_for_ == &kernels;
   const int parts = input.parts;
   const std::size_t panel_bytes = packed ? 0 : (kernels.panel_bytes(q.slots, q.groups, input.range) + 63) / 64 * 64;
-  const std::size_t extra_bytes = input.extra_slots == 0 ? 0 : (kernels.panel_bytes(input.extra_slots, 1, input.range) + 63) / 64 * 64;
+  const std::size_t extra_bytes =
+      input.extra_slots == 0 ? 0 : (kernels.panel_bytes(input.extra_slots, 1, input.range) + 63) / 64 * 64;
   const std::size_t correction_count = static_cast<std::size_t>(q.groups) * kBytePanel;
   const auto threads = static_cast<std::size_t>(context.threads());
   auto* panels = context.arena.take<std::uint8_t>(panel_bytes * threads);
   auto* extra_panels = context.arena.take<std::uint8_t>(extra_bytes * threads);
   auto* all_corrections = context.arena.take<std::int32_t>(correction_count * threads);
-  const std::size_t wide_count = input.fits_int32 ? 0 : static_cast<std::size_t>(q.groups) * static_cast<std::size_t>(kZeroRows + input.segment_rows) * kBytePanel;
+  const std::size_t wide_count =
+      input.fits_int32
+          ? 0
+          : static_cast<std::size_t>(q.groups) * static_cast<std::size_t>(kZeroRows + input.segment_rows) * kBytePanel;
   auto* all_wide = context.arena.take<std::int32_t>(wide_count * threads);
   const bool any_zero = !natural && std::any_of(q.zero, q.zero + in_, [](float z) { return z != 0.0f; });
   const int part_columns = out_ / parts;
   assert(parts == 1 || part_columns % kBytePanel == 0);
   const auto column_of = [&](std::int64_t p) { return p / parts * kBytePanel + p % parts * part_columns; };
-  const auto packed_panel = [&](std::int64_t p) { return byte_panels_.data() + panel_bytes_ * static_cast<std::size_t>(column_of(p) / kBytePanel); };
+  const auto packed_panel = [&](std::int64_t p) {
+    return byte_panels_.data() + panel_bytes_ * static_cast<std::size_t>(column_of(p) / kBytePanel);
+  };
   // Panels [b, e) of rows [row, row + rows).
   const auto run = [&](std::int64_t b, std::int64_t e, int row, int rows, int t) {
     std::uint8_t* panel = panels + panel_bytes * static_cast<std::size_t>(t);
@@ -105,11 +113,12 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
       const int cols = static_cast<int>(std::min<std::int64_t>(kBytePanel, out_ - n0));
       if (!packed) {
         const WorkTimer pack_timer(context, Work::kPackPanel, t);
-        kernels.pack_bytes(w.codes.data() + n0, out_, q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end, q.groups,
-                           cols, input.range, panel, image_corrections);
+        kernels.pack_bytes(w.codes.data() + n0, out_, q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end,
+                           q.groups, cols, input.range, panel, image_corrections);
       }
       const void* weights = packed ? static_cast<const void*>(packed_panel(p)) : panel;
-      std::uint8_t* extra_panel = input.extra_slots == 0 ? nullptr : extra_panels + extra_bytes * static_cast<std::size_t>(t);
+      std::uint8_t* extra_panel =
+          input.extra_slots == 0 ? nullptr : extra_panels + extra_bytes * static_cast<std::size_t>(t);
       if (extra_panel != nullptr) {
         const WorkTimer pack_timer(context, Work::kPackPanel, t);
         kernels.repeat_slots(weights, q.slots, input.extra_order, input.extra_slots, input.range, extra_panel);
@@ -120,7 +129,9 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
       gemm.lda = input.lda;
       gemm.rows = rows;
       gemm.panel = weights;
-      gemm.corrections = packed && !natural ? fixed_corrections_.data() + correction_count * static_cast<std::size_t>(n0 / kBytePanel) : image_corrections;
+      gemm.corrections = packed && !natural
+                             ? fixed_corrections_.data() + correction_count * static_cast<std::size_t>(n0 / kBytePanel)
+                             : image_corrections;
       gemm.groups = q.groups;
       gemm.group_end = q.group_end;
       gemm.group_scale = q.multiples != nullptr ? &kOne : q.group_scale;  // the unit is in col_scale_
@@ -145,24 +156,29 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
       if (p + 1 < e) gemm.next = packed ? packed_panel(p + 1) : w.codes.data() + column_of(p + 1);
       gemm.next_stride = packed ? 64 : out_;
       gemm.next_rows = packed ? static_cast<int>(panel_bytes_ / 64) : in_;
-      if (input.fits_int32) kernels.byte_gemm(gemm);
-      else multiply_wide(kernels, gemm, all_wide + wide_count * static_cast<std::size_t>(t));
+      if (input.fits_int32)
+        kernels.byte_gemm(gemm);
+      else
+        multiply_wide(kernels, gemm, all_wide + wide_count * static_cast<std::size_t>(t));
       finish(n0, cols, part, t, outputs.y);
     }
   };
   const std::int64_t panel_count = (part_columns + kBytePanel - 1) / kBytePanel;
   if (input.segments() > 1) {
     context.parallel_for(input.segments(), 1, [&](std::int64_t begin, std::int64_t end, int t) {
-      for (auto row = static_cast<int>(begin) * input.segment_rows; row < std::min<std::int64_t>(end * input.segment_rows, input.rows); row += input.segment_rows)
+      for (auto row = static_cast<int>(begin) * input.segment_rows;
+           row < std::min<std::int64_t>(end * input.segment_rows, input.rows); row += input.segment_rows)
         run(0, panel_count * parts, row, std::min(input.segment_rows, input.rows - row), t);
     });
   } else {
-    context.parallel_for(panel_count, 1, [&](std::int64_t begin, std::int64_t end, int t) { run(begin * parts, end * parts, 0, input.rows, t); });
+    context.parallel_for(panel_count, 1, [&](std::int64_t begin, std::int64_t end, int t) {
+      run(begin * parts, end * parts, 0, input.rows, t);
+    });
   }
 }
 
-/// Whether threads had better share rows than panels: a product that is added reads what it is added to, which then lies in the same
-/// processor's cache; and few panels may not share out evenly.
+/// Whether threads had better share rows than panels: a product that is added reads what it is added to, which then
+/// lies in the same processor's cache; and few panels may not share out evenly.
 bool Linear::had_better_share_rows(const ExecContext& context, Into into) const {
   const int panels = (out_ + kBytePanel - 1) / kBytePanel, threads = context.threads();
   return into.add || (panels % threads != 0 && panels < 4 * threads);
@@ -173,21 +189,27 @@ void Linear::forward_integer(ExecContext& context, const float* x, int rows, flo
   multiply_into(context, code_input(context, x, rows, range, 1, had_better_share_rows(context, {y})), {y});
 }
 
-/// multiply() into panels that stay in the cache, [parts][rows][kBytePanel] for each thread; use(n0, cols, part, thread, panel).
+/// multiply() into panels that stay in the cache, [parts][rows][kBytePanel] for each thread; use(n0, cols, part,
+/// thread, panel).
 template <class Use>
 void Linear::multiply_by_panels(ExecContext& context, const CodedInput& input, const Use& use) const {
   const std::int64_t panel_floats = std::int64_t{input.rows} * kBytePanel;
   auto* panels = context.arena.take<float>(static_cast<std::size_t>(panel_floats * input.parts * context.threads()));
-  const auto place = [&](std::int64_t, int part, int t) { return Outputs{panels + panel_floats * (t * input.parts + part), kBytePanel}; };
+  const auto place = [&](std::int64_t, int part, int t) {
+    return Outputs{panels + panel_floats * (t * input.parts + part), kBytePanel};
+  };
   multiply(context, input, place, use);
 }
 
 void Linear::multiply_into(ExecContext& context, const CodedInput& input, Into into) const {
-  const auto place = [&](std::int64_t n0, int, int) { return Outputs{into.y + n0, out_, into.add, into.gamma == nullptr ? nullptr : into.gamma + n0}; };
+  const auto place = [&](std::int64_t n0, int, int) {
+    return Outputs{into.y + n0, out_, into.add, into.gamma == nullptr ? nullptr : into.gamma + n0};
+  };
   multiply(context, input, place, [](std::int64_t, int, int, int, float*) {});
 }
 
-void Linear::forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y, ChannelRange range) const {
+void Linear::forward_residual(ExecContext& context, const float* x, int rows, const float* gamma, float* y,
+                              ChannelRange range) const {
   const ArenaScope scope(context.arena);
   if (runs_integer(context) && context.observer == nullptr)
     return multiply_into(context, code_input(context, x, rows, range, 1, true), {y, true, gamma});
@@ -196,8 +218,8 @@ void Linear::forward_residual(ExecContext& context, const float* x, int rows, co
   add_residual(context, y, outputs, rows, out_, gamma);
 }
 
-void Linear::forward_through(ExecContext& context, const float* x, int rows, ChannelRange range, int parts, const Between& between,
-                             const Linear& next, Into into) const {
+void Linear::forward_through(ExecContext& context, const float* x, int rows, ChannelRange range, int parts,
+                             const Between& between, const Linear& next, Into into) const {
   assert(runs_integer(context) && next.runs_integer(context));
   const ArenaScope scope(context.arena);
   const CodedInput input = code_input(context, x, rows, range, parts, false);
@@ -220,14 +242,16 @@ void Linear::forward_through(ExecContext& context, const float* x, int rows, Cha
     next.lay_out_slots(context, inner);
     const WorkTimer timer(context, Work::kPermute);
     if (inner.extra_slots > 0)
-      context.parallel_for(wanted, 16, [&](std::int64_t begin, std::int64_t end, int) { next.fill_extra_slots(context, inner, static_cast<int>(begin), static_cast<int>(end - begin)); });
+      context.parallel_for(wanted, 16, [&](std::int64_t begin, std::int64_t end, int) {
+        next.fill_extra_slots(context, inner, static_cast<int>(begin), static_cast<int>(end - begin));
+      });
   }
   next.finish_codes(context, inner, wanted);
   next.multiply_into(context, inner, into);
 }
 
-void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next,
-                         const float* gamma, float* y, int wanted, ChannelRange range) const {
+void Linear::forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation,
+                         const Linear& next, const float* gamma, float* y, int wanted, ChannelRange range) const {
   if (runs_integer(context) && next.runs_integer(context) && context.observer == nullptr) {
     const auto activated = [&](int, int cols, int t, float* outputs, float* mn, float* mx) {
       const WorkTimer timer(context, Work::kActivation, t);

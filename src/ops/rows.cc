@@ -21,7 +21,9 @@ void for_rows(ExecContext& context, int rows, int cols, ChannelRange range, cons
   const auto n = static_cast<std::size_t>(cols);
   float* others = context.arena.take<float>(2 * n * static_cast<std::size_t>(threads));
   auto range_of = [&](int t) {
-    return t == 0 ? range : ChannelRange{others + 2 * n * static_cast<std::size_t>(t), others + 2 * n * static_cast<std::size_t>(t) + n};
+    return t == 0 ? range
+                  : ChannelRange{others + 2 * n * static_cast<std::size_t>(t),
+                                 others + 2 * n * static_cast<std::size_t>(t) + n};
   };
   for (int t = 1; t < threads; ++t) clear_channel_range(range_of(t), cols);
   context.parallel_for(rows, kRowGrain, [&](std::int64_t b, std::int64_t e, int t) { body(b, e, range_of(t)); });
@@ -52,12 +54,13 @@ void channel_range(ExecContext& context, const float* x, std::int64_t ldx, int r
   });
 }
 
-void layer_norm(ExecContext& context, const float* x, int rows, int cols, const float* gamma, const float* beta, float eps,
-                float* y, ChannelRange range, const std::int32_t* y_rows) {
+void layer_norm(ExecContext& context, const float* x, int rows, int cols, const float* gamma, const float* beta,
+                float eps, float* y, ChannelRange range, const std::int32_t* y_rows) {
   const WorkTimer timer(context, Work::kLayerNorm);
   for_rows(context, rows, cols, range, [&](std::int64_t b, std::int64_t e, ChannelRange r) {
-    context.kernels->layer_norm(x + b * cols, cols, static_cast<int>(e - b), cols, gamma, beta, eps, y_rows == nullptr ? y + b * cols : y, cols,
-                                y_rows == nullptr ? nullptr : y_rows + b, r.mn, r.mx);
+    context.kernels->layer_norm(x + b * cols, cols, static_cast<int>(e - b), cols, gamma, beta, eps,
+                                y_rows == nullptr ? y + b * cols : y, cols, y_rows == nullptr ? nullptr : y_rows + b,
+                                r.mn, r.mx);
   });
 }
 

@@ -21,10 +21,10 @@ ChannelRange take_channel_range(ExecContext& context, int channels);
 /// Range of x [rows, cols]; exact, independent of the split.
 void channel_range(ExecContext& context, const float* x, std::int64_t ldx, int rows, int cols, ChannelRange out);
 
-/// Layer norm, with the channel range of the result gathered in the same pass when `range` is not null. Row t becomes row y_rows[t] of y,
-/// t where y_rows is null.
-void layer_norm(ExecContext& context, const float* x, int rows, int cols, const float* gamma, const float* beta, float eps,
-                float* y, ChannelRange range = {}, const std::int32_t* y_rows = nullptr);
+/// Layer norm, with the channel range of the result gathered in the same pass when `range` is not null. Row t becomes
+/// row y_rows[t] of y, t where y_rows is null.
+void layer_norm(ExecContext& context, const float* x, int rows, int cols, const float* gamma, const float* beta,
+                float eps, float* y, ChannelRange range = {}, const std::int32_t* y_rows = nullptr);
 
 /// Activation in place, with the channel range of the result when asked for.
 void activate(ExecContext& context, kernels::Activation kind, float* x, int rows, int cols, ChannelRange range = {});

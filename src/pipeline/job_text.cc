@@ -7,21 +7,29 @@ namespace igq {
 std::string job_text(const QuantizeJob& job) {
   const QuantizeOptions& o = job.options;
   const QkvGrouping qkv = o.qkv_grouping.value_or(default_qkv_grouping(o.grouping));
-  std::string text = fmt::format("--bits w{}a{} --grouping {}", o.weight_bits, o.activation_bits, grouping_name(o.grouping));
-  if (!job.allocate) text += fmt::format(" --groups {}", o.groups);
-  else if (job.budget_gbops > 0.0) text += fmt::format(" --groups auto --budget-gbops {}", job.budget_gbops);
-  else text += fmt::format(" --groups auto --average-groups {}", job.average_groups);
-  text += fmt::format(" --weights {} --bounds {} --softmax {} --qkv {} --first-last-bits {} --weight-quantile {} --seed {}",
-                      weight_method_name(o.weights), group_bounds_name(o.bounds), grouping_name(o.softmax_grouping.value_or(o.grouping)),
-                      qkv_grouping_name(qkv), o.first_last_bits, o.weight_quantile, o.seed);
+  std::string text =
+      fmt::format("--bits w{}a{} --grouping {}", o.weight_bits, o.activation_bits, grouping_name(o.grouping));
+  if (!job.allocate)
+    text += fmt::format(" --groups {}", o.groups);
+  else if (job.budget_gbops > 0.0)
+    text += fmt::format(" --groups auto --budget-gbops {}", job.budget_gbops);
+  else
+    text += fmt::format(" --groups auto --average-groups {}", job.average_groups);
+  text +=
+      fmt::format(" --weights {} --bounds {} --softmax {} --qkv {} --first-last-bits {} --weight-quantile {} --seed {}",
+                  weight_method_name(o.weights), group_bounds_name(o.bounds),
+                  grouping_name(o.softmax_grouping.value_or(o.grouping)), qkv_grouping_name(qkv), o.first_last_bits,
+                  o.weight_quantile, o.seed);
   if (o.weight_groups != 0) text += fmt::format(" --weight-groups {}", o.weight_groups);
   if (o.grouping == Grouping::kScale) text += o.integer_ratios ? " --scales integer" : " --scales free";
   if (o.balance) text += " --balance";
   if (o.weights != WeightMethod::kNearest) text += fmt::format(" --views {} --ridge {}", o.views, o.ridge);
   if (o.reconstruct) text += " --reconstruct";
-  if (o.reconstruct && o.reconstruct_minutes > 0.0) text += fmt::format(" --reconstruct-minutes {}", o.reconstruct_minutes);
+  if (o.reconstruct && o.reconstruct_minutes > 0.0)
+    text += fmt::format(" --reconstruct-minutes {}", o.reconstruct_minutes);
   if (!o.keep.empty()) text += fmt::format(" --keep '{}'", o.keep);
-  for (const auto& [pattern, bits] : o.site_bits) text += fmt::format(" --site-bits '{}=w{}a{}'", pattern, bits.first, bits.second);
+  for (const auto& [pattern, bits] : o.site_bits)
+    text += fmt::format(" --site-bits '{}=w{}a{}'", pattern, bits.first, bits.second);
   return text;
 }
 

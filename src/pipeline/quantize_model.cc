@@ -52,32 +52,35 @@ std::shared_ptr<const TensorSource> with_biases(const std::shared_ptr<const Tens
   return std::make_shared<OverlaidTensors>(changed, tensors);
 }
 
-Reconstruction reconstruct(Runner& runner, Model& model, const std::shared_ptr<QuantizationPlan>& plan, const TensorSource& tensors,
-                           const QuantizeOptions& options, const CalibrationSet& images, const StageProgress& progress) {
+Reconstruction reconstruct(Runner& runner, Model& model, const std::shared_ptr<QuantizationPlan>& plan,
+                           const TensorSource& tensors, const QuantizeOptions& options, const CalibrationSet& images,
+                           const StageProgress& progress) {
   constexpr std::int64_t kUnits = 1000;
   const auto tick = stage(progress, "reconstructing blocks", kUnits);
   ReconstructOptions reconstruction;
   reconstruction.minutes = options.reconstruct_minutes;
   reconstruction.seed = options.seed;
   const std::unique_ptr<Model> original = build_model(model.config(), tensors);
-  return reconstruct_blocks(model, plan, *original, reconstruction, images.count, images.load, runner.isa(), runner.pool(),
-                            [&](std::int64_t done, std::int64_t total) {
+  return reconstruct_blocks(model, plan, *original, reconstruction, images.count, images.load, runner.isa(),
+                            runner.pool(), [&](std::int64_t done, std::int64_t total) {
                               if (tick) tick(kUnits * done / total);
                             });
 }
 
-Allocation allocate(Runner& runner, const Statistics& statistics, const QuantizeOptions& options, const QuantizeJob& job,
-                    const CalibrationSet& images, const std::string& checksum, const StageProgress& progress) {
+Allocation allocate(Runner& runner, const Statistics& statistics, const QuantizeOptions& options,
+                    const QuantizeJob& job, const CalibrationSet& images, const std::string& checksum,
+                    const StageProgress& progress) {
   constexpr std::int64_t kUnits = 1000;
   const auto tick = stage(progress, "measuring layers", kUnits);
   PerturbationOptions perturbation;
   perturbation.cache = job.perturbation_cache;
   perturbation.model_checksum = checksum;
-  const Perturbations measured = measure_perturbations(runner, statistics, options, images.count, images.load, perturbation,
-                                                       [&](const PerturbationProgress& p) {
+  const Perturbations measured = measure_perturbations(runner, statistics, options, images.count, images.load,
+                                                       perturbation, [&](const PerturbationProgress& p) {
                                                          if (tick) tick(static_cast<std::int64_t>(p.fraction * kUnits));
                                                        });
-  return allocate_groups(site_shapes(runner.model().config()), options, measured.sites, {job.average_groups, job.budget_gbops});
+  return allocate_groups(site_shapes(runner.model().config()), options, measured.sites,
+                         {job.average_groups, job.budget_gbops});
 }
 
 }  // namespace
@@ -100,7 +103,8 @@ SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan
   setting.grouping = activation->grouping;
   if (setting.grouping != Grouping::kFloat) setting.activation_bits = activation->bits;
   const auto each = static_cast<int>(shape.attention ? shape.tokens : shape.in);
-  setting.groups = setting.grouping == Grouping::kUpperBound ? each : std::max<int>(1, static_cast<int>(activation->groups.size()));
+  setting.groups =
+      setting.grouping == Grouping::kUpperBound ? each : std::max<int>(1, static_cast<int>(activation->groups.size()));
   return setting;
 }
 
@@ -126,7 +130,8 @@ CalibrationSet calibration_from_files(const Model& model, std::vector<Sample> sa
   set.checksum = hash_text(hasher.digest());
   const auto kept = std::make_shared<const std::vector<Sample>>(std::move(samples));
   const ModelConfig& config = model.config();
-  set.load = [preprocess = config.preprocess, height = config.image_height, width = config.image_width, kept](std::int64_t i, float* image) {
+  set.load = [preprocess = config.preprocess, height = config.image_height, width = config.image_width, kept](
+                 std::int64_t i, float* image) {
     preprocess_file((*kept)[static_cast<std::size_t>(i)].path, preprocess, height, width, image);
   };
   return set;
@@ -138,12 +143,14 @@ CalibrationSet synthetic_calibration(const Model& model, std::int64_t count, std
   set.count = count;
   set.checksum = hash_text(hash_bytes(std::as_bytes(std::span(images->data(), images->size()))));
   const std::int64_t floats = model.image_floats();
-  set.load = [images, floats](std::int64_t i, float* image) { std::copy_n(images->data() + i * floats, floats, image); };
+  set.load = [images, floats](std::int64_t i, float* image) {
+    std::copy_n(images->data() + i * floats, floats, image);
+  };
   return set;
 }
 
-QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& images, const QuantizeJob& job, Isa isa, int threads,
-                              std::int64_t noise_images, const StageProgress& progress) {
+QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& images, const QuantizeJob& job, Isa isa,
+                              int threads, std::int64_t noise_images, const StageProgress& progress) {
   if (float_model.quantized) fail("{} is quantized already: start from the float model", float_model.name);
   if (images.count < 1) fail("no calibration images");
   QuantizeOptions options = job.options;  // allocation fills in the groups of single sites
@@ -157,9 +164,10 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
   if (options.balance) biases = balance_queries_and_keys(model, options, images.count, images.load, isa, runner.pool());
   {
     const auto tick = stage(progress, "calibrating", images.count);
-    const Statistics statistics = collect_statistics(runner, images.count, options.seed, images.load, [&](std::int64_t i) {
-      if (tick) tick(i + 1);
-    });
+    const Statistics statistics =
+        collect_statistics(runner, images.count, options.seed, images.load, [&](std::int64_t i) {
+          if (tick) tick(i + 1);
+        });
     report.calibration_bytes = statistics.bytes();
     if (job.allocate) {
       report.allocation = allocate(runner, statistics, options, job, images, checksum, progress);
@@ -174,14 +182,16 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
     model.set_plan(plan);
   } else {
     const auto tick = stage(progress, "rounding weights", static_cast<std::int64_t>(plan->linears.size()));
-    BiasMap refined = refine_weights(model, plan, options, images.count, images.load, isa, runner.pool(), [&](const RefineProgress& p) {
-      report.calibration_bytes = std::max(report.calibration_bytes, p.bytes);
-      if (tick) tick(p.done);
-    });
+    BiasMap refined = refine_weights(model, plan, options, images.count, images.load, isa, runner.pool(),
+                                     [&](const RefineProgress& p) {
+                                       report.calibration_bytes = std::max(report.calibration_bytes, p.bytes);
+                                       if (tick) tick(p.done);
+                                     });
     for (auto& [name, values] : refined) biases[name] = std::move(values);
   }
   if (options.reconstruct) {
-    Reconstruction& tuned = report.reconstruction.emplace(reconstruct(runner, model, plan, *float_model.tensors, options, images, progress));
+    Reconstruction& tuned = report.reconstruction.emplace(
+        reconstruct(runner, model, plan, *float_model.tensors, options, images, progress));
     report.calibration_bytes = std::max(report.calibration_bytes, tuned.bytes);
     result.report["reconstruction"] = reconstruction_to_json(tuned);
     for (auto& [name, values] : tuned.vectors) biases[name] = std::move(values);
@@ -208,12 +218,14 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
     const std::unique_ptr<Model> original = rewritten ? build_model(model.config(), *float_model.tensors) : nullptr;
     // Balanced qkv layers have other outputs in float, too: compare with those.
     if (options.balance) balance_queries_and_keys(*original, options, images.count, images.load, isa, runner.pool());
-    report.noise = compare_models(original != nullptr ? *original : model, model, compare, isa, runner.pool(), count, images.load, [&](std::int64_t i) {
-      if (tick) tick(i);
-    });
+    report.noise = compare_models(original != nullptr ? *original : model, model, compare, isa, runner.pool(), count,
+                                  images.load, [&](std::int64_t i) {
+                                    if (tick) tick(i);
+                                  });
     result.report["noise"] = noise_to_json(report.noise);
     constexpr std::int64_t kExampleImages = 2;
-    result.report["examples"] = examples_to_json(measure_examples(model, isa, runner.pool(), std::min(kExampleImages, images.count), images.load));
+    result.report["examples"] = examples_to_json(
+        measure_examples(model, isa, runner.pool(), std::min(kExampleImages, images.count), images.load));
   }
   return report;
 }

@@ -21,9 +21,9 @@ namespace igq {
 /// Everything that decides the result besides the model and the images.
 struct QuantizeJob {
   QuantizeOptions options;
-  bool allocate = false;         ///< groups per layer by allocation (method.md section 6) instead of options.groups
-  int average_groups = 8;        ///< its budget: what so many groups in every layer cost
-  double budget_gbops = 0.0;     ///< its budget in 10^9 bit operations; 0: from average_groups
+  bool allocate = false;      ///< groups per layer by allocation (method.md section 6) instead of options.groups
+  int average_groups = 8;     ///< its budget: what so many groups in every layer cost
+  double budget_gbops = 0.0;  ///< its budget in 10^9 bit operations; 0: from average_groups
   std::filesystem::path perturbation_cache;  ///< keeps measured perturbations; empty: nowhere
 };
 
@@ -42,21 +42,23 @@ CalibrationSet calibration_from_files(const Model& model, std::vector<Sample> sa
 /// Synthetic images (eval/benchmark.h), for models with random weights.
 CalibrationSet synthetic_calibration(const Model& model, std::int64_t count, std::uint64_t seed);
 
-/// Called before each stage ("calibrating", "measuring") with its number of units; the function it returns hears of progress.
+/// Called before each stage ("calibrating", "measuring") with its number of units; the function it returns hears of
+/// progress.
 using StageProgress = std::function<std::function<void(std::int64_t)>(const std::string& stage, std::int64_t units)>;
 
 struct QuantizeReport {
   QuantizedModel model;
-  std::optional<Allocation> allocation;  ///< when the job asks for it
+  std::optional<Allocation> allocation;          ///< when the job asks for it
   std::optional<Reconstruction> reconstruction;  ///< when the options ask for it; vectors are in `model`
-  Comparison noise;                 ///< float against simulation on the first calibration images
-  std::size_t calibration_bytes = 0;  ///< largest memory of the statistics
+  Comparison noise;                              ///< float against simulation on the first calibration images
+  std::size_t calibration_bytes = 0;             ///< largest memory of the statistics
 };
 
-/// Quantizes `float_model`, which is left with the resulting plan and biases (restore_float undoes that). `noise_images`: how many calibration images measure the error of
-/// each site for the report; 0 for none. The same input, options and seed give the same result for any number of threads.
-QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& images, const QuantizeJob& job, Isa isa, int threads,
-                              std::int64_t noise_images, const StageProgress& progress = {});
+/// Quantizes `float_model`, which is left with the resulting plan and biases (restore_float undoes that).
+/// `noise_images`: how many calibration images measure the error of each site for the report; 0 for none. The same
+/// input, options and seed give the same result for any number of threads.
+QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& images, const QuantizeJob& job, Isa isa,
+                              int threads, std::int64_t noise_images, const StageProgress& progress = {});
 
 /// How `plan` quantizes the site of this shape; float without a plan (null) or where the plan leaves it out.
 SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan);

@@ -111,26 +111,34 @@ double float_megabytes(const Model& model) {
 }  // namespace
 
 json row_to_json(const TableRow& row) {
-  return {{"setting", row.name},     {"bits", row.bits},           {"groups", row.groups},
-          {"images", row.images},    {"top1", row.top1},           {"top5", row.top5},
-          {"top1_interval_95", row.interval}, {"agreement", row.agreement}, {"gbops", row.gbops},
-          {"file_mb", row.file_mb},  {"quantize_seconds", row.quantize_seconds}};
+  return {{"setting", row.name},
+          {"bits", row.bits},
+          {"groups", row.groups},
+          {"images", row.images},
+          {"top1", row.top1},
+          {"top5", row.top5},
+          {"top1_interval_95", row.interval},
+          {"agreement", row.agreement},
+          {"gbops", row.gbops},
+          {"file_mb", row.file_mb},
+          {"quantize_seconds", row.quantize_seconds}};
 }
 
 std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& images, const std::vector<Sample>& samples,
-                                 const std::vector<TableSetting>& settings, const TableOptions& options, const StageProgress& progress,
-                                 const std::function<void(const TableRow&)>& row_done) {
+                                 const std::vector<TableSetting>& settings, const TableOptions& options,
+                                 const StageProgress& progress, const std::function<void(const TableRow&)>& row_done) {
   TableState state(options.state);
   Hasher hasher;
   for (const Sample& s : samples) {
     const std::string line = fmt::format("{} {}\n", s.relative, s.label);
     hasher.update(std::as_bytes(std::span(line)));
   }
-  const std::string context = fmt::format("{} {} {} {}", checkpoint_checksum(*model.tensors), images.checksum, hash_text(hasher.digest()),
-                                          execution_name(options.execution));
+  const std::string context = fmt::format("{} {} {} {}", checkpoint_checksum(*model.tensors), images.checksum,
+                                          hash_text(hasher.digest()), execution_name(options.execution));
   auto run = [&](Model& m, Execution execution, const std::string& what) {
     Runner runner(m, execution, options.isa, options.threads);
-    const auto tick = progress ? progress("evaluating " + what, static_cast<std::int64_t>(samples.size())) : std::function<void(std::int64_t)>{};
+    const auto tick = progress ? progress("evaluating " + what, static_cast<std::int64_t>(samples.size()))
+                               : std::function<void(std::int64_t)>{};
     return evaluate(runner, samples, options.eval, tick);
   };
 
@@ -142,7 +150,8 @@ std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& image
     float_row = row_from_json(*known);
     for (const json& c : json_array(json_at(*known, "classes"), "classes", samples.size()))
       reference.push_back(static_cast<int>(json_int(c, "classes", -1, INT32_MAX)));
-    if (reference.size() != samples.size()) fail("{}: the float row is damaged; remove the file", options.state.string());
+    if (reference.size() != samples.size())
+      fail("{}: the float row is damaged; remove the file", options.state.string());
   } else {
     restore_float(model);
     const EvalResult result = run(*model.model, Execution::kFloat, "float");
@@ -179,7 +188,10 @@ std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& image
         }();
         saved.model->set_preprocess(model.model->config().preprocess);
         row.gbops = model_gbops(saved.model->config(), saved.model->plan());
-        fill_accuracy(row, run(*saved.model, options.execution, fmt::format("{} {} {}", setting.bits, setting.name, setting.groups)), reference);
+        fill_accuracy(
+            row,
+            run(*saved.model, options.execution, fmt::format("{} {} {}", setting.bits, setting.name, setting.groups)),
+            reference);
         row.name = setting.name;
         row.bits = setting.bits;
         row.groups = setting.groups;

@@ -88,7 +88,9 @@ Clusters cluster_bounds(const std::vector<Bounds>& points, int clusters, std::ui
   // Ascending by width, so that tables and files read well.
   std::vector<std::int32_t> order(k), rank(k);
   std::iota(order.begin(), order.end(), 0);
-  auto width = [&](std::int32_t j) { return centres[static_cast<std::size_t>(j)].upper - centres[static_cast<std::size_t>(j)].lower; };
+  auto width = [&](std::int32_t j) {
+    return centres[static_cast<std::size_t>(j)].upper - centres[static_cast<std::size_t>(j)].lower;
+  };
   std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) { return width(a) < width(b); });
   std::vector<Bounds> sorted(k);
   for (std::size_t j = 0; j < k; ++j) {
@@ -103,7 +105,8 @@ Clusters cluster_bounds(const std::vector<Bounds>& points, int clusters, std::ui
 std::vector<float> cluster_widths(std::vector<float> widths, int groups) {
   const auto g_count = static_cast<std::size_t>(std::max(groups, 1));
   std::sort(widths.begin(), widths.end());
-  if (widths.empty() || !(widths.back() > 0.0f)) return std::vector<float>(g_count, widths.empty() ? 0.0f : widths.back());
+  if (widths.empty() || !(widths.back() > 0.0f))
+    return std::vector<float>(g_count, widths.empty() ? 0.0f : widths.back());
   // Bins of equal count; a bin stands for its largest width.
   constexpr std::size_t kBins = 1024;
   std::vector<double> top, count;
@@ -111,8 +114,10 @@ std::vector<float> cluster_widths(std::vector<float> widths, int groups) {
   for (std::size_t b = 0; b < bins; ++b) {
     const std::size_t begin = b * n / bins, end = (b + 1) * n / bins;
     const auto w = static_cast<double>(widths[end - 1]);
-    if (!top.empty() && top.back() == w) count.back() += static_cast<double>(end - begin);
-    else top.push_back(w), count.push_back(static_cast<double>(end - begin));
+    if (!top.empty() && top.back() == w)
+      count.back() += static_cast<double>(end - begin);
+    else
+      top.push_back(w), count.push_back(static_cast<double>(end - begin));
   }
   const std::size_t m = top.size();
   std::vector<double> before(m + 1, 0.0);
@@ -135,8 +140,10 @@ std::vector<float> cluster_widths(std::vector<float> widths, int groups) {
   std::vector<float> result(g_count, static_cast<float>(top.back()));
   std::size_t j = m;
   for (std::size_t g = g_count; g-- > 0;) {
-    if (j > 0) result[g] = static_cast<float>(top[j - 1]);
-    else result[g] = g + 1 < g_count ? result[g + 1] : result[g];
+    if (j > 0)
+      result[g] = static_cast<float>(top[j - 1]);
+    else
+      result[g] = g + 1 < g_count ? result[g + 1] : result[g];
     j = from[g][j];
   }
   return result;

@@ -10,8 +10,8 @@
 namespace igq {
 
 struct Clusters {
-  std::vector<Bounds> centres;            ///< mean (min, max) of each cluster, ascending by width
-  std::vector<std::int32_t> assignment;   ///< [points]
+  std::vector<Bounds> centres;           ///< mean (min, max) of each cluster, ascending by width
+  std::vector<std::int32_t> assignment;  ///< [points]
 };
 
 /// k-means++ with a fixed seed, then alternation of assignment and means until the assignment is stable (at most 100

@@ -21,7 +21,8 @@ constexpr int kChunk = 64;
 
 /// group[i] = the nearest pair of bounds to point i in the (min, max) plane (method.md section 3, Eq. 4), the lowest of
 /// equals; at most kChunk points. Group by group and without branches, so that compilers make vectors of points.
-void nearest_bounds(const std::vector<Bounds>& groups, const float* mn, const float* mx, int count, std::int32_t* group) {
+void nearest_bounds(const std::vector<Bounds>& groups, const float* mn, const float* mx, int count,
+                    std::int32_t* group) {
   float best[kChunk];
   const auto distance = [&](const Bounds& bounds, int i) {
     const float du = mx[i] - bounds.upper, dl = mn[i] - bounds.lower;
@@ -37,12 +38,14 @@ void nearest_bounds(const std::vector<Bounds>& groups, const float* mn, const fl
       const float d = distance(bounds, i);
       const std::int32_t nearer = -static_cast<std::int32_t>(d < best[i]);  // all bits or none
       group[i] = (g & nearer) | (group[i] & ~nearer);
-      best[i] = std::bit_cast<float>((std::bit_cast<std::int32_t>(d) & nearer) | (std::bit_cast<std::int32_t>(best[i]) & ~nearer));
+      best[i] = std::bit_cast<float>((std::bit_cast<std::int32_t>(d) & nearer) |
+                                     (std::bit_cast<std::int32_t>(best[i]) & ~nearer));
     }
   }
 }
 
-/// group[i] = the smallest group scale whose codes hold a range of this width; the largest one when none does. Likewise.
+/// group[i] = the smallest group scale whose codes hold a range of this width; the largest one when none does.
+/// Likewise.
 void scale_groups(const std::vector<Bounds>& groups, const float* mn, const float* mx, int count, std::int32_t* group) {
   std::fill_n(group, count, 0);
   for (std::size_t g = 0; g + 1 < groups.size(); ++g) {
@@ -63,7 +66,8 @@ bool fits_slots(const ActivationPlan& plan, int channels) {
   constexpr std::int64_t kMostSlots = 65536;  // of products of 255 * 128
   const std::int32_t slot = slot_multiple(plan.bits), copies = (plan.multiples.back() + slot - 1) / slot;
   return copies <= kMaxSlots && std::int64_t{channels} * copies <= kMostSlots &&
-         std::all_of(plan.multiples.begin(), plan.multiples.end(), [&](std::int32_t m) { return m <= slot || m % slot == 0; });
+         std::all_of(plan.multiples.begin(), plan.multiples.end(),
+                     [&](std::int32_t m) { return m <= slot || m % slot == 0; });
 }
 
 bool needs_channel_ranges(const ActivationPlan& plan) {
@@ -116,15 +120,25 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
   return q;
 }
 
-void assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, ChannelQuantizers& q, int begin, int end, const float* mn, const float* mx) {
+void assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, ChannelQuantizers& q, int begin,
+                     int end, const float* mn, const float* mx) {
   if (plan.grouping == Grouping::kIgq)
     for (int c = begin; c < end; c += kChunk)
       nearest_bounds(plan.groups, mn + (c - begin), mx + (c - begin), std::min(kChunk, end - c), q.group + c);
   if (plan.grouping == Grouping::kScale) {
-    const kernels::ScaleGroups groups{q.groups, q.group_widest, q.group_scale, q.group_inverse, q.group_multiple, q.group_copies,
-                                      q.q_max, static_cast<float>(kZeroPointMin), static_cast<float>(kZeroPointMax)};
+    const kernels::ScaleGroups groups{q.groups,
+                                      q.group_widest,
+                                      q.group_scale,
+                                      q.group_inverse,
+                                      q.group_multiple,
+                                      q.group_copies,
+                                      q.q_max,
+                                      static_cast<float>(kZeroPointMin),
+                                      static_cast<float>(kZeroPointMax)};
     const auto from = [&](auto* values) { return values == nullptr ? nullptr : values + begin; };
-    kernels.scale_quantizers(groups, mn, mx, end - begin, {q.scale + begin, q.inv_scale + begin, q.zero + begin, q.group + begin, from(q.multiple), from(q.copies)});
+    kernels.scale_quantizers(
+        groups, mn, mx, end - begin,
+        {q.scale + begin, q.inv_scale + begin, q.zero + begin, q.group + begin, from(q.multiple), from(q.copies)});
     return;
   }
   for (int c = begin; c < end; ++c) {
@@ -138,15 +152,20 @@ void assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels
         set_channel(q, c, group, q.fixed[group]);
         break;
       }
-      case Grouping::kIgq: set_channel(q, c, q.group[c], q.fixed[q.group[c]]); break;
+      case Grouping::kIgq:
+        set_channel(q, c, q.group[c], q.fixed[q.group[c]]);
+        break;
       case Grouping::kLayer:
       case Grouping::kScale:  // returned above
-      case Grouping::kFloat: set_channel(q, c, 0, q.fixed[0]); break;
+      case Grouping::kFloat:
+        set_channel(q, c, 0, q.fixed[0]);
+        break;
     }
   }
 }
 
-ChannelQuantizers assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, int channels, const float* mn, const float* mx, Arena& arena) {
+ChannelQuantizers assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, int channels,
+                                  const float* mn, const float* mx, Arena& arena) {
   ChannelQuantizers q = take_quantizers(plan, channels, arena);
   assign_channels(plan, kernels, q, 0, channels, mn, mx);
   return q;
@@ -178,7 +197,8 @@ void order_slots(ChannelQuantizers& q, int align, Arena& arena) {
   }
 }
 
-void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const float* row_max, float* scale, float* inv_scale) {
+void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const float* row_max, float* scale,
+                 float* inv_scale) {
   assert(plan.grouping != Grouping::kFloat);
   const int groups = static_cast<int>(plan.groups.size());
   static constexpr float kZeros[kChunk] = {};
@@ -190,7 +210,9 @@ void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const
     }
     return;
   }
-  const auto quantizer_of = [&](int g) { return make_quantizer({0.0f, plan.groups[static_cast<std::size_t>(g)].upper}, plan.bits); };
+  const auto quantizer_of = [&](int g) {
+    return make_quantizer({0.0f, plan.groups[static_cast<std::size_t>(g)].upper}, plan.bits);
+  };
   UniformQuantizer made[kChunk];  // of the first groups, which normally are all
   for (int g = 0; g < std::min(groups, kChunk); ++g) made[g] = quantizer_of(g);
   for (int first = begin; first < end; first += kChunk) {
@@ -200,7 +222,8 @@ void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const
     if (plan.grouping == Grouping::kIgq) nearest_bounds(plan.groups, kZeros, largest, count, group);
     if (plan.grouping == Grouping::kScale) scale_groups(plan.groups, kZeros, largest, count, group);
     for (int i = 0; i < count; ++i) {
-      if (plan.grouping == Grouping::kStaticGroup) group[i] = static_cast<std::int32_t>(std::int64_t{first + i} * groups / rows);
+      if (plan.grouping == Grouping::kStaticGroup)
+        group[i] = static_cast<std::int32_t>(std::int64_t{first + i} * groups / rows);
       const UniformQuantizer q = group[i] < kChunk ? made[group[i]] : quantizer_of(group[i]);
       scale[first - begin + i] = q.scale;
       inv_scale[first - begin + i] = q.inv_scale;

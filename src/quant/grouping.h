@@ -16,18 +16,18 @@ struct ChannelQuantizers {
   int channels = 0;
   int groups = 0;
   int q_max = 0;
-  float* scale = nullptr;         ///< [channels]
-  float* inv_scale = nullptr;     ///< [channels]
-  float* zero = nullptr;          ///< [channels], integers as float
-  std::int32_t* group = nullptr;  ///< [channels]
-  float* group_scale = nullptr;   ///< [groups]
+  float* scale = nullptr;                   ///< [channels]
+  float* inv_scale = nullptr;               ///< [channels]
+  float* zero = nullptr;                    ///< [channels], integers as float
+  std::int32_t* group = nullptr;            ///< [channels]
+  float* group_scale = nullptr;             ///< [groups]
   const std::int32_t* multiples = nullptr;  ///< [groups] of the plan, null when scales are free
-  /// [channels], null when scales are free: the channel's multiple is multiple * copies. Where the plan fits_slots() its codes times
-  /// `multiple` are bytes that are counted `copies` times; elsewhere copies are 1.
+  /// [channels], null when scales are free: the channel's multiple is multiple * copies. Where the plan fits_slots()
+  /// its codes times `multiple` are bytes that are counted `copies` times; elsewhere copies are 1.
   float* multiple = nullptr;
   std::int32_t* copies = nullptr;
   float *group_multiple = nullptr, *group_copies = nullptr;  ///< [groups], likewise
-  float *group_inverse = nullptr, *group_widest = nullptr;   ///< [groups], 1 / group_scale and widest range; kScale only
+  float *group_inverse = nullptr, *group_widest = nullptr;  ///< [groups], 1 / group_scale and widest range; kScale only
   UniformQuantizer* fixed = nullptr;  ///< [groups] of the plan; null when every channel has its own
 
   // The order of contraction slots for the byte product: group by group, each padded (see order_slots).
@@ -40,8 +40,9 @@ struct ChannelQuantizers {
 /// Groups a plan has for an input of so many channels (upper-bound: one each).
 int group_count(const ActivationPlan& plan, int channels);
 
-/// True when a layer with multiples of a unit runs as one byte product in which channels are counted once or several times: every
-/// multiple is at most slot_multiple() or a multiple of it, none takes more than kMaxSlots, and int32 holds the sum of all slots.
+/// True when a layer with multiples of a unit runs as one byte product in which channels are counted once or several
+/// times: every multiple is at most slot_multiple() or a multiple of it, none takes more than kMaxSlots, and int32
+/// holds the sum of all slots.
 bool fits_slots(const ActivationPlan& plan, int channels);
 
 /// True when the quantizers depend on the image, so that channel ranges must be measured.
@@ -53,10 +54,12 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
 /// Quantizers of channels [begin, end), which depend on nothing else; mn, mx [end - begin] are the image's ranges of
 /// these channels (not read, may be null, unless needs_channel_ranges). kIgq: channel c goes to
 /// argmin_i (max_c - u_i)^2 + (min_c - l_i)^2, the lowest i of equals.
-void assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, ChannelQuantizers& q, int begin, int end, const float* mn, const float* mx);
+void assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, ChannelQuantizers& q, int begin,
+                     int end, const float* mn, const float* mx);
 
 /// Both, for all channels.
-ChannelQuantizers assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, int channels, const float* mn, const float* mx, Arena& arena);
+ChannelQuantizers assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, int channels,
+                                  const float* mn, const float* mx, Arena& arena);
 
 /// Fills order, slot_zero and group_end: channels ascending within a group, each group padded to a multiple of `align`
 /// (kernels.group_align; one group alone to kGroupAlign, it needs no more).
@@ -66,6 +69,7 @@ void order_slots(ChannelQuantizers& q, int align, Arena& arena);
 /// `rows` rows; row_max [rows]. kIgq: argmin_i (row_max - u_i)^2.
 void assign_rows(const ActivationPlan& plan, int rows, const float* row_max, float* scale, float* inv_scale);
 /// The same for rows [begin, end) alone; row_max, scale and inv_scale start at row `begin`.
-void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const float* row_max, float* scale, float* inv_scale);
+void assign_rows(const ActivationPlan& plan, int begin, int end, int rows, const float* row_max, float* scale,
+                 float* inv_scale);
 
 }  // namespace igq

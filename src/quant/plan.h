@@ -33,9 +33,9 @@ enum class QkvGrouping {
   kRow,     ///< from the image: q (symmetric) and k one per token, v one per channel
 };
 
-std::string_view grouping_name(Grouping grouping);        ///< "float", "layer", "static-group", "igq", "scale", "upper-bound"
-Grouping parse_grouping(std::string_view name);           ///< Error lists the names
-std::string_view qkv_grouping_name(QkvGrouping grouping); ///< "float", "tensor", "head", "row"
+std::string_view grouping_name(Grouping grouping);  ///< "float", "layer", "static-group", "igq", "scale", "upper-bound"
+Grouping parse_grouping(std::string_view name);     ///< Error lists the names
+std::string_view qkv_grouping_name(QkvGrouping grouping);  ///< "float", "tensor", "head", "row"
 QkvGrouping parse_qkv_grouping(std::string_view name);
 
 /// Largest multiple of a unit that a group's scale may be: codes of 8 bits times it fit 16 bits.
@@ -50,8 +50,8 @@ struct ActivationPlan {
   /// Fixed bounds: one for kLayer, G for kStaticGroup and kIgq, G pairs {0, scale * (2^bits - 1)} ascending for kScale,
   /// none for kUpperBound and kFloat.
   std::vector<Bounds> groups;
-  /// kScale, FC inputs: when not empty, the scale of group g is multiples[g] (1 to 255, ascending) times `unit`, so that the
-  /// groups' sums are added up as integers.
+  /// kScale, FC inputs: when not empty, the scale of group g is multiples[g] (1 to 255, ascending) times `unit`, so
+  /// that the groups' sums are added up as integers.
   std::vector<std::int32_t> multiples;
   float unit = 0.0f;
 };
@@ -67,15 +67,15 @@ struct QkvPlan {
 
 /// Asymmetric codes per output channel: w_hat[o][i] = scale[o] * (codes[i][o] + 2^(code_bits()-1) - zero_point[o]).
 ///
-/// With weight groups (quant/weight_groups.h) every `group_size` consecutive inputs g of an output channel have a multiplier m and a
-/// zero-point z of their own over codes c of `bits` bits, and `codes` holds m * (c - z), which fits a signed byte: byte products
-/// run on it as on 8-bit weights, while the file keeps c, m and z.
+/// With weight groups (quant/weight_groups.h) every `group_size` consecutive inputs g of an output channel have a
+/// multiplier m and a zero-point z of their own over codes c of `bits` bits, and `codes` holds m * (c - z), which fits
+/// a signed byte: byte products run on it as on 8-bit weights, while the file keeps c, m and z.
 struct WeightPlan {
-  int bits = 0;                         ///< 0: float
-  std::vector<float> scale;             ///< [out]
-  std::vector<std::int32_t> zero_point; ///< [out], 0 .. 2^bits - 1; with groups the middle, 128
-  AlignedBuffer<std::int8_t> codes;     ///< [in][out], signed: code - 2^(bits-1); with groups m * (c - z)
-  int group_size = 0;                   ///< inputs per weight group; 0: no groups
+  int bits = 0;                                      ///< 0: float
+  std::vector<float> scale;                          ///< [out]
+  std::vector<std::int32_t> zero_point;              ///< [out], 0 .. 2^bits - 1; with groups the middle, 128
+  AlignedBuffer<std::int8_t> codes;                  ///< [in][out], signed: code - 2^(bits-1); with groups m * (c - z)
+  int group_size = 0;                                ///< inputs per weight group; 0: no groups
   std::vector<std::uint8_t> multiplier, group_zero;  ///< [groups][out]: m and z; empty without groups
 
   /// Bits of the range that `codes` lie in.

@@ -38,6 +38,8 @@ UniformQuantizer make_centred_quantizer(Bounds bounds, float scale, int bits);
 
 /// code of one value, as the kernels compute it; NaN gives 0.
 int quantize(float x, const UniformQuantizer& q);
-inline float dequantize(int code, const UniformQuantizer& q) { return static_cast<float>(code - q.zero_point) * q.scale; }
+inline float dequantize(int code, const UniformQuantizer& q) {
+  return static_cast<float>(code - q.zero_point) * q.scale;
+}
 
 }  // namespace igq

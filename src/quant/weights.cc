@@ -52,8 +52,9 @@ WeightPlan quantize_weights(std::span<const float> weight, int in, int out, int 
   const int offset = 1 << (bits - 1);
   for (int n = 0; n < out; ++n)
     for (int k = 0; k < in; ++k) {
-      const int code = quantize(weight[static_cast<std::size_t>(n) * static_cast<std::size_t>(in) + static_cast<std::size_t>(k)],
-                                quantizers[static_cast<std::size_t>(n)]);
+      const int code =
+          quantize(weight[static_cast<std::size_t>(n) * static_cast<std::size_t>(in) + static_cast<std::size_t>(k)],
+                   quantizers[static_cast<std::size_t>(n)]);
       plan.codes[static_cast<std::size_t>(k) * static_cast<std::size_t>(out) + static_cast<std::size_t>(n)] =
           static_cast<std::int8_t>(code - offset);
     }

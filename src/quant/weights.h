@@ -7,8 +7,8 @@
 
 namespace igq {
 
-/// Bounds of each output channel: the eps and 1 - eps quantiles of its weights (linear interpolation, as numpy.quantile).
-/// weight [out][in].
+/// Bounds of each output channel: the eps and 1 - eps quantiles of its weights (linear interpolation, as
+/// numpy.quantile). weight [out][in].
 std::vector<Bounds> weight_bounds(std::span<const float> weight, int in, int out, double eps);
 std::vector<UniformQuantizer> weight_quantizers(std::span<const float> weight, int in, int out, int bits, double eps);
 

@@ -53,7 +53,8 @@ GroupedExample group_example(const RangeExample& ranges, const ActivationPlan& p
         mn.push_back(b.lower);
         mx.push_back(b.upper);
       }
-      const ChannelQuantizers q = assign_channels(plan, kernels::kernels_for(best_isa()), n, mn.data(), mx.data(), arena);
+      const ChannelQuantizers q =
+          assign_channels(plan, kernels::kernels_for(best_isa()), n, mn.data(), mx.data(), arena);
       for (std::size_t c = 0; c < image.size(); ++c) {
         members[c].codes = {-q.zero[c] * q.scale[c], (q_max - q.zero[c]) * q.scale[c]};
         if (example.groups > 0) members[c].group = rank[static_cast<std::size_t>(q.group[c])];

@@ -121,8 +121,8 @@ TEST(Knapsack, SolvesModelsOf150LayersWithWeightsOfBillions) {
   }
 }
 
-// Subset sums: cost falls exactly as weight rises, so bounds exclude nothing, and no selection of even weights fills an odd budget.
-// Exact search would keep exponentially many states.
+// Subset sums: cost falls exactly as weight rises, so bounds exclude nothing, and no selection of even weights fills an
+// odd budget. Exact search would keep exponentially many states.
 TEST(Knapsack, HardInstancesEndWithTheDistanceFromTheBound) {
   Random random(7);
   Classes classes;
@@ -140,14 +140,17 @@ TEST(Knapsack, HardInstancesEndWithTheDistanceFromTheBound) {
   const std::int64_t budget = heaviest * 3 / 4 | 1;
   const auto begin = std::chrono::steady_clock::now();
   const KnapsackSolution solution = solve_knapsack(classes, budget, 200'000);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60)) << "not bounded";  // takes less than one
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60))
+      << "not bounded";  // takes less than one
   EXPECT_LE(solution.weight, budget);
   EXPECT_GT(solution.gap, 0.0);
   EXPECT_LT(solution.gap, 1e-4 * solution.cost);
   std::int64_t weight = 0;
-  for (std::size_t k = 0; k < classes.size(); ++k) weight += classes[k].at(static_cast<std::size_t>(solution.choice[k])).weight;
+  for (std::size_t k = 0; k < classes.size(); ++k)
+    weight += classes[k].at(static_cast<std::size_t>(solution.choice[k])).weight;
   EXPECT_EQ(weight, solution.weight);
-  EXPECT_GE(solution.cost - solution.gap, 60 * 1e15 - static_cast<double>(budget) - 1e3) << "the bound is what the budget itself would cost";
+  EXPECT_GE(solution.cost - solution.gap, 60 * 1e15 - static_cast<double>(budget) - 1e3)
+      << "the bound is what the budget itself would cost";
   EXPECT_EQ(solve_knapsack(classes, budget, 200'000).choice, solution.choice);
 }
 

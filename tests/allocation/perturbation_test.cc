@@ -1,5 +1,5 @@
-// Perturbations on tiny models: runs of the rest of the network against whole runs, resuming, the error estimate; and the
-// allocation that follows.
+// Perturbations on tiny models: runs of the rest of the network against whole runs, resuming, the error estimate; and
+// the allocation that follows.
 #include "allocation/perturbation.h"
 
 #include <gtest/gtest.h>
@@ -112,10 +112,9 @@ TEST(Perturbation, HasEveryLayerWithAChoice) {
   const Perturbations result = tiny.measure(some());
   std::vector<std::string> names;
   for (const SitePerturbation& site : result.sites) names.push_back(site.site);
-  const std::vector<std::string> expected = {"blocks.0.attn.qkv", "blocks.0.attn",      "blocks.0.attn.proj",
-                                             "blocks.0.mlp.fc1",  "blocks.0.mlp.fc2",   "blocks.1.attn.qkv",
-                                             "blocks.1.attn",     "blocks.1.attn.proj", "blocks.1.mlp.fc1",
-                                             "blocks.1.mlp.fc2"};
+  const std::vector<std::string> expected = {
+      "blocks.0.attn.qkv", "blocks.0.attn", "blocks.0.attn.proj", "blocks.0.mlp.fc1", "blocks.0.mlp.fc2",
+      "blocks.1.attn.qkv", "blocks.1.attn", "blocks.1.attn.proj", "blocks.1.mlp.fc1", "blocks.1.mlp.fc2"};
   EXPECT_EQ(names, expected);
   for (const SitePerturbation& site : result.sites)
     EXPECT_GT(site.candidates.front().divergence, site.candidates.back().divergence) << site.site;
@@ -128,7 +127,9 @@ TEST(Perturbation, InterruptedGoesOnWhereItWas) {
   options.cache = folder.path() / "cache.jsonl";
   struct Killed {};
   const auto kill_after = [](int layers) {
-    return [layers](const PerturbationProgress& p) { if (p.done == layers) throw Killed(); };
+    return [layers](const PerturbationProgress& p) {
+      if (p.done == layers) throw Killed();
+    };
   };
   EXPECT_THROW(Tiny("vit_token").measure(options, {}, kill_after(3)), Killed);
   EXPECT_THROW(Tiny("vit_token").measure(options, {}, kill_after(2)), Killed);
@@ -262,7 +263,7 @@ TEST(SiteErrors, AreThoseOfTheQuantizer) {
   one.groups = {{-1.0f, 2.0f}};
   SiteErrors errors(4, {&one, &each}, columns, kernels::kernels_for(Isa::kReference));
   const std::vector<float> x = {0.3f, -0.7f, 1.9f, -0.2f, 0.1f, 2.5f};  // [2 tokens][3]
-  errors.on_tensor(3, Operand::kInput, 0, x.data(), 3, 2, 3);  // another site
+  errors.on_tensor(3, Operand::kInput, 0, x.data(), 3, 2, 3);           // another site
   errors.on_tensor(4, Operand::kInput, 0, x.data(), 3, 2, 3);
   double expected[2] = {}, size = 0.0;
   for (std::size_t i = 0; i < x.size(); ++i) {

@@ -1,5 +1,5 @@
-// The public API under threads: shares of one classifier, one classifier per thread, and faults on some of them at the same time. Meant for
-// the thread sanitizer; what the API gives is checked from outside by tests/package.
+// The public API under threads: shares of one classifier, one classifier per thread, and faults on some of them at the
+// same time. Meant for the thread sanitizer; what the API gives is checked from outside by tests/package.
 #include <gtest/gtest.h>
 #include <igq/igq.h>
 
@@ -13,7 +13,9 @@ namespace {
 
 constexpr int kThreads = 4;
 
-std::filesystem::path model(int which) { return test::fixtures() / (which % 2 == 0 ? "igq/v1.igq" : "models/vit_token"); }
+std::filesystem::path model(int which) {
+  return test::fixtures() / (which % 2 == 0 ? "igq/v1.igq" : "models/vit_token");
+}
 std::filesystem::path image() { return test::fixtures() / "images/rgb.jpg"; }
 
 std::vector<float> logits(Classifier& classifier) {

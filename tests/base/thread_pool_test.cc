@@ -28,7 +28,10 @@ TEST(ThreadPool, CoversEveryIndexOnce) {
 TEST(ThreadPool, RethrowsAndGoesOn) {
   ThreadPool pool(3);
   for (int thrower = 0; thrower < 3; ++thrower)
-    EXPECT_THROW(pool.run([&](int t) { if (t == thrower) fail("thread {}", t); }), Error);
+    EXPECT_THROW(pool.run([&](int t) {
+      if (t == thrower) fail("thread {}", t);
+    }),
+                 Error);
   std::vector<int> seen(3, 0);
   pool.run([&](int t) { seen[static_cast<std::size_t>(t)] = 1; });
   EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), 0), 3);

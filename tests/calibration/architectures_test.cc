@@ -1,5 +1,5 @@
-// The best preset on every kind of network there is a fixture of: windows, missing biases, gated MLPs, distilled heads. The
-// fixtures' weights are random, so only what must hold for any weights is checked.
+// The best preset on every kind of network there is a fixture of: windows, missing biases, gated MLPs, distilled heads.
+// The fixtures' weights are random, so only what must hold for any weights is checked.
 #include <cmath>
 #include <gtest/gtest.h>
 
@@ -46,7 +46,8 @@ TEST_P(Architectures, BestPresetAtEightBitsStaysNearFloat) {
   ThreadPool pool(2);
   model.prepare(Execution::kFloat, kernels::kernels_for(best_isa()));
   balance_queries_and_keys(model, options, 4, load, best_isa(), pool);
-  EXPECT_LT(relative_distance(exact, logits_of(model, Execution::kFloat)), 1e-3) << "balancing must not change the float model";
+  EXPECT_LT(relative_distance(exact, logits_of(model, Execution::kFloat)), 1e-3)
+      << "balancing must not change the float model";
   auto plan = std::make_shared<QuantizationPlan>();
   {
     Runner runner(model, Execution::kFloat, best_isa(), 1);
@@ -58,8 +59,9 @@ TEST_P(Architectures, BestPresetAtEightBitsStaysNearFloat) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, Architectures,
-                         testing::Values("vit_token", "vit_qkv_nobias", "vit_swiglu", "vit_avg", "vit_nonsquare", "deit_distilled", "deit3", "vit_clip",
-                                         "hf_dinov2_swiglu", "swin_basic", "swin_shift", "swin_pad", "swin_nonsquare"));
+                         testing::Values("vit_token", "vit_qkv_nobias", "vit_swiglu", "vit_avg", "vit_nonsquare",
+                                         "deit_distilled", "deit3", "vit_clip", "hf_dinov2_swiglu", "swin_basic",
+                                         "swin_shift", "swin_pad", "swin_nonsquare"));
 
 }  // namespace
 }  // namespace igq

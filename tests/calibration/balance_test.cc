@@ -50,8 +50,9 @@ void make_lopsided(Model& model) {
 BiasMap balance(Model& model, const QuantizeOptions& options, int threads) {
   ThreadPool pool(threads);
   model.prepare(Execution::kFloat, kernels::kernels_for(best_isa()));
-  return balance_queries_and_keys(model, options, test::kSmallImages, [&](std::int64_t i, float* image) { test::small_image(model, i, image); },
-                                  best_isa(), pool);
+  return balance_queries_and_keys(
+      model, options, test::kSmallImages, [&](std::int64_t i, float* image) { test::small_image(model, i, image); },
+      best_isa(), pool);
 }
 
 TEST(BalanceQueriesAndKeys, KeepsTheFloatModel) {
@@ -66,7 +67,8 @@ TEST(BalanceQueriesAndKeys, KeepsTheFloatModel) {
   const AlignedBuffer<float> new_weight = model->sites()[1].linear->weight();
   const std::size_t value_rows = static_cast<std::size_t>(48) * 24;
   EXPECT_FALSE(std::equal(old_weight.begin(), old_weight.begin() + 24, new_weight.begin()));
-  EXPECT_TRUE(std::equal(old_weight.begin() + value_rows, old_weight.end(), new_weight.begin() + value_rows)) << "values are not touched";
+  EXPECT_TRUE(std::equal(old_weight.begin() + value_rows, old_weight.end(), new_weight.begin() + value_rows))
+      << "values are not touched";
 }
 
 TEST(BalanceQueriesAndKeys, TokensLoseLess) {
@@ -80,8 +82,8 @@ TEST(BalanceQueriesAndKeys, TokensLoseLess) {
     options.weight_bits = 8;
     if (balanced) balance(*model, options, 1);
     Runner runner(*model, Execution::kFloat, best_isa(), 1);
-    const Statistics statistics =
-        collect_statistics(runner, test::kSmallImages, 0, [&](std::int64_t i, float* image) { test::small_image(*model, i, image); });
+    const Statistics statistics = collect_statistics(
+        runner, test::kSmallImages, 0, [&](std::int64_t i, float* image) { test::small_image(*model, i, image); });
     auto plan = std::make_shared<QuantizationPlan>(make_plan(*model, statistics, options, runner.pool()));
     for (auto& [name, linear] : plan->linears) linear.input = {};  // only q, k, v and softmax
     model->set_plan(plan);

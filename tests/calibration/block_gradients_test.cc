@@ -1,6 +1,6 @@
-// Hand-written gradients against central differences of the model's own forward pass, on blocks of every kind there is a fixture of:
-// LayerScale, gated MLPs, missing biases, windows that are shifted and padded. Weights are coded (so that gains are scales of
-// codes), activations stay float (so that the loss is smooth).
+// Hand-written gradients against central differences of the model's own forward pass, on blocks of every kind there is
+// a fixture of: LayerScale, gated MLPs, missing biases, windows that are shifted and padded. Weights are coded (so that
+// gains are scales of codes), activations stay float (so that the loss is smooth).
 #include "calibration/block_gradients.h"
 
 #include <cmath>
@@ -24,7 +24,8 @@ std::shared_ptr<QuantizationPlan> weights_only(Model& model) {
   ThreadPool pool(1);
   Runner runner(model, Execution::kFloat, best_isa(), 1);
   auto load = [&](std::int64_t i, float* image) { test::small_image(model, i, image); };
-  auto plan = std::make_shared<QuantizationPlan>(make_plan(model, collect_statistics(runner, 2, 0, load), options, pool));
+  auto plan =
+      std::make_shared<QuantizationPlan>(make_plan(model, collect_statistics(runner, 2, 0, load), options, pool));
   plan->attentions.clear();
   for (auto& [name, linear] : plan->linears) linear.input = {};
   return plan;
@@ -33,7 +34,8 @@ std::shared_ptr<QuantizationPlan> weights_only(Model& model) {
 /// One block of a model, the input of one image to it, and the loss sum(direction * output).
 class Block {
  public:
-  Block(Model& model, int step) : model_(model), step_(step), parts_(*model.block_parts(step)), plan_(weights_only(model)) {
+  Block(Model& model, int step)
+      : model_(model), step_(step), parts_(*model.block_parts(step)), plan_(weights_only(model)) {
     context_.kernels = &kernels::kernels_for(best_isa());
     context_.execution = Execution::kSimulate;
     model_.set_plan(plan_);
@@ -57,7 +59,8 @@ class Block {
     model_.run_step(context_, step_, state);
     context_.observer = nullptr;
     double sum = 0.0;
-    for (std::size_t i = 0; i < direction_.size(); ++i) sum += static_cast<double>(direction_[i]) * static_cast<double>(state.x[i]);
+    for (std::size_t i = 0; i < direction_.size(); ++i)
+      sum += static_cast<double>(direction_[i]) * static_cast<double>(state.x[i]);
     return sum;
   }
 
@@ -74,18 +77,30 @@ class Block {
   /// Loss with parameter i of a part moved by `by` (gains: multiplied by 1 + by).
   double moved(BlockPart part, std::size_t i, float by) {
     switch (part) {
-      case BlockPart::kGamma1: return moved(parts_.norm1->gamma[i], by);
-      case BlockPart::kBeta1: return moved(parts_.norm1->beta[i], by);
-      case BlockPart::kGamma2: return moved(parts_.mlp->norm.gamma[i], by);
-      case BlockPart::kBeta2: return moved(parts_.mlp->norm.beta[i], by);
-      case BlockPart::kQkvBias: return moved_bias(*parts_.qkv, i, by);
-      case BlockPart::kProjBias: return moved_bias(*parts_.proj, i, by);
-      case BlockPart::kFc1Bias: return moved_bias(parts_.mlp->fc1, i, by);
-      case BlockPart::kFc2Bias: return moved_bias(parts_.mlp->fc2, i, by);
-      case BlockPart::kQkvGain: return moved_gain(*parts_.qkv, i, by);
-      case BlockPart::kProjGain: return moved_gain(*parts_.proj, i, by);
-      case BlockPart::kFc1Gain: return moved_gain(parts_.mlp->fc1, i, by);
-      case BlockPart::kFc2Gain: return moved_gain(parts_.mlp->fc2, i, by);
+      case BlockPart::kGamma1:
+        return moved(parts_.norm1->gamma[i], by);
+      case BlockPart::kBeta1:
+        return moved(parts_.norm1->beta[i], by);
+      case BlockPart::kGamma2:
+        return moved(parts_.mlp->norm.gamma[i], by);
+      case BlockPart::kBeta2:
+        return moved(parts_.mlp->norm.beta[i], by);
+      case BlockPart::kQkvBias:
+        return moved_bias(*parts_.qkv, i, by);
+      case BlockPart::kProjBias:
+        return moved_bias(*parts_.proj, i, by);
+      case BlockPart::kFc1Bias:
+        return moved_bias(parts_.mlp->fc1, i, by);
+      case BlockPart::kFc2Bias:
+        return moved_bias(parts_.mlp->fc2, i, by);
+      case BlockPart::kQkvGain:
+        return moved_gain(*parts_.qkv, i, by);
+      case BlockPart::kProjGain:
+        return moved_gain(*parts_.proj, i, by);
+      case BlockPart::kFc1Gain:
+        return moved_gain(parts_.mlp->fc1, i, by);
+      case BlockPart::kFc2Gain:
+        return moved_gain(parts_.mlp->fc2, i, by);
     }
     return 0.0;
   }
@@ -153,17 +168,22 @@ TEST_P(BlockGradientsOf, AreCentralDifferences) {
     }
     constexpr float kStep = 0x1.0p-6f;
     for (std::size_t i = begin; i < end; i += std::max<std::size_t>(1, (end - begin) / 7)) {
-      const double difference = (block.moved(part, i - begin, kStep) - block.moved(part, i - begin, -kStep)) / (2.0 * static_cast<double>(kStep));
+      const double difference = (block.moved(part, i - begin, kStep) - block.moved(part, i - begin, -kStep)) /
+                                (2.0 * static_cast<double>(kStep));
       // Third derivatives times the squared step, and float sums over the step: both well below a hundredth.
-      EXPECT_NEAR(static_cast<double>(exact[i]), difference, 0.01 * largest + 1e-3) << "part " << p << ", parameter " << i - begin;
+      EXPECT_NEAR(static_cast<double>(exact[i]), difference, 0.01 * largest + 1e-3)
+          << "part " << p << ", parameter " << i - begin;
     }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, BlockGradientsOf,
-                         testing::Values(Case{"vit_token", 1}, Case{"vit_qkv_nobias", 2}, Case{"vit_swiglu", 1}, Case{"deit3", 1}, Case{"vit_clip", 1},
-                                         Case{"hf_dinov2_swiglu", 1}, Case{"swin_shift", 2}, Case{"swin_pad", 1}, Case{"swin_pad", 2}),
-                         [](const auto& which) { return std::string(which.param.model) + "_" + std::to_string(which.param.step); });
+                         testing::Values(Case{"vit_token", 1}, Case{"vit_qkv_nobias", 2}, Case{"vit_swiglu", 1},
+                                         Case{"deit3", 1}, Case{"vit_clip", 1}, Case{"hf_dinov2_swiglu", 1},
+                                         Case{"swin_shift", 2}, Case{"swin_pad", 1}, Case{"swin_pad", 2}),
+                         [](const auto& which) {
+                           return std::string(which.param.model) + "_" + std::to_string(which.param.step);
+                         });
 
 }  // namespace
 }  // namespace igq

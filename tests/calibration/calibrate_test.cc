@@ -15,7 +15,8 @@ namespace {
 
 Statistics small_statistics(Model& model, int threads = 1) {
   Runner runner(model, Execution::kFloat, best_isa(), threads);
-  return collect_statistics(runner, test::kSmallImages, 3, [&](std::int64_t i, float* image) { test::small_image(model, i, image); });
+  return collect_statistics(runner, test::kSmallImages, 3,
+                            [&](std::int64_t i, float* image) { test::small_image(model, i, image); });
 }
 
 TEST(Reservoir, KeepsEverythingWhileShortAndAFairSampleAfterwards) {
@@ -62,7 +63,11 @@ TEST(MakePlan, EveryGroupingHasItsGroups) {
   const std::unique_ptr<Model> model = test::small_vit();
   const Statistics statistics = small_statistics(*model);
   ThreadPool pool(2);
-  for (const auto& [grouping, expected] : {std::pair{Grouping::kLayer, 1}, {Grouping::kStaticGroup, 5}, {Grouping::kIgq, 5}, {Grouping::kScale, 5}, {Grouping::kUpperBound, 0}}) {
+  for (const auto& [grouping, expected] : {std::pair{Grouping::kLayer, 1},
+                                           {Grouping::kStaticGroup, 5},
+                                           {Grouping::kIgq, 5},
+                                           {Grouping::kScale, 5},
+                                           {Grouping::kUpperBound, 0}}) {
     QuantizeOptions options;
     options.grouping = grouping;
     options.groups = 5;
@@ -70,7 +75,8 @@ TEST(MakePlan, EveryGroupingHasItsGroups) {
     const QuantizationPlan plan = make_plan(*model, statistics, options, pool);
     EXPECT_EQ(plan.linears.size(), 10u);
     EXPECT_EQ(plan.attentions.size(), 2u);
-    EXPECT_EQ(plan.linears.at("blocks.1.attn.qkv").input.groups.size(), static_cast<std::size_t>(expected)) << grouping_name(grouping);
+    EXPECT_EQ(plan.linears.at("blocks.1.attn.qkv").input.groups.size(), static_cast<std::size_t>(expected))
+        << grouping_name(grouping);
     EXPECT_EQ(plan.linears.at("blocks.0.mlp.fc2").input.groups.size(), static_cast<std::size_t>(std::min(expected, 3)));
     EXPECT_EQ(plan.attentions.at("blocks.1.attn").softmax.groups.size(), static_cast<std::size_t>(expected));
     EXPECT_EQ(plan.linears.at("head").input.grouping, Grouping::kLayer);
@@ -103,7 +109,8 @@ TEST(MakePlan, ScaleGroupsAscendAndHoldTheWidestChannel) {
   options.grouping = Grouping::kScale;
   const auto plan = make_plan(*model, statistics, options, pool).linears.at("blocks.0.attn.qkv").input;
   float widest = 0.0f;
-  for (const Bounds& b : statistics.linear(model->find_site("blocks.0.attn.qkv")).points.points()) widest = std::max(widest, b.upper - b.lower);
+  for (const Bounds& b : statistics.linear(model->find_site("blocks.0.attn.qkv")).points.points())
+    widest = std::max(widest, b.upper - b.lower);
   EXPECT_EQ(plan.groups.back().upper, widest);
   for (std::size_t g = 1; g < plan.groups.size(); ++g) EXPECT_GE(plan.groups[g].upper, plan.groups[g - 1].upper);
 }
@@ -178,7 +185,7 @@ TEST(MakePlan, BoundsOfIgqGroups) {
   EXPECT_NEAR(bounds(GroupBounds::kMean).upper, upper / n, 1e-5);
   const Bounds envelope = bounds(GroupBounds::kEnvelope);
   double below = 0.0, above = 0.0;
-  for (const Bounds& p : points) below += p.lower < envelope.lower, above += p.upper > envelope.upper;
+  for (const Bounds& p : points) below += p.lower<envelope.lower, above += p.upper> envelope.upper;
   EXPECT_NEAR(below / n, 0.1, 0.02);
   EXPECT_NEAR(above / n, 0.1, 0.02);
   const Bounds mse = bounds(GroupBounds::kMse);

@@ -26,8 +26,11 @@ std::vector<Bounds> random_ranges(std::uint64_t seed) {
 double total_error(const std::vector<Bounds>& points, const std::vector<Bounds>& groups, int bits) {
   double sum = 0.0;
   for (const Bounds& p : points) {
-    auto distance = [&](Bounds b) { return (p.upper - b.upper) * (p.upper - b.upper) + (p.lower - b.lower) * (p.lower - b.lower); };
-    const auto nearest = std::min_element(groups.begin(), groups.end(), [&](Bounds a, Bounds b) { return distance(a) < distance(b); });
+    auto distance = [&](Bounds b) {
+      return (p.upper - b.upper) * (p.upper - b.upper) + (p.lower - b.lower) * (p.lower - b.lower);
+    };
+    const auto nearest =
+        std::min_element(groups.begin(), groups.end(), [&](Bounds a, Bounds b) { return distance(a) < distance(b); });
     sum += expected_error(p, *nearest, bits);
   }
   return sum;
@@ -37,7 +40,8 @@ TEST(LeastErrorBounds, ClippingShareIsThatOfNormalTokens) {
   // Largest of n normal values z with n Q(z) = 1/2; E[(x - u)^2; x > u] = (1 + u^2) Q(u) - u phi(u).
   for (const double z : {2.42, 2.81})
     for (const double fraction : {0.6, 0.7, 0.8}) {
-      const double u = fraction * z, tail = 0.5 * std::erfc(u / std::sqrt(2.0)), density = std::exp(-u * u / 2.0) / std::sqrt(2.0 * std::acos(-1.0));
+      const double u = fraction * z, tail = 0.5 * std::erfc(u / std::sqrt(2.0)),
+                   density = std::exp(-u * u / 2.0) / std::sqrt(2.0 * std::acos(-1.0));
       const double share = ((1.0 + u * u) * tail - u * density) / ((z - u) * (z - u));
       EXPECT_GT(share, 0.4 * kClippingShare);
       EXPECT_LT(share, 2.0 * kClippingShare);
@@ -60,7 +64,8 @@ TEST(LeastErrorBounds, BetterThanMeansAndWiderTheMoreBits) {
 }
 
 TEST(LeastErrorBounds, OneRangeIsKeptAndNoPointsGiveZeros) {
-  EXPECT_EQ(least_error_bounds({{-1.0f, 2.0f}, {-1.0f, 2.0f}}, 2, 8, 1), (std::vector<Bounds>{{-1.0f, 2.0f}, {-1.0f, 2.0f}}));
+  EXPECT_EQ(least_error_bounds({{-1.0f, 2.0f}, {-1.0f, 2.0f}}, 2, 8, 1),
+            (std::vector<Bounds>{{-1.0f, 2.0f}, {-1.0f, 2.0f}}));
   EXPECT_EQ(least_error_bounds({}, 2, 4, 1), (std::vector<Bounds>{{}, {}}));
 }
 

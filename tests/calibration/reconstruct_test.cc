@@ -1,5 +1,5 @@
-// Reconstruction on small models: nearer to the float model's blocks, the same bytes for any number of threads, what it reports is
-// what the model has, and a time limit that leaves a usable model.
+// Reconstruction on small models: nearer to the float model's blocks, the same bytes for any number of threads, what it
+// reports is what the model has, and a time limit that leaves a usable model.
 #include "calibration/reconstruct.h"
 
 #include <cmath>
@@ -32,7 +32,8 @@ std::vector<float> logits_of(Model& model, std::int64_t images) {
   return all;
 }
 
-Outcome reconstruct(std::unique_ptr<Model> model, Model& original, const ReconstructOptions& options, int threads, std::int64_t images) {
+Outcome reconstruct(std::unique_ptr<Model> model, Model& original, const ReconstructOptions& options, int threads,
+                    std::int64_t images) {
   auto load = [&](std::int64_t i, float* image) { test::small_image(original, i, image); };
   ThreadPool pool(threads);
   QuantizeOptions quantize = preset_options(Preset::kBest);
@@ -43,7 +44,8 @@ Outcome reconstruct(std::unique_ptr<Model> model, Model& original, const Reconst
   o.model = std::move(model);
   {
     Runner runner(*o.model, Execution::kFloat, best_isa(), threads);
-    o.plan = std::make_shared<QuantizationPlan>(make_plan(*o.model, collect_statistics(runner, images, 0, load), quantize, pool));
+    o.plan = std::make_shared<QuantizationPlan>(
+        make_plan(*o.model, collect_statistics(runner, images, 0, load), quantize, pool));
   }
   refine_weights(*o.model, o.plan, quantize, images, load, best_isa(), pool);
   o.before = logits_of(*o.model, images);
@@ -72,7 +74,8 @@ TEST(Reconstruct, BringsBlocksNearerToFloat) {
   EXPECT_EQ(o.result.blocks[0].block, "blocks.0");
   EXPECT_FALSE(o.result.out_of_time);
   EXPECT_GT(o.result.bytes, 0u);
-  for (const BlockReconstruction& b : o.result.blocks) EXPECT_TRUE(b.kept) << b.block << ": " << b.before << " -> " << b.after;
+  for (const BlockReconstruction& b : o.result.blocks)
+    EXPECT_TRUE(b.kept) << b.block << ": " << b.before << " -> " << b.after;
   EXPECT_EQ(o.result.vectors.size(), 16u) << "two norms of two vectors and four biases per block";
   EXPECT_NE(o.before, o.after);
 }
@@ -116,15 +119,19 @@ TEST(Reconstruct, NeedsCodedWeights) {
   const std::unique_ptr<Model> model = test::small_vit(), original = test::small_vit();
   ThreadPool pool(1);
   auto load = [&](std::int64_t i, float* image) { test::small_image(*model, i, image); };
-  EXPECT_THROW(reconstruct_blocks(*model, std::make_shared<QuantizationPlan>(), *original, small_options(), 2, load, best_isa(), pool), Error);
+  EXPECT_THROW(reconstruct_blocks(*model, std::make_shared<QuantizationPlan>(), *original, small_options(), 2, load,
+                                  best_isa(), pool),
+               Error);
 }
 
 TEST(Reconstruct, SwinWithShiftedAndPaddedWindows) {
   for (const char* name : {"swin_shift", "swin_pad"}) {
-    LoadedModel loaded = load_model(test::fixtures() / "models" / name), original = load_model(test::fixtures() / "models" / name);
+    LoadedModel loaded = load_model(test::fixtures() / "models" / name),
+                original = load_model(test::fixtures() / "models" / name);
     const Outcome o = reconstruct(std::move(loaded.model), *original.model, small_options(), 2, 4);
     EXPECT_GE(o.result.blocks.size(), 2u);
-    EXPECT_TRUE(o.result.blocks[0].kept) << name << ": " << o.result.blocks[0].before << " -> " << o.result.blocks[0].after;
+    EXPECT_TRUE(o.result.blocks[0].kept) << name << ": " << o.result.blocks[0].before << " -> "
+                                         << o.result.blocks[0].after;
     for (const float v : o.after) EXPECT_TRUE(std::isfinite(v));
   }
 }

@@ -1,5 +1,5 @@
-// Calibration-driven weights on a small ViT: nearer to the float model than rounding to nearest, the same bytes for any number
-// of threads, nothing touched that should stay.
+// Calibration-driven weights on a small ViT: nearer to the float model than rounding to nearest, the same bytes for any
+// number of threads, nothing touched that should stay.
 #include "calibration/refine.h"
 
 #include <cmath>
@@ -65,7 +65,8 @@ void expect_same(const Outcome& a, const Outcome& b) {
     EXPECT_TRUE(std::equal(linear.weight.codes.begin(), linear.weight.codes.end(), other.weight.codes.begin())) << name;
   }
   ASSERT_EQ(a.biases.size(), b.biases.size());
-  for (const auto& [name, bias] : a.biases) EXPECT_TRUE(std::equal(bias.begin(), bias.end(), b.biases.at(name).begin())) << name;
+  for (const auto& [name, bias] : a.biases)
+    EXPECT_TRUE(std::equal(bias.begin(), bias.end(), b.biases.at(name).begin())) << name;
   EXPECT_EQ(a.logits, b.logits);
 }
 
@@ -119,7 +120,8 @@ TEST(RefineWeights, LeavesFloatSitesAlone) {
   EXPECT_TRUE(refined.biases.contains("blocks.1.attn.qkv.bias"));
 }
 
-/// A patch embedding whose input is made of pixels loses nothing to its quantization: the shift of the grid is in the bias.
+/// A patch embedding whose input is made of pixels loses nothing to its quantization: the shift of the grid is in the
+/// bias.
 TEST(RefineWeights, PixelsAreHeldExactly) {
   const std::unique_ptr<Model> model = test::small_vit();
   const PreprocessConfig& preprocess = model->config().preprocess;
@@ -128,18 +130,26 @@ TEST(RefineWeights, PixelsAreHeldExactly) {
     const auto plane = static_cast<std::size_t>(model->image_floats() / 3);
     for (std::size_t c = 0; c < 3; ++c)
       for (std::size_t p = 0; p < plane; ++p)
-        image[c * plane + p] = (static_cast<float>(random.below(256)) / 255.0f - preprocess.mean[c]) / preprocess.std[c];
+        image[c * plane + p] =
+            (static_cast<float>(random.below(256)) / 255.0f - preprocess.mean[c]) / preprocess.std[c];
   };
   QuantizeOptions options = options_for(WeightMethod::kGptq);
   const Linear exact = *model->sites()[0].linear;
   Runner runner(*model, Execution::kFloat, best_isa(), 1);
-  auto plan = std::make_shared<QuantizationPlan>(make_plan(*model, collect_statistics(runner, 6, 0, load), options, runner.pool()));
+  auto plan = std::make_shared<QuantizationPlan>(
+      make_plan(*model, collect_statistics(runner, 6, 0, load), options, runner.pool()));
   const ActivationPlan& input = plan->linears.at("patch_embed.proj").input;
   EXPECT_EQ(input.grouping, Grouping::kStaticGroup);
   ASSERT_EQ(input.groups.size(), 3u);
   refine_weights(*model, plan, options, 6, load, best_isa(), runner.pool());
-  // With the weights of the codes in float, the layer on pixels and on codes differ by the shift alone, which the bias holds.
-  const AlignedBuffer<float> w = exact.weight(), coded = Linear("coded", 48, 24, std::shared_ptr<const LinearPlan>(plan, &plan->linears.at("patch_embed.proj")), {}).weight();
+  // With the weights of the codes in float, the layer on pixels and on codes differ by the shift alone, which the bias
+  // holds.
+  const AlignedBuffer<float> w = exact.weight(),
+                             coded =
+                                 Linear("coded", 48, 24,
+                                        std::shared_ptr<const LinearPlan>(plan, &plan->linears.at("patch_embed.proj")),
+                                        {})
+                                     .weight();
   const std::span<const float> bias = model->sites()[0].linear->bias();
   double error = 0.0, square = 0.0;
   std::vector<float> image(static_cast<std::size_t>(model->image_floats()));
@@ -158,7 +168,10 @@ TEST(RefineWeights, PixelsAreHeldExactly) {
   }
   EXPECT_LT(error, 1e-4 * square);  // what is left is the rounding of 8-bit weights
   options.weights = WeightMethod::kNearest;
-  EXPECT_EQ(make_plan(*model, collect_statistics(runner, 6, 0, load), options, runner.pool()).linears.at("patch_embed.proj").input.grouping, Grouping::kLayer);
+  EXPECT_EQ(make_plan(*model, collect_statistics(runner, 6, 0, load), options, runner.pool())
+                .linears.at("patch_embed.proj")
+                .input.grouping,
+            Grouping::kLayer);
 }
 
 TEST(RefineWeights, ReportsEverySiteOnce) {

@@ -39,7 +39,8 @@ double error_of(const Problem& p, const WeightPlan& plan, int o) {
     const int code = plan.codes[static_cast<std::size_t>(k * p.out + o)] + (1 << (plan.bits - 1));
     EXPECT_GE(code, 0);
     EXPECT_LE(code, code_max(plan.bits));
-    e(k) = static_cast<double>(plan.scale[n] * static_cast<float>(code - plan.zero_point[n])) - static_cast<double>(p.w[static_cast<std::size_t>(o * p.in + k)]);
+    e(k) = static_cast<double>(plan.scale[n] * static_cast<float>(code - plan.zero_point[n])) -
+           static_cast<double>(p.w[static_cast<std::size_t>(o * p.in + k)]);
   }
   return e.dot(p.h * e);
 }
@@ -47,7 +48,8 @@ double error_of(const Problem& p, const WeightPlan& plan, int o) {
 double grouped_error(const Problem& p, const WeightPlan& plan, int o) {
   Eigen::VectorXd e(p.in);
   for (int k = 0; k < p.in; ++k)
-    e(k) = static_cast<double>(plan.scale[static_cast<std::size_t>(o)]) * plan.codes[static_cast<std::size_t>(k * p.out + o)] -
+    e(k) = static_cast<double>(plan.scale[static_cast<std::size_t>(o)]) *
+               plan.codes[static_cast<std::size_t>(k * p.out + o)] -
            static_cast<double>(p.w[static_cast<std::size_t>(o * p.in + k)]);
   return e.dot(p.h * e);
 }
@@ -63,7 +65,9 @@ TEST(RoundWeights, ReportsTheErrorOfItsCodes) {
     RoundingOptions options;
     options.clipping = {1.0f, 0.8f};
     const Rounded rounded = solve(p, options);
-    for (int o = 0; o < out; ++o) EXPECT_NEAR(rounded.error[static_cast<std::size_t>(o)], error_of(p, rounded.plan, o), 1e-3 * error_of(p, rounded.plan, o) + 1e-6);
+    for (int o = 0; o < out; ++o)
+      EXPECT_NEAR(rounded.error[static_cast<std::size_t>(o)], error_of(p, rounded.plan, o),
+                  1e-3 * error_of(p, rounded.plan, o) + 1e-6);
   }
 }
 
@@ -122,7 +126,8 @@ TEST(RoundWeights, ClippingNeverMakesItWorse) {
     const Rounded plain = solve(p, options);
     options.clipping = {1.0f, 0.9f, 0.8f, 0.7f, 0.6f};
     const Rounded clipped = solve(p, options);
-    for (std::size_t o = 0; o < plain.error.size(); ++o) EXPECT_LE(clipped.error[o], plain.error[o]) << bits << " bits, output " << o;
+    for (std::size_t o = 0; o < plain.error.size(); ++o)
+      EXPECT_LE(clipped.error[o], plain.error[o]) << bits << " bits, output " << o;
   }
 }
 
@@ -138,7 +143,8 @@ TEST(RoundWeights, NearTheOptimumOfSmallProblems) {
     double best = error;
     WeightPlan any = rounded.plan;
     for (int word = 0; word < 1024; ++word) {
-      for (int k = 0; k < 5; ++k) any.codes[static_cast<std::size_t>(k)] = static_cast<std::int8_t>((word >> (2 * k)) % 4 - 2);
+      for (int k = 0; k < 5; ++k)
+        any.codes[static_cast<std::size_t>(k)] = static_cast<std::int8_t>((word >> (2 * k)) % 4 - 2);
       best = std::min(best, error_of(p, any, 0));
     }
     found += error;

@@ -1,4 +1,5 @@
-// Scales that are multiples of one unit: widths are held, slots stay within their budget, the unit is the one of least error.
+// Scales that are multiples of one unit: widths are held, slots stay within their budget, the unit is the one of least
+// error.
 #include "calibration/slot_ratios.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +36,8 @@ Cost cost_of(const IntegerRatios& ratios, const std::vector<float>& widths, int 
     EXPECT_GE(held(ratios, g, bits), w);
     const double h = held(ratios, g, bits);
     cost.error += h * h / static_cast<double>(widths.size());
-    cost.extra += ((ratios.multiples[g] + slot_multiple(bits) - 1) / slot_multiple(bits) - 1) / static_cast<double>(widths.size());
+    cost.extra += ((ratios.multiples[g] + slot_multiple(bits) - 1) / slot_multiple(bits) - 1) /
+                  static_cast<double>(widths.size());
   }
   return cost;
 }
@@ -45,7 +47,8 @@ TEST(SlotRatios, HoldEveryWidthWithinTheBudget) {
     for (const int bits : {2, 3, 4, 5, 6, 7, 8})
       for (const int channels : {4, 48, 96, 384, 1000, 3072})
         for (const int groups : {1, 3, 8}) {
-          SCOPED_TRACE(::testing::Message() << sigma << " " << bits << " bits, " << channels << " channels, " << groups << " groups");
+          SCOPED_TRACE(::testing::Message()
+                       << sigma << " " << bits << " bits, " << channels << " channels, " << groups << " groups");
           const std::vector<float> widths = lognormal_widths(sigma);
           const IntegerRatios ratios = slot_ratios(widths, groups, bits, channels);
           if (!ratios_fit_byte(bits)) {
@@ -66,8 +69,10 @@ TEST(SlotRatios, LoseLittleAgainstFreeScalesAndWinWithGroups) {
   for (const int bits : {4, 6, 8}) {
     const std::vector<float> widths = lognormal_widths(0.5);
     double ideal = 0.0;
-    for (const float w : widths) ideal += static_cast<double>(w) * static_cast<double>(w) / static_cast<double>(widths.size());
-    const double one = cost_of(slot_ratios(widths, 1, bits, 384), widths, bits).error, eight = cost_of(slot_ratios(widths, 8, bits, 384), widths, bits).error;
+    for (const float w : widths)
+      ideal += static_cast<double>(w) * static_cast<double>(w) / static_cast<double>(widths.size());
+    const double one = cost_of(slot_ratios(widths, 1, bits, 384), widths, bits).error,
+                 eight = cost_of(slot_ratios(widths, 8, bits, 384), widths, bits).error;
     if (bits > 5) {
       EXPECT_LT(eight, 0.2 * one);
     }
@@ -80,7 +85,8 @@ TEST(SlotRatios, AllMultiplesOfAByteAtFewBits) {
     ASSERT_TRUE(ratios_fit_byte(bits));
     const IntegerRatios ratios = slot_ratios(lognormal_widths(1.0), 8, bits, 100);
     ASSERT_GE(ratios.multiples.size(), static_cast<std::size_t>(slot_multiple(bits)));
-    for (std::int32_t m = 1; m <= slot_multiple(bits); ++m) EXPECT_EQ(ratios.multiples[static_cast<std::size_t>(m - 1)], m);
+    for (std::int32_t m = 1; m <= slot_multiple(bits); ++m)
+      EXPECT_EQ(ratios.multiples[static_cast<std::size_t>(m - 1)], m);
   }
   EXPECT_FALSE(ratios_fit_byte(6));
 }

@@ -34,7 +34,9 @@ inline std::unique_ptr<Model> small_vit() {
     AlignedBuffer<float> values(static_cast<std::size_t>(count));
     for (float& v : values) {
       const double z = random.normal();
-      v = static_cast<float>(norm && weight ? std::exp(0.7 * z) : name == "pos_embed" || name == "cls_token" ? 0.5 * z : z / std::sqrt(in));
+      v = static_cast<float>(norm && weight                               ? std::exp(0.7 * z)
+                             : name == "pos_embed" || name == "cls_token" ? 0.5 * z
+                                                                          : z / std::sqrt(in));
     }
     tensors.add(name, shape, std::move(values));
   }
@@ -46,7 +48,8 @@ inline void small_image(const Model& model, std::int64_t i, float* image) {
   Random random(100 + static_cast<std::uint64_t>(i));
   const double a = random.uniform(), b = random.uniform(), phase = random.uniform() * 6.0;
   for (std::int64_t p = 0; p < model.image_floats(); ++p)
-    image[p] = static_cast<float>(std::sin(a * static_cast<double>(p % 16) + b * static_cast<double>(p / 16) + phase) + 0.3 * random.normal());
+    image[p] = static_cast<float>(std::sin(a * static_cast<double>(p % 16) + b * static_cast<double>(p / 16) + phase) +
+                                  0.3 * random.normal());
 }
 
 }  // namespace igq::test

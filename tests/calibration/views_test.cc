@@ -11,7 +11,9 @@ TEST(Views, MirrorAndShift) {
   const int height = 16, width = 32;
   std::vector<float> image(static_cast<std::size_t>(2 * height * width)), out(image.size());
   for (std::size_t i = 0; i < image.size(); ++i) image[i] = static_cast<float>(i);
-  auto at = [&](const std::vector<float>& x, int c, int y, int col) { return x[static_cast<std::size_t>((c * height + y) * width + col)]; };
+  auto at = [&](const std::vector<float>& x, int c, int y, int col) {
+    return x[static_cast<std::size_t>((c * height + y) * width + col)];
+  };
   make_view(image, 2, height, width, 0, out.data());
   EXPECT_EQ(out, image);
   make_view(image, 2, height, width, 1, out.data());

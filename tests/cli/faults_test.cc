@@ -1,5 +1,6 @@
-// Faults of the machine, provoked: killed at any moment, disk full, read-only target, files that change while they are read, memory
-// that runs out. What must hold: no partial file under a final name, one clear line, exit code 1, and the next run is undisturbed.
+// Faults of the machine, provoked: killed at any moment, disk full, read-only target, files that change while they are
+// read, memory that runs out. What must hold: no partial file under a final name, one clear line, exit code 1, and the
+// next run is undisturbed.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -47,7 +48,9 @@ class SmallDisk {
   SmallDisk(const SmallDisk&) = delete;
   SmallDisk& operator=(const SmallDisk&) = delete;
   bool mounted() const { return mounted_; }
-  bool make_read_only() const { return ::mount("igq_test", at_.c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, nullptr) == 0; }
+  bool make_read_only() const {
+    return ::mount("igq_test", at_.c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, nullptr) == 0;
+  }
 
  private:
   fs::path at_;
@@ -62,29 +65,35 @@ std::vector<std::string> files_in(const fs::path& folder) {
   return names;
 }
 
-std::string killed_after(int milliseconds) { return "timeout -s KILL 0." + std::to_string(1000 + milliseconds).substr(1) + " "; }
+std::string killed_after(int milliseconds) {
+  return "timeout -s KILL 0." + std::to_string(1000 + milliseconds).substr(1) + " ";
+}
 
 /// Runs `arguments`, killing it after 1, 2, ... ms, until it ends by itself; `file` must be `old` or `whole` each time.
-void kill_all_along(const std::string& arguments, const fs::path& folder, const std::string& file, const std::string& old, const std::string& whole) {
+void kill_all_along(const std::string& arguments, const fs::path& folder, const std::string& file,
+                    const std::string& old, const std::string& whole) {
   int killed = 0;
   for (int ms = 1; ms < 990; ms += 1 + ms / 16) {
     const Output result = igq_with(killed_after(ms), arguments, folder);
     const std::string now = fs::exists(folder / file) ? read_text(folder / file) : "";
-    ASSERT_TRUE(now == old || now == whole) << "a part of " << file << ", killed after " << ms << " ms: " << now.size() << " bytes";
+    ASSERT_TRUE(now == old || now == whole)
+        << "a part of " << file << ", killed after " << ms << " ms: " << now.size() << " bytes";
     if (result.exit_code == 0) break;
     ASSERT_EQ(result.exit_code, 137) << result.err;
     ++killed;
   }
   EXPECT_GT(killed, 0);
   std::ofstream(folder / (file + ".2147483646.tmp")) << "of a process that is gone";
-  const int alive = ::open((folder / (file + "." + std::to_string(::getpid()) + ".tmp")).c_str(), O_WRONLY | O_CREAT, 0644);  // of one that writes
+  const int alive = ::open((folder / (file + "." + std::to_string(::getpid()) + ".tmp")).c_str(), O_WRONLY | O_CREAT,
+                           0644);  // of one that writes
   ASSERT_EQ(::flock(alive, LOCK_EX), 0);
   const Output last = igq(arguments, folder);
   ::close(alive);
   EXPECT_EQ(last.exit_code, 0) << "after so many killed: " << last.err;
   EXPECT_EQ(read_text(folder / file), whole);
   const auto left = files_in(folder);
-  const auto count = std::count_if(left.begin(), left.end(), [](const std::string& name) { return name.ends_with(".tmp"); });
+  const auto count =
+      std::count_if(left.begin(), left.end(), [](const std::string& name) { return name.ends_with(".tmp"); });
   EXPECT_EQ(count, 1) << "what killed processes left is not removed, or what is not theirs is";
 }
 
@@ -97,7 +106,8 @@ TEST_F(CliTest, KilledWhileQuantizing) {
 
 TEST_F(CliTest, KilledWhileWritingResults) {
   ASSERT_EQ(run("eval model --data-dir images --results-file whole.csv").exit_code, 0);
-  kill_all_along("eval model --data-dir images --overwrite --results-file r.csv", path(), "r.csv", "", read_text(path() / "whole.csv"));
+  kill_all_along("eval model --data-dir images --overwrite --results-file r.csv", path(), "r.csv", "",
+                 read_text(path() / "whole.csv"));
 }
 
 /// The rows of a table's state by key; empty when there is no state yet.
@@ -107,7 +117,8 @@ json state_rows(const fs::path& path) {
 }
 
 TEST_F(CliTest, KilledTableGoesOnWhereItWas) {
-  const json whole = igq(kTable + "--settings float,layer,static-group,igq,upper-bound --json", path()).json().at("rows");
+  const json whole =
+      igq(kTable + "--settings float,layer,static-group,igq,upper-bound --json", path()).json().at("rows");
   fs::remove(path() / "t.json");
   json kept = json::object();
   int killed = 0;
@@ -116,7 +127,9 @@ TEST_F(CliTest, KilledTableGoesOnWhereItWas) {
     const pid_t child = ::fork();
     if (child == 0) {
       ::execl("/bin/sh", "sh", "-c",
-              ("cd '" + path().string() + "' && exec '" IGQ_PROGRAM "' " + kTable + "--settings float,layer,static-group,igq,upper-bound >log 2>&1").c_str(),
+              ("cd '" + path().string() + "' && exec '" IGQ_PROGRAM "' " + kTable +
+               "--settings float,layer,static-group,igq,upper-bound >log 2>&1")
+                  .c_str(),
               nullptr);
       ::_exit(127);
     }
@@ -156,7 +169,8 @@ std::vector<std::string> cache_lines(const fs::path& path) {
 }
 
 TEST_F(CliTest, KilledAllocationGoesOnWhereItWas) {
-  const std::string command = kQuantizeBits + "--preset paper --groups auto --average-groups 4 --noise-images 0 --overwrite ";
+  const std::string command =
+      kQuantizeBits + "--preset paper --groups auto --average-groups 4 --noise-images 0 --overwrite ";
   ASSERT_EQ(run(command + "-o whole.igq --perturbation-cache whole.cache").exit_code, 0);
   const auto whole = cache_lines(path() / "whole.cache");
   ASSERT_GT(whole.size(), 3u);
@@ -192,8 +206,9 @@ TEST_F(CliTest, FileSizeLimit) {
 TEST_F(CliTest, FullDisk) {
   const SmallDisk disk(path() / "disk", "size=16k");
   if (!disk.mounted()) GTEST_SKIP() << kNoMount;
-  for (const std::string& arguments : {kQuantize + "-o disk/q.igq", std::string("eval model --data-dir images --topk 5000 --results-file disk/r.csv"),
-                                      kTable + "--settings float,igq --markdown disk/t.md"}) {
+  for (const std::string& arguments :
+       {kQuantize + "-o disk/q.igq", std::string("eval model --data-dir images --topk 5000 --results-file disk/r.csv"),
+        kTable + "--settings float,igq --markdown disk/t.md"}) {
     std::ofstream(path() / "disk/filler") << std::string(1 << 20, 'x');  // as far as it goes
     const Output result = run(arguments);
     EXPECT_EQ(result.exit_code, 1) << arguments << result.out;
@@ -211,8 +226,9 @@ TEST_F(CliTest, ReadOnlyTarget) {
     if (::geteuid() == 0) GTEST_SKIP() << kNoMount;
     fs::permissions(path() / "disk", fs::perms::owner_read | fs::perms::owner_exec);
   }
-  for (const std::string& arguments : {kQuantize + "-o disk/q.igq", std::string("eval model --data-dir images --results-file disk/r.csv"),
-                                      kTable + "--settings float --markdown disk/t.md"}) {
+  for (const std::string& arguments :
+       {kQuantize + "-o disk/q.igq", std::string("eval model --data-dir images --results-file disk/r.csv"),
+        kTable + "--settings float --markdown disk/t.md"}) {
     const Output result = run(arguments);
     EXPECT_EQ(result.exit_code, 1) << arguments;
     EXPECT_NE(result.err.find("igq: error: cannot write disk/"), std::string::npos) << result.err;
@@ -227,7 +243,8 @@ TEST_F(CliTest, WeightsTruncatedOrReplacedWhileTheyAreRead) {
   fs::rename(file, path() / "old");
   std::ofstream(file) << "another file under the same name";
   const AlignedBuffer<float> after = opened->read("norm.bias");
-  EXPECT_TRUE(std::equal(before.begin(), before.end(), after.begin(), after.end())) << "the file that was opened is the one that is read";
+  EXPECT_TRUE(std::equal(before.begin(), before.end(), after.begin(), after.end()))
+      << "the file that was opened is the one that is read";
   fs::resize_file(path() / "old", 100);
   try {
     opened->read("norm.bias");
@@ -241,7 +258,8 @@ TEST_F(CliTest, AnIgqFileTruncatedOrOverwrittenWhileItIsRead) {
   quantize();
   const ContainerReader reader(path() / "q.igq");
   const auto& tensors = reader.tensors();
-  const auto codes = std::find_if(tensors.begin(), tensors.end(), [](const StoredTensor& t) { return t.type == StoredType::kCodes; });
+  const auto codes =
+      std::find_if(tensors.begin(), tensors.end(), [](const StoredTensor& t) { return t.type == StoredType::kCodes; });
   ASSERT_NE(codes, tensors.end());
   reader.read_codes(*codes);
   std::string bytes = read_text(path() / "q.igq");
@@ -270,7 +288,8 @@ void make_giant(const fs::path& model) {
   }
   const std::string text = header.dump();
   size = text.size();
-  std::ofstream(model / "model.safetensors", std::ios::binary) << std::string(reinterpret_cast<const char*>(&size), 8) << text;
+  std::ofstream(model / "model.safetensors", std::ios::binary)
+      << std::string(reinterpret_cast<const char*>(&size), 8) << text;
   fs::resize_file(model / "model.safetensors", 8 + size + at);
   json config = json::parse(read_text(model / "config.json"));
   config["model_args"]["embed_dim"] = 32 * 512;

@@ -28,19 +28,26 @@ inline std::string read_text(const std::filesystem::path& path) {
   return text.str();
 }
 
-/// Runs `igq arguments` by the shell, in `folder`; `before` stands before the program ("ulimit -f 4; ", "setpriv ... ").
-/// `out`: where standard output goes instead of Output::out.
-inline Output igq_with(const std::string& before, const std::string& arguments, const std::filesystem::path& folder, const std::string& out = "") {
+/// Runs `igq arguments` by the shell, in `folder`; `before` stands before the program ("ulimit -f 4; ", "setpriv ...
+/// "). `out`: where standard output goes instead of Output::out.
+inline Output igq_with(const std::string& before, const std::string& arguments, const std::filesystem::path& folder,
+                       const std::string& out = "") {
   const TemporaryFolder streams;
   const std::string to = out.empty() ? (streams.path() / "out").string() : out, err = streams.path() / "err";
-  const std::string command = "cd '" + folder.string() + "' && " + before + "'" IGQ_PROGRAM "' " + arguments + " >'" + to + "' 2>'" + err + "'";
+  const std::string command =
+      "cd '" + folder.string() + "' && " + before + "'" IGQ_PROGRAM "' " + arguments + " >'" + to + "' 2>'" + err + "'";
   const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), out.empty() ? read_text(to) : "", read_text(err)};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), out.empty() ? read_text(to) : "",
+          read_text(err)};
 }
 
-inline Output igq(const std::string& arguments, const std::filesystem::path& folder) { return igq_with("", arguments, folder); }
+inline Output igq(const std::string& arguments, const std::filesystem::path& folder) {
+  return igq_with("", arguments, folder);
+}
 
-inline std::filesystem::path asset(const std::string& path) { return std::filesystem::path(IGQ_SOURCE_DIR) / "assets" / path; }
+inline std::filesystem::path asset(const std::string& path) {
+  return std::filesystem::path(IGQ_SOURCE_DIR) / "assets" / path;
+}
 inline std::filesystem::path tiny_model(const std::string& name = "vit_token") { return fixtures() / "models" / name; }
 
 /// `folder`/CLASS/*.png: `per_class` real images of each of the first `classes` classes of the embedded test set.
@@ -51,15 +58,18 @@ inline void make_images(const std::filesystem::path& folder, int classes, int pe
   std::sort(names.begin(), names.end());
   for (int c = 0; c < classes; ++c) {
     std::vector<fs::path> files;
-    for (const auto& entry : fs::directory_iterator(names.at(static_cast<std::size_t>(c)))) files.push_back(entry.path());
+    for (const auto& entry : fs::directory_iterator(names.at(static_cast<std::size_t>(c))))
+      files.push_back(entry.path());
     std::sort(files.begin(), files.end());
     const fs::path to = folder / names[static_cast<std::size_t>(c)].filename();
     fs::create_directories(to);
-    for (int i = 0; i < per_class; ++i) fs::copy_file(files.at(static_cast<std::size_t>(i)), to / files[static_cast<std::size_t>(i)].filename());
+    for (int i = 0; i < per_class; ++i)
+      fs::copy_file(files.at(static_cast<std::size_t>(i)), to / files[static_cast<std::size_t>(i)].filename());
   }
 }
 
-/// A working folder with images/ (5 classes, 4 images each), the tests' tiny float model at model/ and, quantized from it, q.igq.
+/// A working folder with images/ (5 classes, 4 images each), the tests' tiny float model at model/ and, quantized from
+/// it, q.igq.
 class CliTest : public ::testing::Test {
  protected:
   void SetUp() override {

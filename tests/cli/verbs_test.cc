@@ -26,11 +26,12 @@ TEST_F(CliTest, HelpOfEveryVerb) {
 }
 
 TEST_F(CliTest, UsageErrorsExitWithTwo) {
-  for (const std::string arguments : {"", "frobnicate", "eval", "eval model", "eval model --data-dir images --no-such-flag",
-                                      "quantize model --calib images -o x.igq --bits w9a4", "quantize model --calib images -o x.igq --bits 4",
-                                      "quantize model --calib images -o x.igq --groups 0", "quantize model --calib images -o x.igq --grouping magic",
-                                      "quantize model --calib images -o x.igq --keep '('", "quantize model --calib images -o x.igq --site-bits head",
-                                      "predict model", "bench model --isa z80", "eval model --data-dir images --execution fast"}) {
+  for (const std::string arguments :
+       {"", "frobnicate", "eval", "eval model", "eval model --data-dir images --no-such-flag",
+        "quantize model --calib images -o x.igq --bits w9a4", "quantize model --calib images -o x.igq --bits 4",
+        "quantize model --calib images -o x.igq --groups 0", "quantize model --calib images -o x.igq --grouping magic",
+        "quantize model --calib images -o x.igq --keep '('", "quantize model --calib images -o x.igq --site-bits head",
+        "predict model", "bench model --isa z80", "eval model --data-dir images --execution fast"}) {
     const Output result = run(arguments);
     EXPECT_EQ(result.exit_code, 2) << arguments << "\n" << result.out << result.err;
     EXPECT_FALSE(result.err.empty()) << arguments;
@@ -91,7 +92,8 @@ TEST_F(CliTest, EvalCountsBadImagesAndGoesOnOnlyWhenTold) {
 
 TEST_F(CliTest, PredictNamesClasses) {
   std::string images;
-  for (const auto& entry : std::filesystem::directory_iterator(path() / "images" / "coat")) images += " " + entry.path().string();
+  for (const auto& entry : std::filesystem::directory_iterator(path() / "images" / "coat"))
+    images += " " + entry.path().string();
   const Output result = run("predict model" + images + " --topk 3 --json");
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const nlohmann::json document = result.json();  // which a loop over a part of it does not keep
@@ -113,8 +115,12 @@ TEST_F(CliTest, QuantizeWritesAFileThatRunsInIntegers) {
   const Output exists = run("quantize model --calib images --samples 8 --bits w4a4 --groups 4 -o q.igq");
   EXPECT_EQ(exists.exit_code, 1);
   EXPECT_NE(exists.err.find("--overwrite"), std::string::npos);
-  ASSERT_EQ(run("quantize model --calib images --samples 8 --bits w4a4 --groups 4 -o q.igq --overwrite --threads 1 --isa reference").exit_code, 0);
-  EXPECT_EQ(read_text(path() / "q.igq"), bytes) << "same input and seed, same bytes, whatever the threads and instructions";
+  ASSERT_EQ(run("quantize model --calib images --samples 8 --bits w4a4 --groups 4 -o q.igq --overwrite --threads 1 "
+                "--isa reference")
+                .exit_code,
+            0);
+  EXPECT_EQ(read_text(path() / "q.igq"), bytes)
+      << "same input and seed, same bytes, whatever the threads and instructions";
 
   const Output integer = run("eval q.igq --data-dir images --json");
   ASSERT_EQ(integer.exit_code, 0) << integer.err;
@@ -131,8 +137,8 @@ TEST_F(CliTest, QuantizeWritesAFileThatRunsInIntegers) {
 TEST_F(CliTest, EveryGroupingAndWidth) {
   for (const std::string grouping : {"layer", "static-group", "igq", "scale", "upper-bound"})
     for (const std::string bits : {"w2a2", "w3a5", "w4a4", "w8a8"}) {
-      const Output made = run("quantize model --calib images --samples 4 --noise-images 0 --groups 3 --bits " + bits + " --grouping " + grouping +
-                              " -o " + grouping + bits + ".igq");
+      const Output made = run("quantize model --calib images --samples 4 --noise-images 0 --groups 3 --bits " + bits +
+                              " --grouping " + grouping + " -o " + grouping + bits + ".igq");
       ASSERT_EQ(made.exit_code, 0) << grouping << bits << made.err;
       const Output result = run("eval " + grouping + bits + ".igq --data-dir images --json");
       EXPECT_EQ(result.exit_code, 0) << grouping << bits << result.err;
@@ -141,9 +147,12 @@ TEST_F(CliTest, EveryGroupingAndWidth) {
 
 TEST_F(CliTest, BoundsSoftmaxQkvAndWeightGroupsAreNamedInTheFile) {
   std::uintmax_t plain = 0;
-  for (const std::string flags : {"--grouping igq --bounds envelope --softmax row --qkv head", "--grouping igq --bounds mse --softmax layer --qkv tensor",
-                                  "--grouping scale --softmax scale --qkv row --weight-groups 16", "--grouping scale --softmax igq --qkv float"}) {
-    const Output made = run("quantize model --calib images --samples 4 --noise-images 0 --bits w3a4 --overwrite -o q.igq " + flags);
+  for (const std::string flags : {"--grouping igq --bounds envelope --softmax row --qkv head",
+                                  "--grouping igq --bounds mse --softmax layer --qkv tensor",
+                                  "--grouping scale --softmax scale --qkv row --weight-groups 16",
+                                  "--grouping scale --softmax igq --qkv float"}) {
+    const Output made =
+        run("quantize model --calib images --samples 4 --noise-images 0 --bits w3a4 --overwrite -o q.igq " + flags);
     ASSERT_EQ(made.exit_code, 0) << flags << made.err;
     const std::string settings = run("inspect q.igq --json").json().at("provenance").at("settings");
     for (std::size_t at = 0; at < flags.size();) {  // "--flag value", two words at a time
@@ -155,8 +164,10 @@ TEST_F(CliTest, BoundsSoftmaxQkvAndWeightGroupsAreNamedInTheFile) {
     }
     EXPECT_EQ(run("eval q.igq --data-dir images --json").exit_code, 0) << flags;
     const std::uintmax_t size = std::filesystem::file_size(path() / "q.igq");
-    if (flags.find("weight-groups") == std::string::npos) plain = std::max(plain, size);
-    else EXPECT_GT(size, plain) << "multipliers and zero-points are part of the file";
+    if (flags.find("weight-groups") == std::string::npos)
+      plain = std::max(plain, size);
+    else
+      EXPECT_GT(size, plain) << "multipliers and zero-points are part of the file";
   }
 }
 
@@ -164,8 +175,9 @@ TEST_F(CliTest, InspectListsArchitecturesAndBitOperations) {
   const auto list = run("inspect --list --json").json();
   std::set<std::string> names;
   for (const auto& row : list) names.insert(row.at("architecture"));
-  for (const std::string name : {"vit_tiny_patch16_224", "deit_base_distilled_patch16_224", "deit3_small_patch16_224", "vit_small_patch14_reg4_dinov2",
-                                 "vit_base_patch16_clip_224", "swin_large_patch4_window12_384"})
+  for (const std::string name :
+       {"vit_tiny_patch16_224", "deit_base_distilled_patch16_224", "deit3_small_patch16_224",
+        "vit_small_patch14_reg4_dinov2", "vit_base_patch16_clip_224", "swin_large_patch4_window12_384"})
     EXPECT_TRUE(names.contains(name)) << name;
   // The paper's overhead of 16 groups on DeiT-B at 4 bits (method.md section 6).
   const Output bops = run("inspect --arch deit_base_patch16_224 --bops --preset paper --bits w4a4 --groups 16 --json");
@@ -175,7 +187,8 @@ TEST_F(CliTest, InspectListsArchitecturesAndBitOperations) {
 }
 
 TEST_F(CliTest, GateExitsWithThree) {
-  // The tiny model's weights are random, so its accuracy is chance; the label of every image is set to what it predicts.
+  // The tiny model's weights are random, so its accuracy is chance; the label of every image is set to what it
+  // predicts.
   const auto results = run("predict model $(ls images/*/*.png) --topk 1 --json").json();
   for (const auto& image : results.at("images")) {
     const std::filesystem::path file = path() / image.at("file").get<std::string>();
@@ -184,7 +197,8 @@ TEST_F(CliTest, GateExitsWithThree) {
     std::filesystem::copy_file(file, folder / (file.parent_path().filename().string() + file.filename().string()));
   }
   for (int c = 0; c < 5; ++c) std::filesystem::create_directories(path() / "labelled" / ("c" + std::to_string(c)));
-  const std::string command = "quantize model --calib images --samples 8 --data-dir labelled --json --noise-images 0 -o ";
+  const std::string command =
+      "quantize model --calib images --samples 8 --data-dir labelled --json --noise-images 0 -o ";
   const Output good = run(command + "a.igq --bits w8a8 --max-drop 100");
   ASSERT_EQ(good.exit_code, 0) << good.err;
   EXPECT_EQ(good.json().at("top1_float"), 100.0);
@@ -195,16 +209,22 @@ TEST_F(CliTest, GateExitsWithThree) {
 }
 
 TEST_F(CliTest, AllocationStaysWithinItsBudget) {
-  const Output made = run("quantize model --calib images --samples 6 --preset paper --bits w4a4 --groups auto --average-groups 4 --perturbation-cache p.json -o q.igq --json");
+  const Output made =
+      run("quantize model --calib images --samples 6 --preset paper --bits w4a4 --groups auto --average-groups 4 "
+          "--perturbation-cache p.json -o q.igq --json");
   ASSERT_EQ(made.exit_code, 0) << made.err;
   const auto allocation = made.json().at("report").at("allocation");
   EXPECT_LE(allocation.at("bops"), allocation.at("budget"));
   EXPECT_GE(allocation.at("sites").size(), 8u);
   const std::string bytes = read_text(path() / "q.igq");
-  const Output cached = run("quantize model --calib images --samples 6 --preset paper --bits w4a4 --groups auto --average-groups 4 --perturbation-cache p.json -o q.igq --overwrite");
+  const Output cached =
+      run("quantize model --calib images --samples 6 --preset paper --bits w4a4 --groups auto --average-groups 4 "
+          "--perturbation-cache p.json -o q.igq --overwrite");
   ASSERT_EQ(cached.exit_code, 0) << cached.err;
   EXPECT_EQ(read_text(path() / "q.igq"), bytes);
-  const Output tight = run("quantize model --calib images --samples 6 --preset paper --bits w4a4 --groups auto --budget-gbops 0.000001 -o r.igq");
+  const Output tight =
+      run("quantize model --calib images --samples 6 --preset paper --bits w4a4 --groups auto --budget-gbops 0.000001 "
+          "-o r.igq");
   EXPECT_EQ(tight.exit_code, 1);
   EXPECT_NE(tight.err.find("budget"), std::string::npos) << tight.err;
 }
@@ -254,14 +274,16 @@ TEST_F(CliTest, CompareShowsSitesAndFlips) {
 
 TEST_F(CliTest, BenchWithAndWithoutCheckpoint) {
   quantize();
-  for (const std::string arguments : {"bench q.igq", "bench model", "bench --arch vit_tiny_patch16_224 --img-size 32 --bits w4a4 --groups 4"}) {
+  for (const std::string arguments :
+       {"bench q.igq", "bench model", "bench --arch vit_tiny_patch16_224 --img-size 32 --bits w4a4 --groups 4"}) {
     const Output result = run(arguments + " --json --seconds 0 --batch 2 --threads 2 --profile");
     ASSERT_EQ(result.exit_code, 0) << arguments << result.err;
     const auto json = result.json();
     EXPECT_GT(json.at("latency_ms").at("median"), 0.0);
     EXPECT_LE(json.at("latency_ms").at("min"), json.at("latency_ms").at("median"));
     EXPECT_LE(json.at("latency_ms").at("median"), json.at("latency_ms").at("p95"));
-    for (const std::string key : {"images_per_s", "isa", "threads", "batch", "peak_rss_mb", "speedup", "profile"}) EXPECT_TRUE(json.contains(key)) << key;
+    for (const std::string key : {"images_per_s", "isa", "threads", "batch", "peak_rss_mb", "speedup", "profile"})
+      EXPECT_TRUE(json.contains(key)) << key;
     EXPECT_EQ(json.at("threads"), 2);
     EXPECT_EQ(json.at("batch"), 2);
     EXPECT_TRUE(json.at("executions").contains("float") && json.at("executions").contains("integer"));
@@ -296,7 +318,9 @@ TEST_F(CliTest, ReportIsOneFileAndJson) {
 }
 
 TEST_F(CliTest, TableGoesOnWhereItWas) {
-  const std::string command = "table model --calib images --samples 4 --data-dir images --bits w4a4 --groups 2 --settings float,layer,igq,upper-bound -o t.json";
+  const std::string command =
+      "table model --calib images --samples 4 --data-dir images --bits w4a4 --groups 2 --settings "
+      "float,layer,igq,upper-bound -o t.json";
   const Output first = run(command + " --json --markdown t.md");
   ASSERT_EQ(first.exit_code, 0) << first.err;
   ASSERT_EQ(first.json().at("rows").size(), 4u);

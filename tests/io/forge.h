@@ -50,7 +50,7 @@ class TemporaryFolder {
 struct Forged {
   std::string magic = "\x89IGQ\r\n\x1a\n";
   std::uint32_t version = 1;
-  std::string header;   ///< JSON text
+  std::string header;  ///< JSON text
   std::string payload;
 
   static Forged from(const std::string& bytes) {

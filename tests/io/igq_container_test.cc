@@ -53,10 +53,9 @@ void write_small(const std::filesystem::path& path, bool overwrite = false) {
   const std::vector<float> f = {1.5f, -2.0f, 0.25f};
   const std::vector<std::int32_t> i = {7, -1};
   const auto packed = pack_codes(random_codes(210, 3, 1), 3);
-  const std::vector<TensorToStore> tensors = {
-      {"norm", StoredType::kF32, {3}, 0, std::as_bytes(std::span(f))},
-      {"codes", StoredType::kCodes, {70, 3}, 3, packed},
-      {"zeros", StoredType::kI32, {2, 1}, 0, std::as_bytes(std::span(i))}};
+  const std::vector<TensorToStore> tensors = {{"norm", StoredType::kF32, {3}, 0, std::as_bytes(std::span(f))},
+                                              {"codes", StoredType::kCodes, {70, 3}, 3, packed},
+                                              {"zeros", StoredType::kI32, {2, 1}, 0, std::as_bytes(std::span(i))}};
   write_container(path, json{{"hello", "world"}}, tensors, kIgqVersion, overwrite);
 }
 
@@ -230,15 +229,15 @@ TEST(IgqContainerDamage, SizesInTheFirstBytes) {
   const auto max = ~std::uint64_t{0};
   const std::uint64_t h = f.header.size(), o = good.size() - f.payload.size(), p = f.payload.size();
   const std::array<std::array<std::uint64_t, 3>, 10> table = {{{max, o, p},
-                                                              {max - 63, o, p},
-                                                              {h, max, p},
-                                                              {h, o, max},
-                                                              {h, o + 64, p - 64},
-                                                              {h, max - p + 1, p},
-                                                              {0, 64, good.size() - 64},
-                                                              {1 << 26, 64 + (1 << 26), 0},
-                                                              {(std::uint64_t{1} << 26) + 1, o, p},
-                                                              {h, o - 64, p + 64}}};
+                                                               {max - 63, o, p},
+                                                               {h, max, p},
+                                                               {h, o, max},
+                                                               {h, o + 64, p - 64},
+                                                               {h, max - p + 1, p},
+                                                               {0, 64, good.size() - 64},
+                                                               {1 << 26, 64 + (1 << 26), 0},
+                                                               {(std::uint64_t{1} << 26) + 1, o, p},
+                                                               {h, o - 64, p + 64}}};
   for (const auto& [header_size, offset, size] : table) {
     spill(folder / "x.igq", f.preamble(header_size, offset, size, 0) + good.substr(64));
     EXPECT_NE(error_of(folder / "x.igq").find("damaged"), std::string::npos)
@@ -272,11 +271,18 @@ TEST(IgqContainerDamage, HeadersWithRightChecksumsThatLie) {
       {"shape zero", [](json& j) { j["tensors"][0]["shape"] = {0}; }},
       {"shape float", [](json& j) { j["tensors"][0]["shape"] = {3.0}; }},
       {"shape larger", [](json& j) { j["tensors"][0]["shape"] = {4}; }},
-      {"shape overflows", [](json& j) { j["tensors"][0]["shape"] = {3037000500, 3037000500, 3037000500}; }},
-      {"shape wraps to 0", [](json& j) { j["tensors"][0]["shape"] = {std::int64_t{1} << 40, std::int64_t{1} << 40, 3}; }},
+      {"shape overflows",
+       [](json& j) {
+         j["tensors"][0]["shape"] = {3037000500, 3037000500, 3037000500};
+       }},
+      {"shape wraps to 0",
+       [](json& j) {
+         j["tensors"][0]["shape"] = {std::int64_t{1} << 40, std::int64_t{1} << 40, 3};
+       }},
       {"rank 9", [](json& j) { j["tensors"][0]["shape"] = {3, 1, 1, 1, 1, 1, 1, 1, 1}; }},
       {"size oversize", [](json& j) { j["tensors"][0]["size"] = std::uint64_t{1} << 60; }},
-      {"huge claim", [](json& j) {
+      {"huge claim",
+       [](json& j) {
          j["tensors"][2]["shape"] = {std::int64_t{1} << 40};
          j["tensors"][2]["size"] = std::int64_t{4} << 40;
        }},

@@ -35,8 +35,10 @@ std::string bytes_of(std::initializer_list<T> values) {
 /// The text of the Error that opening gives; empty when it opens.
 std::string error_of(const std::filesystem::path& path) {
   try {
-    if (path.extension() == ".json") open_sharded_safetensors(path);
-    else open_safetensors(path);
+    if (path.extension() == ".json")
+      open_sharded_safetensors(path);
+    else
+      open_safetensors(path);
   } catch (const Error& e) {
     return e.what();
   }

@@ -11,10 +11,14 @@ namespace {
 
 int pick(Random& random, int low, int high, Fill fill) {
   switch (fill) {
-    case Fill::kLowest: return low;
-    case Fill::kHighest: return high;
-    case Fill::kEnds: return random.below(2) != 0 ? high : low;
-    case Fill::kRandom: break;
+    case Fill::kLowest:
+      return low;
+    case Fill::kHighest:
+      return high;
+    case Fill::kEnds:
+      return random.below(2) != 0 ? high : low;
+    case Fill::kRandom:
+      break;
   }
   return low + static_cast<int>(random.below(static_cast<std::uint64_t>(high - low + 1)));
 }
@@ -60,9 +64,11 @@ Case::Case(Shape s, std::uint64_t seed) : shape(std::move(s)) {
   ldy = shape.cols + 5;
   codes.resize(rows * static_cast<std::size_t>(ldc));
   for (auto& code : codes) code = static_cast<std::uint8_t>(pick(random, 0, range.a_max, shape.fill));
-  for (int i = 0; i < shape.extra; ++i) extra.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(slots))));
+  for (int i = 0; i < shape.extra; ++i)
+    extra.push_back(static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(slots))));
   std::sort(extra.begin(), extra.end());
-  for (int g = 0; shape.multiples && g < groups; ++g) multiples.push_back(1 + static_cast<std::int32_t>(random.below(255)));
+  for (int g = 0; shape.multiples && g < groups; ++g)
+    multiples.push_back(1 + static_cast<std::int32_t>(random.below(255)));
   w.resize(static_cast<std::size_t>(channels * ldw));
   for (auto& code : w) code = static_cast<std::int8_t>(pick(random, -range.w_abs_max, w_max, shape.fill));
   wt.resize(static_cast<std::size_t>(shape.cols) * static_cast<std::size_t>(channels));
@@ -88,35 +94,44 @@ Result run(const Kernels& kernels, const Case& c) {
   r.sums.assign(groups * rows * kBytePanel, -1);
   r.y.assign(rows * static_cast<std::size_t>(c.ldy), -7.0F);
   kernels.permute_codes(c.codes.data(), c.ldc, c.shape.rows, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
-                        c.group_scale.data(), c.groups, r.a.data() + before, c.lda, c.shape.row_sum ? r.row_sum.data() : nullptr);
+                        c.group_scale.data(), c.groups, r.a.data() + before, c.lda,
+                        c.shape.row_sum ? r.row_sum.data() : nullptr);
   // A zero-point that 3 divides stands for a multiple of 3.
   for (std::size_t k = 0; k < before / kZeroRows; ++k) {
     const int zero = k < c.zero.size() && c.order[k] >= 0 ? c.zero[k] : 0, m = zero % 3 == 0 ? 3 : 1;
     const bool channel = k < c.order.size() && c.order[k] >= 0;
     const auto shifted = static_cast<std::uint32_t>(m * (zero / m + static_cast<int>(kZeroOffset)));
-    for (std::size_t byte = 0; byte < 3; ++byte) r.a[byte * before / kZeroRows + k] = static_cast<std::uint8_t>(channel ? shifted >> (8 * byte) : 0);
+    for (std::size_t byte = 0; byte < 3; ++byte)
+      r.a[byte * before / kZeroRows + k] = static_cast<std::uint8_t>(channel ? shifted >> (8 * byte) : 0);
     r.a[3 * before / kZeroRows + k] = static_cast<std::uint8_t>(channel ? m : 0);
   }
   AlignedBuffer<std::byte> panel(kernels.panel_bytes(c.slots, c.groups, c.range));
-  const std::int8_t* w = c.w.empty() ? nullptr : c.w.data() + Case::kFirstColumn;  // nothing lies behind a null pointer, not even undefined
-  kernels.pack_bytes(w, c.ldw, c.order.data(), c.slots, before > 0 ? nullptr : c.zeros(), c.group_end.data(),
-                     c.groups, c.shape.cols, c.range, panel.data(), r.corrections.data());
+  const std::int8_t* w =
+      c.w.empty() ? nullptr
+                  : c.w.data() + Case::kFirstColumn;  // nothing lies behind a null pointer, not even undefined
+  kernels.pack_bytes(w, c.ldw, c.order.data(), c.slots, before > 0 ? nullptr : c.zeros(), c.group_end.data(), c.groups,
+                     c.shape.cols, c.range, panel.data(), r.corrections.data());
   // Extra slots in an exact buffer of their own, as many as the table wants.
   const auto align = static_cast<std::size_t>(extra_align(kernels, std::max(c.slots, 1)));
-  const std::size_t extra_slots = (c.extra.size() + align - 1) / align * align, all_rows = rows + (c.shape.zero_rows ? kZeroRows : 0);
+  const std::size_t extra_slots = (c.extra.size() + align - 1) / align * align,
+                    all_rows = rows + (c.shape.zero_rows ? kZeroRows : 0);
   std::vector<std::int32_t> extra_order = c.extra;
   extra_order.resize(extra_slots, -1);
   std::vector<std::uint8_t> extra(all_rows * extra_slots, 0x5A);
-  AlignedBuffer<std::byte> extra_panel(extra_slots == 0 ? 0 : kernels.panel_bytes(static_cast<int>(extra_slots), 1, c.range));
+  AlignedBuffer<std::byte> extra_panel(
+      extra_slots == 0 ? 0 : kernels.panel_bytes(static_cast<int>(extra_slots), 1, c.range));
   if (extra_slots > 0) {
-    kernels.repeat_codes(r.a.data(), c.lda, static_cast<int>(all_rows), extra_order.data(), static_cast<int>(extra_slots), extra.data(),
-                         static_cast<std::int64_t>(extra_slots));
-    kernels.repeat_slots(panel.data(), c.slots, extra_order.data(), static_cast<int>(extra_slots), c.range, extra_panel.data());
+    kernels.repeat_codes(r.a.data(), c.lda, static_cast<int>(all_rows), extra_order.data(),
+                         static_cast<int>(extra_slots), extra.data(), static_cast<std::int64_t>(extra_slots));
+    kernels.repeat_slots(panel.data(), c.slots, extra_order.data(), static_cast<int>(extra_slots), c.range,
+                         extra_panel.data());
   }
   for (std::size_t t = 0; t < all_rows; ++t)
     for (std::size_t i = 0; i < extra_slots; ++i) {
-      if (i < c.extra.size()) r.extra.push_back(extra[t * extra_slots + i]);
-      else if (extra[t * extra_slots + i] != 0) r.extra.push_back(0x5A);  // padding that is none
+      if (i < c.extra.size())
+        r.extra.push_back(extra[t * extra_slots + i]);
+      else if (extra[t * extra_slots + i] != 0)
+        r.extra.push_back(0x5A);  // padding that is none
     }
   ByteGemm g{};
   if (extra_slots > 0) {
@@ -159,7 +174,8 @@ Result run(const Kernels& kernels, const Case& c) {
 
 std::vector<std::int64_t> oracle_sums(const Case& c) {
   std::vector<std::int64_t> sums, more(static_cast<std::size_t>(c.slots), 0);
-  for (const std::int32_t slot : c.extra) ++more[static_cast<std::size_t>(slot)];  // whose zero-points are subtracted as rows only
+  for (const std::int32_t slot : c.extra)
+    ++more[static_cast<std::size_t>(slot)];  // whose zero-points are subtracted as rows only
   int k = 0;
   for (int g = 0; g < c.groups; ++g) {
     const int end = c.group_end[static_cast<std::size_t>(g)];
@@ -171,7 +187,8 @@ std::vector<std::int64_t> oracle_sums(const Case& c) {
           if (channel < 0 || n >= c.shape.cols) continue;
           const auto at = static_cast<std::size_t>(t * c.ldc + channel);
           const std::int64_t code = c.codes[at], zero = c.shape.zero ? c.zero[static_cast<std::size_t>(i)] : 0;
-          const std::int64_t counted = code - zero + more[static_cast<std::size_t>(i)] * (code - (c.shape.zero_rows ? zero : 0));
+          const std::int64_t counted =
+              code - zero + more[static_cast<std::size_t>(i)] * (code - (c.shape.zero_rows ? zero : 0));
           s += counted * c.w[static_cast<std::size_t>(channel * c.ldw + Case::kFirstColumn + n)];
         }
         sums.push_back(s);

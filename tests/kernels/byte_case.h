@@ -18,12 +18,12 @@ struct Shape {
   int cols = kBytePanel;
   int a_bits = 8, w_bits = 8;
   Fill fill = Fill::kRandom;
-  bool zero = true;        ///< zero-points; else null
+  bool zero = true;  ///< zero-points; else null
   int zero_low = -768, zero_high = 1023;
   bool row_scale = true, row_sum = true, bias = true;
-  bool multiples = false;  ///< groups are added up as integers
-  int extra = 0;           ///< slots that are counted once more; one group
-  bool zero_rows = false;  ///< zero-points come as rows of codes; one group
+  bool multiples = false;           ///< groups are added up as integers
+  int extra = 0;                    ///< slots that are counted once more; one group
+  bool zero_rows = false;           ///< zero-points come as rows of codes; one group
   bool add = false, gamma = false;  ///< outputs are added to what y holds, times gamma
 };
 
@@ -47,13 +47,13 @@ struct Case {
 };
 
 struct Result {
-  std::vector<std::uint8_t> a;           // [rows][lda], slots then untouched bytes
-  std::vector<std::uint8_t> extra;       // [rows][shape.extra]
-  std::vector<float> row_sum;            // [rows]
-  std::vector<std::int32_t> corrections; // [groups][kBytePanel]
-  std::vector<std::int32_t> sums;        // [groups][rows][kBytePanel]
-  std::vector<float> y;                  // [rows][ldy]
-  bool sums_change_outputs = false;      // asking for `sums` must not
+  std::vector<std::uint8_t> a;            // [rows][lda], slots then untouched bytes
+  std::vector<std::uint8_t> extra;        // [rows][shape.extra]
+  std::vector<float> row_sum;             // [rows]
+  std::vector<std::int32_t> corrections;  // [groups][kBytePanel]
+  std::vector<std::int32_t> sums;         // [groups][rows][kBytePanel]
+  std::vector<float> y;                   // [rows][ldy]
+  bool sums_change_outputs = false;       // asking for `sums` must not
   bool operator==(const Result&) const = default;
 };
 

@@ -21,12 +21,24 @@ const std::vector<ByteTable>& byte_tables() {
       fill(result.back().kernels);
     };
     for (Isa isa : supported_isas()) switch (isa) {
-        case Isa::kReference: add("reference", fill_byte_kernels_reference); break;
-        case Isa::kAvx2: add("avx2", fill_byte_kernels_avx2); break;
-        case Isa::kAvxVnni: add("avx_vnni", fill_byte_kernels_avx_vnni); break;
-        case Isa::kAvx512: add("avx512", fill_byte_kernels_avx512); break;
-        case Isa::kAvx512Vnni: add("avx512_vnni", fill_byte_kernels_avx512_vnni); break;
-        case Isa::kAmx: add("amx", fill_byte_kernels_amx); break;
+        case Isa::kReference:
+          add("reference", fill_byte_kernels_reference);
+          break;
+        case Isa::kAvx2:
+          add("avx2", fill_byte_kernels_avx2);
+          break;
+        case Isa::kAvxVnni:
+          add("avx_vnni", fill_byte_kernels_avx_vnni);
+          break;
+        case Isa::kAvx512:
+          add("avx512", fill_byte_kernels_avx512);
+          break;
+        case Isa::kAvx512Vnni:
+          add("avx512_vnni", fill_byte_kernels_avx512_vnni);
+          break;
+        case Isa::kAmx:
+          add("amx", fill_byte_kernels_amx);
+          break;
       }
 #ifdef IGQ_TEST_EMULATED_AVX512
     if (result.size() > 1) {  // the emulation itself needs AVX2

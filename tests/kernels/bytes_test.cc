@@ -63,7 +63,8 @@ class Bytes : public ::testing::TestWithParam<std::size_t> {
         double v = 0, magnitude = 0;
         if (c.shape.multiples) {
           std::int64_t total = 0;
-          for (std::size_t g = 0; g < c.group_end.size(); ++g) total += c.multiples[g] * sums[(g * rows + t) * kBytePanel + n];
+          for (std::size_t g = 0; g < c.group_end.size(); ++g)
+            total += c.multiples[g] * sums[(g * rows + t) * kBytePanel + n];
           v = static_cast<double>(static_cast<std::int32_t>(static_cast<std::uint32_t>(total))) * c.group_scale[0];
           magnitude = std::abs(v);
         }
@@ -111,10 +112,24 @@ TEST_P(Bytes, Columns) {
 }
 
 TEST_P(Bytes, Groups) {
-  const std::vector<std::vector<int>> shapes = {
-      {1},           {2},           {3},    {4},    {5},           {0},           {0, 0},  {0, 7},
-      {7, 0},        {7, 0, 0, 9},  {0, 1}, {1, 0}, {1, 1, 1, 1},  {0, 5, 0, 1, 0}, {64},  {63, 65},
-      {31, 1, 33, 0}, {128, 4, 100}};
+  const std::vector<std::vector<int>> shapes = {{1},
+                                                {2},
+                                                {3},
+                                                {4},
+                                                {5},
+                                                {0},
+                                                {0, 0},
+                                                {0, 7},
+                                                {7, 0},
+                                                {7, 0, 0, 9},
+                                                {0, 1},
+                                                {1, 0},
+                                                {1, 1, 1, 1},
+                                                {0, 5, 0, 1, 0},
+                                                {64},
+                                                {63, 65},
+                                                {31, 1, 33, 0},
+                                                {128, 4, 100}};
   for (const auto& groups : shapes)
     for (int bits : {2, 4, 6, 8}) {
       SCOPED_TRACE(::testing::Message() << ::testing::PrintToString(groups) << " " << bits << " bits");
@@ -134,12 +149,24 @@ TEST_P(Bytes, GroupsAddedUpAsIntegers) {
   for (const auto& groups : shapes)
     for (int rows : {1, 7, 16, 33})
       for (int bits : {4, 8}) {
-        SCOPED_TRACE(::testing::Message() << ::testing::PrintToString(groups) << " " << rows << " rows, " << bits << " bits");
-        check({.rows = rows, .group_channels = groups, .cols = 37, .a_bits = bits, .w_bits = bits, .zero_low = -20, .zero_high = 40,
+        SCOPED_TRACE(::testing::Message()
+                     << ::testing::PrintToString(groups) << " " << rows << " rows, " << bits << " bits");
+        check({.rows = rows,
+               .group_channels = groups,
+               .cols = 37,
+               .a_bits = bits,
+               .w_bits = bits,
+               .zero_low = -20,
+               .zero_high = 40,
                .multiples = true});
       }
   // Sums beyond 2^31 wrap alike everywhere.
-  check({.rows = 5, .group_channels = {3000, 900}, .fill = Fill::kLowest, .zero_low = 1023, .zero_high = 1023, .multiples = true});
+  check({.rows = 5,
+         .group_channels = {3000, 900},
+         .fill = Fill::kLowest,
+         .zero_low = 1023,
+         .zero_high = 1023,
+         .multiples = true});
 }
 
 TEST_P(Bytes, SlotsCountedMoreThanOnce) {
@@ -150,8 +177,18 @@ TEST_P(Bytes, SlotsCountedMoreThanOnce) {
           for (int bits : {4, 8}) {
             SCOPED_TRACE(::testing::Message() << rows << "x" << channels << "x" << cols << " and " << extra);
             const bool options = (rows + extra) % 2 == 0;
-            check({.rows = rows, .group_channels = {channels}, .cols = cols, .a_bits = bits, .w_bits = bits, .zero_low = -20, .zero_high = 40,
-                   .row_scale = options, .row_sum = options, .bias = options, .extra = extra, .zero_rows = extra % 3 == 1});
+            check({.rows = rows,
+                   .group_channels = {channels},
+                   .cols = cols,
+                   .a_bits = bits,
+                   .w_bits = bits,
+                   .zero_low = -20,
+                   .zero_high = 40,
+                   .row_scale = options,
+                   .row_sum = options,
+                   .bias = options,
+                   .extra = extra,
+                   .zero_rows = extra % 3 == 1});
           }
 }
 
@@ -161,8 +198,14 @@ TEST_P(Bytes, RowsOfZeroPoints) {
       for (int cols : {1, 17, 64})
         for (int extra : {0, 40}) {
           SCOPED_TRACE(::testing::Message() << rows << "x" << channels << "x" << cols << " and " << extra);
-          check({.rows = rows, .group_channels = {channels}, .cols = cols, .zero_low = -250, .zero_high = 250, .row_scale = false,
-                 .extra = extra, .zero_rows = true});
+          check({.rows = rows,
+                 .group_channels = {channels},
+                 .cols = cols,
+                 .zero_low = -250,
+                 .zero_high = 250,
+                 .row_scale = false,
+                 .extra = extra,
+                 .zero_rows = true});
         }
 }
 
@@ -172,10 +215,18 @@ TEST_P(Bytes, OutputsAddedToWhatIsThere) {
       for (bool gamma : {false, true})
         for (const std::vector<int>& groups : {std::vector<int>{70}, std::vector<int>{19, 8, 37}}) {
           SCOPED_TRACE(::testing::Message() << rows << "x" << cols << ", " << groups.size() << " groups");
-          check({.rows = rows, .group_channels = groups, .cols = cols, .row_scale = false, .add = true, .gamma = gamma});
+          check(
+              {.rows = rows, .group_channels = groups, .cols = cols, .row_scale = false, .add = true, .gamma = gamma});
           if (groups.size() == 1)
-            check({.rows = rows, .group_channels = groups, .cols = cols, .zero_low = -20, .zero_high = 40, .row_scale = false, .extra = 70,
-                   .add = true, .gamma = gamma});
+            check({.rows = rows,
+                   .group_channels = groups,
+                   .cols = cols,
+                   .zero_low = -20,
+                   .zero_high = 40,
+                   .row_scale = false,
+                   .extra = 70,
+                   .add = true,
+                   .gamma = gamma});
         }
 }
 
@@ -200,8 +251,14 @@ TEST_P(Bytes, EveryCodeRangeAtItsEnds) {
       for (Fill fill : {Fill::kRandom, Fill::kLowest, Fill::kHighest, Fill::kEnds})
         for (int low : {-768, 0, 1023}) {
           SCOPED_TRACE(::testing::Message() << "a" << a_bits << " w" << w_bits << " fill " << static_cast<int>(fill));
-          check({.rows = 8, .group_channels = {5, 602, 41}, .a_bits = a_bits, .w_bits = w_bits, .fill = fill,
-                 .zero = low != 0, .zero_low = low, .zero_high = 1023});
+          check({.rows = 8,
+                 .group_channels = {5, 602, 41},
+                 .a_bits = a_bits,
+                 .w_bits = w_bits,
+                 .fill = fill,
+                 .zero = low != 0,
+                 .zero_low = low,
+                 .zero_high = 1023});
         }
 }
 
@@ -215,7 +272,8 @@ TEST_P(Bytes, OppositeEnds) {
         for (auto& code : c.w) code = static_cast<std::int8_t>(low != 0 ? -c.range.w_abs_max : c.range.w_abs_max - 1);
         const Result got = run(kernels(), c);
         const auto want = oracle_sums(c);
-        for (std::size_t i = 0; i < want.size(); ++i) ASSERT_EQ(got.sums[i], want[i]) << "a" << a_bits << " w" << w_bits;
+        for (std::size_t i = 0; i < want.size(); ++i)
+          ASSERT_EQ(got.sums[i], want[i]) << "a" << a_bits << " w" << w_bits;
         EXPECT_TRUE(got == run(reference(), c));
       }
     }
@@ -226,7 +284,12 @@ TEST_P(Bytes, LargestSum) {
     for (Fill fill : {Fill::kLowest, Fill::kHighest, Fill::kRandom})
       for (int zero : {-768, 1023}) {
         SCOPED_TRACE(::testing::Message() << bits << " bits, zero " << zero);
-        check({.rows = 7, .group_channels = {16384}, .a_bits = bits, .w_bits = bits, .fill = fill, .zero_low = zero,
+        check({.rows = 7,
+               .group_channels = {16384},
+               .a_bits = bits,
+               .w_bits = bits,
+               .fill = fill,
+               .zero_low = zero,
                .zero_high = zero});
       }
   // |S| = 1023 * 128 * 16384, just below 2^31.

@@ -1,5 +1,5 @@
-// AVX-512 intrinsics computed with AVX2 and FMA by SIMDe, and the few that SIMDe 0.7.4 does not have or gets wrong. Included by
-// src/kernels/intrinsics.h instead of <immintrin.h> when IGQ_EMULATE_AVX512 is defined.
+// AVX-512 intrinsics computed with AVX2 and FMA by SIMDe, and the few that SIMDe 0.7.4 does not have or gets wrong.
+// Included by src/kernels/intrinsics.h instead of <immintrin.h> when IGQ_EMULATE_AVX512 is defined.
 #pragma once
 
 #define SIMDE_ENABLE_NATIVE_ALIASES
@@ -67,7 +67,8 @@ inline __m256 extractf32x8_ps(simde__m512 v, int part) {
 inline simde__m512 shuffle_f32x4(simde__m512 x, simde__m512 y, int which) {
   simde__m512 r;
   for (int i = 0; i < 4; ++i)
-    std::memcpy(reinterpret_cast<char*>(&r) + 16 * i, reinterpret_cast<const char*>(i < 2 ? &x : &y) + 16 * ((which >> 2 * i) & 3), 16);
+    std::memcpy(reinterpret_cast<char*>(&r) + 16 * i,
+                reinterpret_cast<const char*>(i < 2 ? &x : &y) + 16 * ((which >> 2 * i) & 3), 16);
   return r;
 }
 
@@ -87,7 +88,8 @@ inline simde__m512i cvtepu8_epi16(__m256i v) {
   return r;
 }
 
-// ---- AMX: eight tile registers of this thread, 16 rows of 64 bytes -----------------------------------------------------
+// ---- AMX: eight tile registers of this thread, 16 rows of 64 bytes
+// -----------------------------------------------------
 struct Tiles {
   std::uint8_t row_bytes[8] = {}, rows[8] = {};
   std::uint8_t data[8][16][64] = {};

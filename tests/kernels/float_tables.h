@@ -14,7 +14,8 @@ struct FloatTable {
   Kernels kernels;
 };
 
-/// Every instruction set this machine runs, and AVX-512 emulated where the machine has AVX2. The first is the reference.
+/// Every instruction set this machine runs, and AVX-512 emulated where the machine has AVX2. The first is the
+/// reference.
 const std::vector<FloatTable>& float_tables();
 inline const Kernels& reference() { return float_tables().front().kernels; }
 

@@ -42,7 +42,8 @@ TEST(GemmF32, IsWithinTheErrorBoundOfTheExactProduct) {
     for (const auto& [name, kernels] : float_tables()) {
       const Floats packed = pack(kernels, w, s.n, false, s.k, s.n);
       Floats y(static_cast<std::size_t>(s.rows) * s.n, -77);
-      kernels.gemm_f32(x.data(), ldx, s.rows, s.k, packed.data(), 0, panels(s.n), s.n, bias.data(), false, y.data(), s.n);
+      kernels.gemm_f32(x.data(), ldx, s.rows, s.k, packed.data(), 0, panels(s.n), s.n, bias.data(), false, y.data(),
+                       s.n);
       for (int t = 0; t < s.rows; ++t)
         for (int c = 0; c < s.n; ++c) {
           double exact = bias[c], magnitude = std::abs(bias[c]);
@@ -70,7 +71,8 @@ TEST(GemmF32, EveryInstructionSetGivesTheSameBits) {
       const Floats start = random_floats(static_cast<std::size_t>(s.rows - 1) * ldy + s.n, 7);
       Floats expected = start;
       const Floats packed = pack(reference(), w, s.n, false, s.k, s.n);
-      reference().gemm_f32(x.data(), ldx, s.rows, s.k, packed.data(), 0, panels(s.n), s.n, b, mode == 2, expected.data(), ldy);
+      reference().gemm_f32(x.data(), ldx, s.rows, s.k, packed.data(), 0, panels(s.n), s.n, b, mode == 2,
+                           expected.data(), ldy);
       for (const auto& [name, kernels] : float_tables()) {
         Floats y = start;
         kernels.gemm_f32(x.data(), ldx, s.rows, s.k, packed.data(), 0, panels(s.n), s.n, b, mode == 2, y.data(), ldy);
@@ -88,7 +90,8 @@ TEST(GemmF32, AddsInTheOrderOfK) {
   Floats bias(1, 0.5F);
   for (const auto& [name, kernels] : float_tables()) {
     Floats y(1);
-    kernels.gemm_f32(x.data(), k, 1, k, pack(kernels, w, 1, false, k, 1).data(), 0, 1, 1, bias.data(), false, y.data(), 1);
+    kernels.gemm_f32(x.data(), k, 1, k, pack(kernels, w, 1, false, k, 1).data(), 0, 1, 1, bias.data(), false, y.data(),
+                     1);
     EXPECT_EQ(y[0], expected) << name;
   }
 }

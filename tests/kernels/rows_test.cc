@@ -1,5 +1,6 @@
 // Row kernels: against double precision with derived tolerances, across instruction sets bit by bit, on odd sizes,
-// unaligned rows and buffers that end at an unmapped page; NaN and infinities where kernels.h or vec_math.h define them.
+// unaligned rows and buffers that end at an unmapped page; NaN and infinities where kernels.h or vec_math.h define
+// them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,7 +26,9 @@ struct Matrix {
   int rows, cols, ld;
   Floats values;
   Matrix(int rows_in, int cols_in, std::uint64_t seed, double sigma = 2)
-      : rows(rows_in), cols(cols_in), ld(cols_in + 3),
+      : rows(rows_in),
+        cols(cols_in),
+        ld(cols_in + 3),
         values(random_floats(static_cast<std::size_t>(rows - 1) * ld + cols, seed, sigma)) {}
   float* data() { return values.data(); }
   const float* data() const { return values.data(); }
@@ -68,17 +71,21 @@ double gelu(double x) { return 0.5 * x * std::erfc(-x / std::numbers::sqrt2); }
 
 double exact_activation(Activation kind, double x) {
   switch (kind) {
-    case Activation::kGelu: return gelu(x);
+    case Activation::kGelu:
+      return gelu(x);
     case Activation::kGeluTanh:
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
-    case Activation::kQuickGelu: return x / (1 + std::exp(-1.702 * x));
-    case Activation::kSilu: return x / (1 + std::exp(-x));
-    case Activation::kRelu: return x > 0 ? x : 0;
+    case Activation::kQuickGelu:
+      return x / (1 + std::exp(-1.702 * x));
+    case Activation::kSilu:
+      return x / (1 + std::exp(-x));
+    case Activation::kRelu:
+      return x > 0 ? x : 0;
   }
   return 0;
 }
-constexpr Activation kActivations[] = {Activation::kGelu, Activation::kGeluTanh, Activation::kQuickGelu, Activation::kSilu,
-                                       Activation::kRelu};
+constexpr Activation kActivations[] = {Activation::kGelu, Activation::kGeluTanh, Activation::kQuickGelu,
+                                       Activation::kSilu, Activation::kRelu};
 
 TEST(Activate, IsExactTo3e7OfX) {
   const int count = 200001;
@@ -90,7 +97,8 @@ TEST(Activate, IsExactTo3e7OfX) {
       kernels.activate(kind, x.data(), count, 1, count, nullptr, nullptr);
       for (int i = 0; i < count; ++i) {
         const double exact = exact_activation(kind, before[i]);
-        ASSERT_NEAR(x[i], exact, 2.3e-7 * std::abs(before[i])) << name << " " << static_cast<int>(kind) << " " << before[i];
+        ASSERT_NEAR(x[i], exact, 2.3e-7 * std::abs(before[i]))
+            << name << " " << static_cast<int>(kind) << " " << before[i];
       }
     }
 }
@@ -102,14 +110,17 @@ TEST(Activate, LimitsAreExactAndNanStays) {
       kernels.activate(kind, x.data(), 8, 1, 8, nullptr, nullptr);
       const float expected[] = {kInf, 0, 1000, 0, 3e38F, 0, kNan, 0};
       for (int i = 0; i < 8; ++i) {
-        if (std::isnan(expected[i])) EXPECT_TRUE(std::isnan(x[i])) << name;
-        else EXPECT_EQ(x[i], expected[i]) << name << " " << static_cast<int>(kind) << " " << i;
+        if (std::isnan(expected[i]))
+          EXPECT_TRUE(std::isnan(x[i])) << name;
+        else
+          EXPECT_EQ(x[i], expected[i]) << name << " " << static_cast<int>(kind) << " " << i;
       }
     }
 }
 
 TEST(Activate, SameBitsAndRange) {
-  for (Activation kind : kActivations) for_sizes([kind](int rows, int cols) {
+  for (Activation kind : kActivations)
+    for_sizes([kind](int rows, int cols) {
       Matrix m(rows, cols, 1, 3);
       const Floats low(cols, kInf), high(cols, -kInf);
       const RowCall run = [kind](const Kernels& k, Matrix& x, Floats& l, Floats& h) {
@@ -175,7 +186,8 @@ TEST(LayerNorm, IsWithinRoundingOfDoubleAndSameBits) {
     for (float& v : std::span(m.data(), m.values.size())) v += 1;
     const Floats gamma = random_floats(cols, 4), beta = random_floats(cols, 5), low(cols, kInf), high(cols, -kInf);
     const RowCall run = [&](const Kernels& k, Matrix& x, Floats& l, Floats& h) {
-      k.layer_norm(x.data(), x.ld, x.rows, x.cols, gamma.data(), beta.data(), 1e-6F, x.data(), x.ld, nullptr, l.data(), h.data());
+      k.layer_norm(x.data(), x.ld, x.rows, x.cols, gamma.data(), beta.data(), 1e-6F, x.data(), x.ld, nullptr, l.data(),
+                   h.data());
     };
     expect_same(m, low, high, run);
     // Rows in another order: the last one first.
@@ -183,7 +195,8 @@ TEST(LayerNorm, IsWithinRoundingOfDoubleAndSameBits) {
       const Matrix from = x;
       std::vector<std::int32_t> to(static_cast<std::size_t>(rows));
       for (int t = 0; t < rows; ++t) to[static_cast<std::size_t>(t)] = rows - 1 - t;
-      k.layer_norm(from.values.data(), x.ld, x.rows, x.cols, gamma.data(), beta.data(), 1e-6F, x.data(), x.ld, to.data(), l.data(), h.data());
+      k.layer_norm(from.values.data(), x.ld, x.rows, x.cols, gamma.data(), beta.data(), 1e-6F, x.data(), x.ld,
+                   to.data(), l.data(), h.data());
     };
     expect_same(m, low, high, turned);
     Matrix straight = m, last_first = m;
@@ -205,8 +218,9 @@ TEST(LayerNorm, IsWithinRoundingOfDoubleAndSameBits) {
         const double normal = (m.at(t, c) - mean) * inverse;
         // The mean is off by at most (cols / 16 + 6) roundings of `largest`; every other step rounds relatively.
         const double shift = (cols / 16 + 6) * 0x1p-24 * largest * inverse;
-        const double bound = std::abs(gamma[c]) * (2 * shift + (cols / 16 + 12) * 0x1p-24 * (std::abs(normal) + shift)) +
-                             0x1p-23 * (std::abs(beta[c]) + std::abs(normal * gamma[c]));
+        const double bound =
+            std::abs(gamma[c]) * (2 * shift + (cols / 16 + 12) * 0x1p-24 * (std::abs(normal) + shift)) +
+            0x1p-23 * (std::abs(beta[c]) + std::abs(normal * gamma[c]));
         ASSERT_NEAR(y.at(t, c), normal * gamma[c] + beta[c], bound) << rows << "x" << cols;
         ASSERT_LE(l[c], y.at(t, c));
         ASSERT_GE(h[c], y.at(t, c));
@@ -279,7 +293,8 @@ TEST(Softmax, CodesAreThoseOfTheProbabilities) {
         Matrix e = m;
         Floats inverse(rows, 9), sums(rows, 9);
         kernels.softmax_exp(e.data(), e.ld, rows, cols, 0.37F, nullptr, 0, inverse.data());
-        kernels.softmax_codes(e.data(), e.ld, rows, cols, inverse.data(), inv_scale.data(), q_max, got.data(), cols, sums.data());
+        kernels.softmax_codes(e.data(), e.ld, rows, cols, inverse.data(), inv_scale.data(), q_max, got.data(), cols,
+                              sums.data());
         expect_same_bits(row_max, inverse, name);
         ASSERT_EQ(got, want) << name << " " << rows << "x" << cols;
         for (int t = 0; t < rows; ++t)
@@ -289,7 +304,8 @@ TEST(Softmax, CodesAreThoseOfTheProbabilities) {
   });
 }
 
-/// Both halves in one, with a scale per row: the largest probability gets the largest code and the rest follow within half a step.
+/// Both halves in one, with a scale per row: the largest probability gets the largest code and the rest follow within
+/// half a step.
 TEST(Softmax, RowCodesAreProbabilitiesInUnitsOfTheRow) {
   for (int rows : {1, 4, 16, 18})
     for (int cols : kColumns)
@@ -302,9 +318,12 @@ TEST(Softmax, RowCodesAreProbabilitiesInUnitsOfTheRow) {
           const auto size = static_cast<std::size_t>(rows * cols);
           std::vector<std::uint8_t> want(size), got(size);
           Floats sums(rows, 9), want_scales(rows, 9);
-          reference().softmax_row_codes(m.data(), m.ld, rows, cols, scale, b, bias.ld, q_max, want.data(), cols, want_scales.data(), sums.data());
+          reference().softmax_row_codes(m.data(), m.ld, rows, cols, scale, b, bias.ld, q_max, want.data(), cols,
+                                        want_scales.data(), sums.data());
           for (int t = 0; t < rows; ++t) {
-            const auto logit = [&](int c) { return static_cast<double>(m.at(t, c)) * scale + (with_bias ? bias.at(t, c) : 0.0); };
+            const auto logit = [&](int c) {
+              return static_cast<double>(m.at(t, c)) * scale + (with_bias ? bias.at(t, c) : 0.0);
+            };
             double top = -kInf, sum = 0.0;
             for (int c = 0; c < cols; ++c) top = std::max(top, logit(c));
             for (int c = 0; c < cols; ++c) sum += std::exp(logit(c) - top);
@@ -312,11 +331,14 @@ TEST(Softmax, RowCodesAreProbabilitiesInUnitsOfTheRow) {
             const double error = 2e-6 + 4e-7 * std::abs(top);
             ASSERT_NEAR(static_cast<double>(want_scales[t]) * q_max * sum, 1.0, error) << rows << "x" << cols;
             for (int c = 0; c < cols; ++c)
-              ASSERT_NEAR(want[static_cast<std::size_t>(t * cols + c)], q_max * std::exp(logit(c) - top), 0.5 + q_max * error) << rows << "x" << cols << " " << t << " " << c;
+              ASSERT_NEAR(want[static_cast<std::size_t>(t * cols + c)], q_max * std::exp(logit(c) - top),
+                          0.5 + q_max * error)
+                  << rows << "x" << cols << " " << t << " " << c;
           }
           for (const auto& [name, kernels] : float_tables()) {
             Floats row_scale(rows, 9);
-            kernels.softmax_row_codes(m.data(), m.ld, rows, cols, scale, b, bias.ld, q_max, got.data(), cols, row_scale.data(), sums.data());
+            kernels.softmax_row_codes(m.data(), m.ld, rows, cols, scale, b, bias.ld, q_max, got.data(), cols,
+                                      row_scale.data(), sums.data());
             expect_same_bits(want_scales, row_scale, name + " " + std::to_string(rows) + "x" + std::to_string(cols));
             ASSERT_EQ(got, want) << name << " " << rows << "x" << cols;
             for (int t = 0; t < rows; ++t)
@@ -332,7 +354,8 @@ TEST(Softmax, RowsThatHaveNoSoftmaxGetNoScale) {
       m.at(17, 32) = bad;
       std::vector<std::uint8_t> codes(18 * 33);
       Floats row_scale(18, 9), sums(18, 9);
-      kernels.softmax_row_codes(m.data(), m.ld, 18, 33, 1.0F, nullptr, 0, 255, codes.data(), 33, row_scale.data(), sums.data());
+      kernels.softmax_row_codes(m.data(), m.ld, 18, 33, 1.0F, nullptr, 0, 255, codes.data(), 33, row_scale.data(),
+                                sums.data());
       EXPECT_TRUE(std::isnan(row_scale[17])) << name;
       EXPECT_FALSE(std::isnan(row_scale[16])) << name;
       EXPECT_EQ(codes[17 * 33 + 32], 0) << name;
@@ -388,21 +411,25 @@ float code_of(float x, float inv_scale, float zero, int q_max) {
 }
 
 TEST(Quantize, MultiplesAreExact) {
-  for (int q_max : {15, 255}) for_sizes([&](int rows, int cols) {
+  for (int q_max : {15, 255})
+    for_sizes([&](int rows, int cols) {
       Matrix m(rows, cols, 13);
-      Floats inv = random_floats(cols, 14, 0.2 * q_max), zero = random_floats(cols, 15, 0.3 * q_max), multiple = random_floats(cols, 16, 80);
+      Floats inv = random_floats(cols, 14, 0.2 * q_max), zero = random_floats(cols, 15, 0.3 * q_max),
+             multiple = random_floats(cols, 16, 80);
       for (int i = 0; i < cols; ++i) {
         inv[i] = std::abs(inv[i]), zero[i] = std::nearbyint(zero[i]);
         multiple[i] = std::clamp(std::abs(std::nearbyint(multiple[i])), 1.0F, q_max == 15 ? 17.0F : 255.0F);
       }
       if (rows > 1) add_specials(m);
       for (const auto& [name, k] : float_tables())
-        for (const auto& [form, ones] : {std::pair{CodeForm::kCodes, false}, {CodeForm::kProducts, false}, {CodeForm::kProducts, true}}) {
+        for (const auto& [form, ones] :
+             {std::pair{CodeForm::kCodes, false}, {CodeForm::kProducts, false}, {CodeForm::kProducts, true}}) {
           if (form == CodeForm::kProducts && q_max == 255 && !ones) continue;
           const int ldc = cols + 2;
           Guarded<std::uint8_t> codes(static_cast<std::size_t>(rows - 1) * ldc + cols, 77);
           std::vector<std::int32_t> sums(static_cast<std::size_t>(rows), 5);
-          k.quantize_multiples(m.data(), m.ld, rows, cols, inv.data(), zero.data(), ones ? nullptr : multiple.data(), q_max, form, codes.data(), ldc, sums.data());
+          k.quantize_multiples(m.data(), m.ld, rows, cols, inv.data(), zero.data(), ones ? nullptr : multiple.data(),
+                               q_max, form, codes.data(), ldc, sums.data());
           for (int t = 0; t < rows; ++t) {
             int sum = 5;
             for (int c = 0; c < ldc && t * ldc + c < static_cast<int>(codes.size()); ++c) {
@@ -411,7 +438,8 @@ TEST(Quantize, MultiplesAreExact) {
                 ASSERT_EQ(got, 77) << name;
                 continue;
               }
-              const int code = static_cast<int>(code_of(m.at(t, c), inv[c], zero[c], q_max)), product = code * (ones ? 1 : static_cast<int>(multiple[c]));
+              const int code = static_cast<int>(code_of(m.at(t, c), inv[c], zero[c], q_max)),
+                        product = code * (ones ? 1 : static_cast<int>(multiple[c]));
               ASSERT_EQ(got, form == CodeForm::kCodes ? code : product) << name << " " << rows << "x" << cols;
               sum += product;
             }
@@ -427,7 +455,8 @@ TEST(Quantize, MultiplesAreExact) {
   std::vector<std::uint8_t> codes(cols);
   for (const auto& [name, k] : float_tables()) {
     std::int32_t sum = 0;
-    k.quantize_multiples(m.data(), m.ld, 1, cols, ones.data(), zeros.data(), multiple.data(), 255, CodeForm::kCodes, codes.data(), cols, &sum);
+    k.quantize_multiples(m.data(), m.ld, 1, cols, ones.data(), zeros.data(), multiple.data(), 255, CodeForm::kCodes,
+                         codes.data(), cols, &sum);
     EXPECT_EQ(sum, cols * 255 * 255) << name;
   }
 }
@@ -449,7 +478,9 @@ TEST(Quantize, RowsOfZeroPointsAreExact) {
           EXPECT_EQ(at(0) + at(1) + at(2) + at(3), 4 * 77) << name;
           continue;
         }
-        EXPECT_EQ(at(0) + 256 * at(1) + 65536 * at(2), static_cast<int>(multiple[c] * (zero[c] + static_cast<float>(kZeroOffset)))) << name;
+        EXPECT_EQ(at(0) + 256 * at(1) + 65536 * at(2),
+                  static_cast<int>(multiple[c] * (zero[c] + static_cast<float>(kZeroOffset))))
+            << name;
         EXPECT_EQ(at(3), static_cast<int>(multiple[c])) << name;
       }
     }
@@ -457,7 +488,9 @@ TEST(Quantize, RowsOfZeroPointsAreExact) {
 }
 
 TEST(Quantize, CodesAreExact) {
-  for (int q_max : {3, 15, 255}) for (bool per_row : {false, true}) for_sizes([&](int rows, int cols) {
+  for (int q_max : {3, 15, 255})
+    for (bool per_row : {false, true})
+      for_sizes([&](int rows, int cols) {
         Matrix m(rows, cols, 13);
         const int count = per_row ? rows : cols;
         Floats inv = random_floats(count, 14, 0.2 * q_max), zero = random_floats(count, 15, 0.3 * q_max);

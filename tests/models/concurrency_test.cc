@@ -1,4 +1,5 @@
-// One loaded model used from many threads, and many models at once: the same bits as alone. Meant for the thread sanitizer too.
+// One loaded model used from many threads, and many models at once: the same bits as alone. Meant for the thread
+// sanitizer too.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,7 +17,8 @@ constexpr int kThreads = 4;
 
 AlignedBuffer<float> image_of(const Model& model, int variant) {
   AlignedBuffer<float> image(static_cast<std::size_t>(model.image_floats()));
-  for (std::size_t i = 0; i < image.size(); ++i) image[i] = static_cast<float>((i * 37 + static_cast<std::size_t>(variant) * 101) % 255) / 128.0f - 1.0f;
+  for (std::size_t i = 0; i < image.size(); ++i)
+    image[i] = static_cast<float>((i * 37 + static_cast<std::size_t>(variant) * 101) % 255) / 128.0f - 1.0f;
   return image;
 }
 
@@ -68,17 +70,22 @@ TEST(Concurrency, OneFloatModelFromManyThreads) {
   check_shared(swin(), {Execution::kFloat});
 }
 
-TEST(Concurrency, OneQuantizedModelFromManyThreads) { check_shared(quantized(), {Execution::kInteger, Execution::kSimulate}); }
+TEST(Concurrency, OneQuantizedModelFromManyThreads) {
+  check_shared(quantized(), {Execution::kInteger, Execution::kSimulate});
+}
 
 TEST(Concurrency, ExecutionsOfOneModelAtOnce) {
   const LoadedModel loaded = load_model(quantized());
   Model& model = *loaded.model;
-  for (const Execution execution : {Execution::kInteger, Execution::kSimulate}) model.prepare(execution, kernels::kernels_for(best_isa()));
+  for (const Execution execution : {Execution::kInteger, Execution::kSimulate})
+    model.prepare(execution, kernels::kernels_for(best_isa()));
   const AlignedBuffer<float> image = image_of(model, 1);
-  const auto integer = forward(model, Execution::kInteger, image.data()), simulated = forward(model, Execution::kSimulate, image.data());
+  const auto integer = forward(model, Execution::kInteger, image.data()),
+             simulated = forward(model, Execution::kSimulate, image.data());
   on_threads([&](int t) {
     for (int round = 0; round < 5; ++round)
-      EXPECT_EQ(forward(model, t % 2 == 0 ? Execution::kInteger : Execution::kSimulate, image.data()), t % 2 == 0 ? integer : simulated);
+      EXPECT_EQ(forward(model, t % 2 == 0 ? Execution::kInteger : Execution::kSimulate, image.data()),
+                t % 2 == 0 ? integer : simulated);
   });
 }
 
@@ -114,7 +121,9 @@ TEST(Concurrency, RunnersShareOneModel) {
           std::copy(images[static_cast<std::size_t>(i)].begin(), images[static_cast<std::size_t>(i)].end(), image);
           return true;
         },
-        [&](std::int64_t i, std::span<const float> logits) { std::copy(logits.begin(), logits.end(), all.begin() + i * classes); });
+        [&](std::int64_t i, std::span<const float> logits) {
+          std::copy(logits.begin(), logits.end(), all.begin() + i * classes);
+        });
     return all;
   };
   const std::vector<float> expected = run();

@@ -93,7 +93,8 @@ QuantizedModel tiny_igq_multiples() {
   QuantizedModel model = tiny_igq();
   ActivationPlan& input = model.plan.linears.at("blocks.0.mlp.fc1").input;
   input.multiples.clear();
-  for (std::size_t g = 0; g < input.groups.size(); ++g) input.multiples.push_back(static_cast<std::int32_t>(1 + 80 * g));
+  for (std::size_t g = 0; g < input.groups.size(); ++g)
+    input.multiples.push_back(static_cast<std::int32_t>(1 + 80 * g));
   input.unit = 0.1f / 3.0f;
   return model;
 }
@@ -104,7 +105,8 @@ TEST(IgqFile, MultiplesRoundTripAndRaiseTheVersion) {
   save_igq(folder / "a.igq", model, false);
   const QuantizedModel back = load_igq(folder / "a.igq");
   expect_same(model, back);
-  const ActivationPlan &was = model.plan.linears.at("blocks.0.mlp.fc1").input, &is = back.plan.linears.at("blocks.0.mlp.fc1").input;
+  const ActivationPlan &was = model.plan.linears.at("blocks.0.mlp.fc1").input,
+                       &is = back.plan.linears.at("blocks.0.mlp.fc1").input;
   EXPECT_EQ(was.multiples, is.multiples);
   EXPECT_EQ(was.unit, is.unit);
   EXPECT_EQ(Forged::from(slurp(folder / "a.igq")).version, 2u);
@@ -127,13 +129,34 @@ TEST(IgqFile, WeightsThatBecameCodesAreLeftOut) {
 
 TEST(IgqFile, EveryConfigurationFieldComesBack) {
   ModelConfig c = tiny_igq().config;
-  c.vit = {.patch_height = 8, .patch_width = 4, .embed_dim = 12, .depth = 3, .num_heads = 4, .mlp_hidden = 31,
-           .class_token = false, .distilled = true, .reg_tokens = 4, .no_embed_class = true,
-           .antialias_positions = false, .qkv_bias = false, .layer_scale = true, .pre_norm = true, .final_norm = false, .fc_norm = true, .swiglu = true,
-           .pooling = Pooling::kAverage, .concat_pool = true, .norm_eps = 1e-5f,
+  c.vit = {.patch_height = 8,
+           .patch_width = 4,
+           .embed_dim = 12,
+           .depth = 3,
+           .num_heads = 4,
+           .mlp_hidden = 31,
+           .class_token = false,
+           .distilled = true,
+           .reg_tokens = 4,
+           .no_embed_class = true,
+           .antialias_positions = false,
+           .qkv_bias = false,
+           .layer_scale = true,
+           .pre_norm = true,
+           .final_norm = false,
+           .fc_norm = true,
+           .swiglu = true,
+           .pooling = Pooling::kAverage,
+           .concat_pool = true,
+           .norm_eps = 1e-5f,
            .activation = kernels::Activation::kSilu};
-  c.preprocess = {.interpolation = Interpolation::kHamming, .crop_pct = 0.95, .crop_mode = CropMode::kBorder,
-                  .mean = {0.1f, 0.2f, 0.3f}, .std = {0.4f, 0.5f, 0.6f}, .resize_height = 5, .resize_width = 6,
+  c.preprocess = {.interpolation = Interpolation::kHamming,
+                  .crop_pct = 0.95,
+                  .crop_mode = CropMode::kBorder,
+                  .mean = {0.1f, 0.2f, 0.3f},
+                  .std = {0.4f, 0.5f, 0.6f},
+                  .resize_height = 5,
+                  .resize_width = 6,
                   .resize_short = 7};
   const json first = config_to_json(c), text = json::parse(first.dump());
   const ModelConfig back = config_from_json(text);
@@ -150,8 +173,15 @@ TEST(IgqFile, EveryConfigurationFieldComesBack) {
   }
 
   c.family = Family::kSwin;
-  c.swin = {.patch_size = 2, .embed_dim = 24, .depths = {1, 3}, .num_heads = {2, 6}, .window_size = {5, 3},
-            .mlp_ratio = 3.5f, .qkv_bias = false, .pad_before_shift = true, .norm_eps = 1e-6f};
+  c.swin = {.patch_size = 2,
+            .embed_dim = 24,
+            .depths = {1, 3},
+            .num_heads = {2, 6},
+            .window_size = {5, 3},
+            .mlp_ratio = 3.5f,
+            .qkv_bias = false,
+            .pad_before_shift = true,
+            .norm_eps = 1e-6f};
   const ModelConfig swin = config_from_json(json::parse(config_to_json(c).dump()));
   EXPECT_EQ(swin.family, Family::kSwin);
   EXPECT_EQ(swin.swin.depths, c.swin.depths);
@@ -177,7 +207,10 @@ TEST(IgqFile, WhatContradictsItselfIsNotWritten) {
   const std::vector<std::pair<const char*, Edit>> table = {
       {"NaN bound", [=](QuantizedModel& m) { qkv(m).input.groups[3].lower = nan; }},
       {"infinite bound", [=](QuantizedModel& m) { qkv(m).input.groups[3].upper = inf; }},
-      {"crossed bounds", [=](QuantizedModel& m) { qkv(m).input.groups[3] = {1.0f, 0.5f}; }},
+      {"crossed bounds",
+       [=](QuantizedModel& m) {
+         qkv(m).input.groups[3] = {1.0f, 0.5f};
+       }},
       {"no groups", [=](QuantizedModel& m) { qkv(m).input.groups.clear(); }},
       {"too many groups", [=](QuantizedModel& m) { qkv(m).input.groups.resize(4097); }},
       {"1 bit", [=](QuantizedModel& m) { qkv(m).input.bits = 1; }},
@@ -190,7 +223,8 @@ TEST(IgqFile, WhatContradictsItselfIsNotWritten) {
       {"zero-point", [=](QuantizedModel& m) { qkv(m).weight.zero_point[0] = 4; }},
       {"scale missing", [=](QuantizedModel& m) { qkv(m).weight.scale.pop_back(); }},
       {"codes without bits", [=](QuantizedModel& m) { qkv(m).weight.bits = 0; }},
-      {"colon", [=](QuantizedModel& m) {
+      {"colon",
+       [=](QuantizedModel& m) {
          const auto t = std::make_shared<MemoryTensors>("memory");
          t->add("a:codes", {1}, AlignedBuffer<float>(1));
          m.tensors = t;
@@ -251,8 +285,12 @@ TEST(IgqFileDamage, HeadersThatLie) {
       {"std of zero", [](json& j) { j["config"]["preprocess"]["std"][0] = 0; }},
       {"mean of two", [](json& j) { j["config"]["preprocess"]["mean"].erase(0); }},
       {"unknown interpolation", [](json& j) { j["config"]["preprocess"]["interpolation"] = "best"; }},
-      {"labels of numbers", [](json& j) { j["config"]["labels"] = {1, 2, 3}; }},
-      {"swin without stages", [](json& j) {
+      {"labels of numbers",
+       [](json& j) {
+         j["config"]["labels"] = {1, 2, 3};
+       }},
+      {"swin without stages",
+       [](json& j) {
          j["config"]["family"] = "swin";
          j["config"]["swin"] = {{"depths", json::array()}, {"num_heads", json::array()}};
        }},
@@ -263,8 +301,14 @@ TEST(IgqFileDamage, HeadersThatLie) {
       {"bits of 2^32 + 4", [=](json& j) { site(j)["input"]["bits"] = (std::int64_t{1} << 32) + 4; }},
       {"null bound", [=](json& j) { site(j)["input"]["groups"][0][0] = nullptr; }},
       {"bound beyond float", [=](json& j) { site(j)["input"]["groups"][0][1] = 1e300; }},
-      {"crossed bounds", [=](json& j) { site(j)["input"]["groups"][0] = {1, 0}; }},
-      {"bounds of three", [=](json& j) { site(j)["input"]["groups"][0] = {0, 1, 2}; }},
+      {"crossed bounds",
+       [=](json& j) {
+         site(j)["input"]["groups"][0] = {1, 0};
+       }},
+      {"bounds of three",
+       [=](json& j) {
+         site(j)["input"]["groups"][0] = {0, 1, 2};
+       }},
       {"no groups", [=](json& j) { site(j)["input"]["groups"] = json::array(); }},
       {"groups of upper-bound", [=](json& j) { site(j)["input"]["grouping"] = "upper-bound"; }},
       {"4097 groups", [=](json& j) { site(j)["input"]["groups"] = std::vector<std::array<float, 2>>(4097); }},
@@ -272,7 +316,8 @@ TEST(IgqFileDamage, HeadersThatLie) {
       {"weight shape differs", [=](json& j) { site(j)["weight"]["in"] = 24, site(j)["weight"]["out"] = 8; }},
       {"weight shape of zero", [=](json& j) { site(j)["weight"]["out"] = 0; }},
       {"weight left float", [=](json& j) { site(j)["weight"]["bits"] = 0; }},
-      {"site renamed", [](json& j) {
+      {"site renamed",
+       [](json& j) {
          j["plan"]["linears"]["other"] = j["plan"]["linears"]["head"];
          j["plan"]["linears"].erase("head");
        }},
@@ -367,7 +412,8 @@ TEST(IgqFileDamage, WeightGroupsThatLie) {
     if (!tensors[i]["name"].get<std::string>().ends_with(":multiplier")) continue;
     for (const int byte : {0x00, 0xFF}) {
       Forged f = good;
-      const std::size_t bits = static_cast<std::size_t>(tensors[i]["bits"]) * tensors[i]["shape"][0].get<std::size_t>() * tensors[i]["shape"][1].get<std::size_t>();
+      const std::size_t bits = static_cast<std::size_t>(tensors[i]["bits"]) *
+                               tensors[i]["shape"][0].get<std::size_t>() * tensors[i]["shape"][1].get<std::size_t>();
       std::memset(f.payload.data() + tensors[i]["offset"].get<std::size_t>(), byte, bits / 8);
       f.mend_checksum(i);
       spill(folder / "x.igq", f.to_bytes());

@@ -58,7 +58,8 @@ TEST(LoadModel, CodesThatHaveBeenPackedAreFreed) {
   lean.prepare_only(Execution::kInteger, kernels::kernels_for(best_isa()));
   EXPECT_TRUE(lean.model->plan()->linears.at("blocks.0.mlp.fc1").weight.codes.empty());
   EXPECT_TRUE(lean.model->plan()->linears.at("head").weight.codes.empty());  // its quantizers are fixed
-  EXPECT_FALSE(lean.model->plan()->linears.at("blocks.0.attn.qkv").weight.codes.empty());  // its order depends on the image
+  EXPECT_FALSE(
+      lean.model->plan()->linears.at("blocks.0.attn.qkv").weight.codes.empty());  // its order depends on the image
   EXPECT_EQ(logits(lean), logits(whole));
 }
 

@@ -68,7 +68,8 @@ TEST(TimmConfig, WidthWithoutRatioKeepsTheArchitecturesRatio) {
   // vit_giant_patch14_dinov2: mlp_ratio 2.66667 * 2, packed.
   for (const auto& [width, hidden] : {std::pair(32, 85), std::pair(48, 128), std::pair(1536, 4096)}) {
     const std::string text = fmt::format(R"({{"architecture":"vit_giant_patch14_dinov2","num_classes":3,
-        "model_args":{{"embed_dim":{},"num_heads":4}}}})", width);
+        "model_args":{{"embed_dim":{},"num_heads":4}}}})",
+                                         width);
     EXPECT_EQ(parse(text.c_str()).vit.mlp_hidden, hidden) << width;
   }
 }

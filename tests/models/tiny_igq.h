@@ -105,8 +105,9 @@ inline QuantizedModel tiny_igq() {
   }
   linear("head", 8, 3, 8, Grouping::kLayer, 8, 1);
   model.tensors = tensors;
-  model.provenance = {"tiny.safetensors", "xxh3:0123456789abcdef", "xxh3:fedcba9876543210", 32, ~std::uint64_t{0},
-                      "0.1.0",            "--bits w4a4 --groups 8"};
+  model.provenance = {
+      "tiny.safetensors",      "xxh3:0123456789abcdef", "xxh3:fedcba9876543210", 32, ~std::uint64_t{0}, "0.1.0",
+      "--bits w4a4 --groups 8"};
   model.report = {{"snr_db", {{"blocks.0.attn.qkv", 12.25}}}, {"note", "made by a test"}};
   return model;
 }
@@ -115,7 +116,8 @@ inline QuantizedModel tiny_igq() {
 inline QuantizedModel tiny_igq_grouped() {
   QuantizedModel model = tiny_igq();
   Random random(2);
-  for (const auto& [site, bits, group_size] : {std::tuple{"blocks.0.attn.qkv", 2, 3}, {"blocks.1.attn.qkv", 3, 4}, {"blocks.0.attn.proj", 4, 5}}) {
+  for (const auto& [site, bits, group_size] :
+       {std::tuple{"blocks.0.attn.qkv", 2, 3}, {"blocks.1.attn.qkv", 3, 4}, {"blocks.0.attn.proj", 4, 5}}) {
     WeightPlan& weight = model.plan.linears.at(site).weight;
     const AlignedBuffer<std::int8_t> codes = weight.codes;
     const auto out = static_cast<int>(weight.scale.size()), in = static_cast<int>(codes.size()) / out;
@@ -124,7 +126,8 @@ inline QuantizedModel tiny_igq_grouped() {
     weight.scale = scale;
     for (std::size_t i = 0; i < weight.multiplier.size(); ++i) {
       weight.group_zero[i] = static_cast<std::uint8_t>(random.below(std::uint64_t{1} << bits));
-      weight.multiplier[i] = static_cast<std::uint8_t>(1 + random.below(static_cast<std::uint64_t>(max_multiplier(bits, weight.group_zero[i]))));
+      weight.multiplier[i] = static_cast<std::uint8_t>(
+          1 + random.below(static_cast<std::uint64_t>(max_multiplier(bits, weight.group_zero[i]))));
     }
     expand_group_codes(weight, codes);
   }

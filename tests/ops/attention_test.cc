@@ -29,14 +29,17 @@ struct AttentionCase {
     plan = std::make_shared<AttentionPlan>();
     plan->qkv.grouping = qkv;
     plan->qkv.bits = qkv_bits;
-    const std::size_t fixed = qkv == QkvGrouping::kTensor ? 1 : qkv == QkvGrouping::kHead ? static_cast<std::size_t>(heads) : 0;
+    const std::size_t fixed = qkv == QkvGrouping::kTensor ? 1
+                              : qkv == QkvGrouping::kHead ? static_cast<std::size_t>(heads)
+                                                          : 0;
     for (std::size_t h = 0; h < fixed; ++h)
       for (auto* bounds : {&plan->qkv.q, &plan->qkv.k, &plan->qkv.v})
         bounds->push_back({-1.0F - static_cast<float>(random.uniform()), 1.0F + static_cast<float>(random.uniform())});
     plan->softmax.grouping = softmax;
     plan->softmax.bits = softmax_bits;
     const int groups = softmax == Grouping::kUpperBound ? 0 : softmax == Grouping::kLayer ? 1 : 5;
-    for (int g = 1; g <= groups; ++g) plan->softmax.groups.push_back({0.0F, 0.9F * static_cast<float>(g) / static_cast<float>(groups)});
+    for (int g = 1; g <= groups; ++g)
+      plan->softmax.groups.push_back({0.0F, 0.9F * static_cast<float>(g) / static_cast<float>(groups)});
     x.resize(static_cast<std::size_t>(windows * n * 3 * heads * dim));
     for (float& v : x) v = saturate ? (random.below(2) != 0 ? 50.0F : -50.0F) : static_cast<float>(random.normal());
     if (!bias) return;
@@ -61,8 +64,8 @@ std::vector<float> forward(const AttentionCase& c, Execution execution, Isa isa,
 }
 
 struct Operand2d {
-  std::vector<int> code;  ///< minus the zero-point
-  std::vector<int> raw;   ///< the code itself
+  std::vector<int> code;                    ///< minus the zero-point
+  std::vector<int> raw;                     ///< the code itself
   std::vector<UniformQuantizer> quantizer;  ///< of each value
 };
 
@@ -82,7 +85,9 @@ class Expected {
   Result result_;
 
  private:
-  std::size_t at(int r, int col, int cols) const { return static_cast<std::size_t>(r) * static_cast<std::size_t>(cols) + static_cast<std::size_t>(col); }
+  std::size_t at(int r, int col, int cols) const {
+    return static_cast<std::size_t>(r) * static_cast<std::size_t>(cols) + static_cast<std::size_t>(col);
+  }
 
   /// part 0 q, 1 k, 2 v; kRow: q symmetric per row, k per row, v per column.
   Operand2d operand(int window, int head, int part) const {
@@ -133,7 +138,8 @@ class Expected {
           magnitude += std::abs(q.code[at(t, i, d)]) * (middle + 2 * middle);
         }
         const UniformQuantizer &uq = q.quantizer[at(t, 0, d)], &uk = k.quantizer[at(j, 0, d)];
-        float s = std::fma(-(static_cast<float>(uk.zero_point) - static_cast<float>(middle)), static_cast<float>(row_sum), static_cast<float>(sum));
+        float s = std::fma(-(static_cast<float>(uk.zero_point) - static_cast<float>(middle)),
+                           static_cast<float>(row_sum), static_cast<float>(sum));
         if (by_row) s = s * uq.scale;
         p[static_cast<std::size_t>(j)] = s * (uk.scale * (by_row ? 1.0F : uq.scale));
         // Both executions round at most d + 8 times, relative to the magnitudes' sum, then scale and add the bias.
@@ -141,7 +147,9 @@ class Expected {
         score_error = std::max(score_error, 2 * 0x1p-24 * (d + 8) * (size + 8.0));
       }
       float row_max = 0.0F;
-      const float* bias = c_.bias ? c_.table.data() + ((c_.pattern[static_cast<std::size_t>(window)] * c_.heads + head) * n + t) * n : nullptr;
+      const float* bias =
+          c_.bias ? c_.table.data() + ((c_.pattern[static_cast<std::size_t>(window)] * c_.heads + head) * n + t) * n
+                  : nullptr;
       const kernels::Kernels& reference = kernels::kernels_for(Isa::kReference);
       const std::vector<float> scores = p;
       reference.softmax_rows(p.data(), n, 1, n, softmax_scale, bias, n, &row_max);
@@ -151,7 +159,8 @@ class Expected {
       if (c_.softmax == Grouping::kUpperBound) {  // exponentials become codes without having been probabilities
         std::vector<std::uint8_t> row_codes(p.size());
         float code_sum = 0.0F;
-        reference.softmax_row_codes(scores.data(), n, 1, n, softmax_scale, bias, n, code_max(c_.softmax_bits), row_codes.data(), n, &us.scale, &code_sum);
+        reference.softmax_row_codes(scores.data(), n, 1, n, softmax_scale, bias, n, code_max(c_.softmax_bits),
+                                    row_codes.data(), n, &us.scale, &code_sum);
         code.assign(row_codes.begin(), row_codes.end());
       }
       for (int i = 0; i < d; ++i) {
@@ -165,10 +174,14 @@ class Expected {
           magnitude += pj * (middle + 2 * middle) * static_cast<double>(us.scale) * uv.scale;
           // A probability this near to the middle between two codes may round to the other one in the simulation.
           const double steps = static_cast<double>(p[static_cast<std::size_t>(j)]) * us.inv_scale;
-          const double error = steps * (std::exp(2 * score_error) - 1 + (c_.softmax == Grouping::kUpperBound ? 0x1p-19 : 0x1p-20)) + 1e-9;
-          if (std::abs(steps - std::floor(steps) - 0.5) <= error) flips += static_cast<double>(us.scale) * std::abs(v.code[at(j, i, d)]) * static_cast<double>(uv.scale);
+          const double error =
+              steps * (std::exp(2 * score_error) - 1 + (c_.softmax == Grouping::kUpperBound ? 0x1p-19 : 0x1p-20)) +
+              1e-9;
+          if (std::abs(steps - std::floor(steps) - 0.5) <= error)
+            flips += static_cast<double>(us.scale) * std::abs(v.code[at(j, i, d)]) * static_cast<double>(uv.scale);
         }
-        float y = std::fma(-(static_cast<float>(uv.zero_point) - static_cast<float>(middle)), static_cast<float>(row_sum), static_cast<float>(sum));
+        float y = std::fma(-(static_cast<float>(uv.zero_point) - static_cast<float>(middle)),
+                           static_cast<float>(row_sum), static_cast<float>(sum));
         y = y * us.scale;
         const auto o = static_cast<std::size_t>((window * n + t) * c_.heads * d + head * d + i);
         result_.y[o] = y * uv.scale;
@@ -182,8 +195,11 @@ class Expected {
     const int count = static_cast<int>(groups.size());
     int best = 0;
     switch (c_.softmax) {
-      case Grouping::kUpperBound: return make_quantizer({0.0F, row_max}, c_.softmax_bits);
-      case Grouping::kStaticGroup: best = static_cast<int>(static_cast<std::int64_t>(t) * count / c_.n); break;
+      case Grouping::kUpperBound:
+        return make_quantizer({0.0F, row_max}, c_.softmax_bits);
+      case Grouping::kStaticGroup:
+        best = static_cast<int>(static_cast<std::int64_t>(t) * count / c_.n);
+        break;
       case Grouping::kScale:
         while (best + 1 < count && groups[static_cast<std::size_t>(best)].upper < row_max) ++best;
         break;
@@ -196,7 +212,8 @@ class Expected {
           if (distance(g) < distance(best)) best = g;
         }
         break;
-      default: break;
+      default:
+        break;
     }
     return make_quantizer({0.0F, groups[static_cast<std::size_t>(best)].upper}, c_.softmax_bits);
   }
@@ -206,26 +223,40 @@ class Expected {
 
 void check(AttentionCase c, std::uint64_t seed) {
   c.make(seed);
-  SCOPED_TRACE(::testing::Message() << qkv_grouping_name(c.qkv) << " " << grouping_name(c.softmax) << ", " << c.windows << " windows of " << c.n
-                                    << ", " << c.heads << "x" << c.dim << ", bits " << c.qkv_bits << " " << c.softmax_bits);
+  SCOPED_TRACE(::testing::Message() << qkv_grouping_name(c.qkv) << " " << grouping_name(c.softmax) << ", " << c.windows
+                                    << " windows of " << c.n << ", " << c.heads << "x" << c.dim << ", bits "
+                                    << c.qkv_bits << " " << c.softmax_bits);
   static ThreadPool two(2), three(3);
   const Expected want(c);
-  for (const Isa isa : supported_isas()) ASSERT_EQ(forward(c, Execution::kInteger, isa, nullptr), want.result_.y) << isa_name(isa);
+  for (const Isa isa : supported_isas())
+    ASSERT_EQ(forward(c, Execution::kInteger, isa, nullptr), want.result_.y) << isa_name(isa);
   for (ThreadPool* pool : {&two, &three}) ASSERT_EQ(forward(c, Execution::kInteger, best_isa(), pool), want.result_.y);
   const std::vector<float> simulated = forward(c, Execution::kSimulate, best_isa(), nullptr);
-  for (std::size_t i = 0; i < simulated.size(); ++i) ASSERT_NEAR(simulated[i], want.result_.y[i], want.result_.bound[i]) << "output " << i;
+  for (std::size_t i = 0; i < simulated.size(); ++i)
+    ASSERT_NEAR(simulated[i], want.result_.y[i], want.result_.bound[i]) << "output " << i;
 }
 
 constexpr QkvGrouping kQkv[] = {QkvGrouping::kTensor, QkvGrouping::kHead, QkvGrouping::kRow};
-constexpr Grouping kSoftmax[] = {Grouping::kLayer, Grouping::kStaticGroup, Grouping::kIgq, Grouping::kScale, Grouping::kUpperBound};
+constexpr Grouping kSoftmax[] = {Grouping::kLayer, Grouping::kStaticGroup, Grouping::kIgq, Grouping::kScale,
+                                 Grouping::kUpperBound};
 
 TEST(Attention, IntegersEqualPlainIntegersOnAllBits) {
   for (const QkvGrouping qkv : kQkv)
     for (const Grouping softmax : kSoftmax)
       for (int bits = 2; bits <= 8; ++bits)
         for (const int softmax_bits : {2, 5, 8})
-          check({.windows = 1, .n = 21, .heads = 2, .dim = 12, .qkv = qkv, .softmax = softmax, .qkv_bits = bits, .softmax_bits = softmax_bits,
-                 .x = {}, .table = {}, .pattern = {}, .plan = {}},
+          check({.windows = 1,
+                 .n = 21,
+                 .heads = 2,
+                 .dim = 12,
+                 .qkv = qkv,
+                 .softmax = softmax,
+                 .qkv_bits = bits,
+                 .softmax_bits = softmax_bits,
+                 .x = {},
+                 .table = {},
+                 .pattern = {},
+                 .plan = {}},
                 static_cast<std::uint64_t>(bits));
 }
 
@@ -234,10 +265,26 @@ TEST(Attention, AwkwardShapes) {
     int windows, n, heads, dim;
   };
   for (const QkvGrouping qkv : kQkv)
-    for (const Size s : {Size{1, 1, 1, 1}, {1, 2, 1, 3}, {2, 3, 3, 5}, {1, 55, 1, 32}, {1, 57, 2, 33}, {3, 49, 2, 32}, {1, 65, 1, 64}, {1, 113, 1, 65}})
+    for (const Size s : {Size{1, 1, 1, 1},
+                         {1, 2, 1, 3},
+                         {2, 3, 3, 5},
+                         {1, 55, 1, 32},
+                         {1, 57, 2, 33},
+                         {3, 49, 2, 32},
+                         {1, 65, 1, 64},
+                         {1, 113, 1, 65}})
       for (const bool bias : {false, true})
-        check({.windows = s.windows, .n = s.n, .heads = s.heads, .dim = s.dim, .qkv = qkv, .softmax = Grouping::kIgq, .bias = bias, .x = {},
-               .table = {}, .pattern = {}, .plan = {}},
+        check({.windows = s.windows,
+               .n = s.n,
+               .heads = s.heads,
+               .dim = s.dim,
+               .qkv = qkv,
+               .softmax = Grouping::kIgq,
+               .bias = bias,
+               .x = {},
+               .table = {},
+               .pattern = {},
+               .plan = {}},
               static_cast<std::uint64_t>(s.n));
 }
 
@@ -245,8 +292,19 @@ TEST(Attention, SaturatingInputs) {
   for (const QkvGrouping qkv : kQkv)
     for (const Grouping softmax : kSoftmax)
       for (const int bits : {2, 4, 8})
-        check({.windows = 1, .n = 60, .heads = 1, .dim = 64, .qkv = qkv, .softmax = softmax, .qkv_bits = bits, .softmax_bits = bits, .saturate = true,
-               .x = {}, .table = {}, .pattern = {}, .plan = {}},
+        check({.windows = 1,
+               .n = 60,
+               .heads = 1,
+               .dim = 64,
+               .qkv = qkv,
+               .softmax = softmax,
+               .qkv_bits = bits,
+               .softmax_bits = bits,
+               .saturate = true,
+               .x = {},
+               .table = {},
+               .pattern = {},
+               .plan = {}},
               7);
 }
 

@@ -15,8 +15,8 @@ namespace igq::test {
 
 enum class Values {
   kRandom,
-  kEnds,       ///< activations far beyond their bounds and weight codes at the ends of their range, signs mixed
-  kLargest,    ///< all codes at the upper end, all weight codes at the lower end: the largest sums
+  kEnds,     ///< activations far beyond their bounds and weight codes at the ends of their range, signs mixed
+  kLargest,  ///< all codes at the upper end, all weight codes at the lower end: the largest sums
 };
 
 struct LinearCase {
@@ -26,8 +26,8 @@ struct LinearCase {
   int a_bits, w_bits;
   Values values = Values::kRandom;
   std::vector<std::int32_t> multiples = {};  ///< kScale: scales are these multiples of a unit, one per group
-  bool weight_zero = true;  ///< zero-points other than the middle, which need the row sums
-  int weight_group = 0;     ///< inputs per weight group; 0: none
+  bool weight_zero = true;                   ///< zero-points other than the middle, which need the row sums
+  int weight_group = 0;                      ///< inputs per weight group; 0: none
 
   std::vector<float> x, bias;
   std::shared_ptr<LinearPlan> plan;
@@ -41,15 +41,19 @@ struct LinearCase {
     plan->input.bits = a_bits;
     for (int g = 0; g < groups && grouping != Grouping::kUpperBound; ++g) {
       const float spread = 0.3F * static_cast<float>(g + 1);
-      if (grouping == Grouping::kScale) plan->input.groups.push_back({0.0F, 2 * spread});
-      else plan->input.groups.push_back({-spread * static_cast<float>(random.uniform()), spread});
+      if (grouping == Grouping::kScale)
+        plan->input.groups.push_back({0.0F, 2 * spread});
+      else
+        plan->input.groups.push_back({-spread * static_cast<float>(random.uniform()), spread});
       if (grouping == Grouping::kLayer) break;
     }
     if (!multiples.empty()) {
       plan->input.multiples = multiples;
       plan->input.unit = 0.004F;
       plan->input.groups.clear();
-      for (const std::int32_t m : multiples) plan->input.groups.push_back({0.0F, static_cast<float>(m) * plan->input.unit * static_cast<float>(code_max(a_bits))});
+      for (const std::int32_t m : multiples)
+        plan->input.groups.push_back(
+            {0.0F, static_cast<float>(m) * plan->input.unit * static_cast<float>(code_max(a_bits))});
     }
     WeightPlan& w = plan->weight;
     const int middle = 1 << (w_bits - 1), top = code_max(w_bits);
@@ -64,7 +68,8 @@ struct LinearCase {
     if (weight_group != 0) group_weights(random);
     for (int o = 0; o < out && weight_group == 0; ++o) {
       w.scale.push_back(0.01F + 0.1F * static_cast<float>(random.uniform()));
-      w.zero_point.push_back(weight_zero ? static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(top) + 1)) : middle);
+      w.zero_point.push_back(weight_zero ? static_cast<std::int32_t>(random.below(static_cast<std::uint64_t>(top) + 1))
+                                         : middle);
     }
     for (int o = 0; o < out; ++o) bias.push_back(normal(1.0));
     std::vector<double> sigma(static_cast<std::size_t>(in));
@@ -86,14 +91,16 @@ struct LinearCase {
     for (std::size_t i = 0; i < w.multiplier.size(); ++i) {
       w.group_zero[i] = static_cast<std::uint8_t>(random.below(static_cast<std::uint64_t>(code_max(w_bits)) + 1));
       const int most = max_multiplier(w_bits, w.group_zero[i]);
-      w.multiplier[i] = static_cast<std::uint8_t>(values == Values::kRandom ? 1 + static_cast<int>(random.below(static_cast<std::uint64_t>(most))) : most);
+      w.multiplier[i] = static_cast<std::uint8_t>(
+          values == Values::kRandom ? 1 + static_cast<int>(random.below(static_cast<std::uint64_t>(most))) : most);
     }
     expand_group_codes(w, codes);
     for (float& scale : w.scale) scale = 0.001F + 0.01F * static_cast<float>(random.uniform());
   }
 };
 
-/// The weights by their definition in plan.h, whatever the plan keeps them as: scale [out] times these integers [in][out].
+/// The weights by their definition in plan.h, whatever the plan keeps them as: scale [out] times these integers
+/// [in][out].
 inline std::vector<int> integer_weights(const LinearCase& c) {
   const WeightPlan& w = c.plan->weight;
   const auto out = static_cast<std::size_t>(c.out);
@@ -102,7 +109,8 @@ inline std::vector<int> integer_weights(const LinearCase& c) {
   if (w.group_size != 0) codes = group_codes(w);
   for (std::size_t i = 0; i < codes.size(); ++i) {
     const int code = codes[i] + (1 << (w.bits - 1));
-    const std::size_t n = i % out, g = w.group_size == 0 ? 0 : i / out / static_cast<std::size_t>(w.group_size) * out + n;
+    const std::size_t n = i % out,
+                      g = w.group_size == 0 ? 0 : i / out / static_cast<std::size_t>(w.group_size) * out + n;
     result.push_back(w.group_size == 0 ? code - w.zero_point[n] : w.multiplier[g] * (code - w.group_zero[g]));
   }
   return result;
@@ -114,7 +122,8 @@ inline int group_of(const LinearCase& c, int channel, float mn, float mx) {
   const int count = static_cast<int>(groups.size());
   int best = 0;
   switch (c.grouping) {
-    case Grouping::kStaticGroup: return static_cast<int>(static_cast<std::int64_t>(channel) * count / c.in);
+    case Grouping::kStaticGroup:
+      return static_cast<int>(static_cast<std::int64_t>(channel) * count / c.in);
     case Grouping::kIgq: {
       float least = 0.0F;
       for (int g = 0; g < count; ++g) {
@@ -127,15 +136,17 @@ inline int group_of(const LinearCase& c, int channel, float mn, float mx) {
     case Grouping::kScale:
       while (best + 1 < count && groups[static_cast<std::size_t>(best)].upper < mx - mn) ++best;
       return best;
-    case Grouping::kUpperBound: return channel;
-    default: return 0;
+    case Grouping::kUpperBound:
+      return channel;
+    default:
+      return 0;
   }
 }
 
 struct LinearResult {
-  std::vector<float> y;        ///< what integers must give, bit by bit
-  std::vector<double> exact;   ///< the same without any rounding after the codes
-  std::vector<double> bound;   ///< of the rounding errors of any float evaluation in either execution
+  std::vector<float> y;       ///< what integers must give, bit by bit
+  std::vector<double> exact;  ///< the same without any rounding after the codes
+  std::vector<double> bound;  ///< of the rounding errors of any float evaluation in either execution
 };
 
 inline LinearResult expected(const LinearCase& c) {
@@ -148,8 +159,10 @@ inline LinearResult expected(const LinearCase& c) {
   std::vector<int> group(in);
   std::vector<float> group_scale(static_cast<std::size_t>(groups));
   for (int g = 0; g < groups && c.grouping != Grouping::kUpperBound; ++g)
-    group_scale[static_cast<std::size_t>(g)] = make_quantizer(c.plan->input.groups[static_cast<std::size_t>(g)], c.a_bits).scale;
-  for (std::size_t g = 0; g < c.multiples.size(); ++g) group_scale[g] = static_cast<float>(c.multiples[g]) * c.plan->input.unit;
+    group_scale[static_cast<std::size_t>(g)] =
+        make_quantizer(c.plan->input.groups[static_cast<std::size_t>(g)], c.a_bits).scale;
+  for (std::size_t g = 0; g < c.multiples.size(); ++g)
+    group_scale[g] = static_cast<float>(c.multiples[g]) * c.plan->input.unit;
   for (std::size_t k = 0; k < in; ++k) {
     float mn = INFINITY, mx = -INFINITY;
     for (int t = 0; t < c.rows; ++t) {
@@ -158,8 +171,11 @@ inline LinearResult expected(const LinearCase& c) {
     }
     group[k] = group_of(c, static_cast<int>(k), mn, mx);
     const auto g = static_cast<std::size_t>(group[k]);
-    if (c.grouping == Grouping::kScale) quantizer[k] = make_centred_quantizer({mn, mx}, group_scale[g], c.a_bits);
-    else quantizer[k] = make_quantizer(c.grouping == Grouping::kUpperBound ? Bounds{mn, mx} : c.plan->input.groups[g], c.a_bits);
+    if (c.grouping == Grouping::kScale)
+      quantizer[k] = make_centred_quantizer({mn, mx}, group_scale[g], c.a_bits);
+    else
+      quantizer[k] =
+          make_quantizer(c.grouping == Grouping::kUpperBound ? Bounds{mn, mx} : c.plan->input.groups[g], c.a_bits);
     if (c.grouping == Grouping::kUpperBound) group_scale[g] = quantizer[k].scale;
   }
   const bool needs_row_sum = [&] {

@@ -30,14 +30,15 @@ ThreadPool& pool_of(int threads) {
 
 void check(LinearCase c, std::uint64_t seed) {
   c.make(seed);
-  SCOPED_TRACE(::testing::Message() << grouping_name(c.grouping) << " " << c.groups << " groups, w" << c.w_bits << "a" << c.a_bits
-                                    << ", " << c.rows << "x" << c.in << "x" << c.out);
+  SCOPED_TRACE(::testing::Message() << grouping_name(c.grouping) << " " << c.groups << " groups, w" << c.w_bits << "a"
+                                    << c.a_bits << ", " << c.rows << "x" << c.in << "x" << c.out);
   const LinearResult want = expected(c);
   for (const Isa isa : supported_isas()) {
     const std::vector<float> got = forward(c, Execution::kInteger, isa, nullptr);
     ASSERT_EQ(got, want.y) << isa_name(isa);
   }
-  for (const int threads : {2, 3}) ASSERT_EQ(forward(c, Execution::kInteger, best_isa(), &pool_of(threads)), want.y) << threads;
+  for (const int threads : {2, 3})
+    ASSERT_EQ(forward(c, Execution::kInteger, best_isa(), &pool_of(threads)), want.y) << threads;
   const std::vector<float> simulated = forward(c, Execution::kSimulate, best_isa(), nullptr);
   for (std::size_t i = 0; i < want.exact.size(); ++i) {
     ASSERT_NEAR(simulated[i], want.exact[i], want.bound[i]) << "output " << i;
@@ -45,13 +46,23 @@ void check(LinearCase c, std::uint64_t seed) {
   }
 }
 
-constexpr Grouping kGroupings[] = {Grouping::kLayer, Grouping::kStaticGroup, Grouping::kIgq, Grouping::kScale, Grouping::kUpperBound};
+constexpr Grouping kGroupings[] = {Grouping::kLayer, Grouping::kStaticGroup, Grouping::kIgq, Grouping::kScale,
+                                   Grouping::kUpperBound};
 
 TEST(Linear, IntegersEqualPlainIntegersOnAllBits) {
   for (const Grouping grouping : kGroupings)
     for (int a_bits = 2; a_bits <= 8; ++a_bits)
       for (int w_bits = 2; w_bits <= 8; ++w_bits)
-        check({.rows = 9, .in = 37, .out = 67, .grouping = grouping, .groups = 4, .a_bits = a_bits, .w_bits = w_bits, .x = {}, .bias = {}, .plan = {}},
+        check({.rows = 9,
+               .in = 37,
+               .out = 67,
+               .grouping = grouping,
+               .groups = 4,
+               .a_bits = a_bits,
+               .w_bits = w_bits,
+               .x = {},
+               .bias = {},
+               .plan = {}},
               static_cast<std::uint64_t>(a_bits * 10 + w_bits));
 }
 
@@ -60,10 +71,20 @@ TEST(Linear, AwkwardShapes) {
     int rows, in, out;
   };
   for (const Grouping grouping : kGroupings)
-    for (const Size s : {Size{1, 1, 1}, {1, 5, 3}, {2, 4, 64}, {3, 7, 65}, {7, 64, 128}, {8, 130, 1}, {33, 96, 31}, {65, 31, 129}})
+    for (const Size s :
+         {Size{1, 1, 1}, {1, 5, 3}, {2, 4, 64}, {3, 7, 65}, {7, 64, 128}, {8, 130, 1}, {33, 96, 31}, {65, 31, 129}})
       for (const int groups : {1, 3, 8, 40})  // 40: empty groups and groups of one channel
-        check({.rows = s.rows, .in = s.in, .out = s.out, .grouping = grouping, .groups = groups, .a_bits = 8, .w_bits = 8,
-               .weight_zero = groups != 3, .x = {}, .bias = {}, .plan = {}},
+        check({.rows = s.rows,
+               .in = s.in,
+               .out = s.out,
+               .grouping = grouping,
+               .groups = groups,
+               .a_bits = 8,
+               .w_bits = 8,
+               .weight_zero = groups != 3,
+               .x = {},
+               .bias = {},
+               .plan = {}},
               static_cast<std::uint64_t>(s.rows * 1000 + groups));
 }
 
@@ -71,7 +92,17 @@ TEST(Linear, SaturatingInputs) {
   for (const Grouping grouping : kGroupings)
     for (const Values values : {Values::kEnds, Values::kLargest})
       for (const int bits : {2, 4, 6, 8})
-        check({.rows = 8, .in = 1030, .out = 33, .grouping = grouping, .groups = 8, .a_bits = bits, .w_bits = bits, .values = values, .x = {}, .bias = {}, .plan = {}},
+        check({.rows = 8,
+               .in = 1030,
+               .out = 33,
+               .grouping = grouping,
+               .groups = 8,
+               .a_bits = bits,
+               .w_bits = bits,
+               .values = values,
+               .x = {},
+               .bias = {},
+               .plan = {}},
               static_cast<std::uint64_t>(bits));
 }
 
@@ -81,23 +112,56 @@ TEST(Linear, WeightGroups) {
     for (int bits = 2; bits <= kMaxGroupedBits; ++bits)
       for (const auto& [in, size] : {std::pair{37, 8}, {130, 32}, {64, 64}, {5, 1}})
         for (const Values values : {Values::kRandom, Values::kEnds, Values::kLargest})
-          check({.rows = 9, .in = in, .out = 67, .grouping = grouping, .groups = 4, .a_bits = bits == 3 ? 8 : 4, .w_bits = bits, .values = values,
-                 .weight_group = size, .x = {}, .bias = {}, .plan = {}},
+          check({.rows = 9,
+                 .in = in,
+                 .out = 67,
+                 .grouping = grouping,
+                 .groups = 4,
+                 .a_bits = bits == 3 ? 8 : 4,
+                 .w_bits = bits,
+                 .values = values,
+                 .weight_group = size,
+                 .x = {},
+                 .bias = {},
+                 .plan = {}},
                 static_cast<std::uint64_t>(bits * 100 + in));
 }
 
 TEST(Linear, LongestContraction) {
   for (const Grouping grouping : {Grouping::kLayer, Grouping::kIgq, Grouping::kScale})
     for (const Values values : {Values::kEnds, Values::kLargest})
-      check({.rows = 2, .in = 16384, .out = 3, .grouping = grouping, .groups = 8, .a_bits = 8, .w_bits = 8, .values = values, .x = {}, .bias = {}, .plan = {}}, 5);
+      check({.rows = 2,
+             .in = 16384,
+             .out = 3,
+             .grouping = grouping,
+             .groups = 8,
+             .a_bits = 8,
+             .w_bits = 8,
+             .values = values,
+             .x = {},
+             .bias = {},
+             .plan = {}},
+            5);
 }
 
-/// Scales that are multiples of one unit: products in one byte, channels counted several times, groups added up as integers, and sums
-/// beyond 32 bits give the one exact sum, rounded once.
+/// Scales that are multiples of one unit: products in one byte, channels counted several times, groups added up as
+/// integers, and sums beyond 32 bits give the one exact sum, rounded once.
 TEST(Linear, MultiplesOfAUnit) {
-  const auto with = [](int rows, int in, int out, int a_bits, std::vector<std::int32_t> multiples, Values values, bool weight_zero) {
-    LinearCase c{.rows = rows, .in = in, .out = out, .grouping = Grouping::kScale, .groups = static_cast<int>(multiples.size()), .a_bits = a_bits,
-                 .w_bits = 8, .values = values, .multiples = std::move(multiples), .weight_zero = weight_zero, .x = {}, .bias = {}, .plan = {}};
+  const auto with = [](int rows, int in, int out, int a_bits, std::vector<std::int32_t> multiples, Values values,
+                       bool weight_zero) {
+    LinearCase c{.rows = rows,
+                 .in = in,
+                 .out = out,
+                 .grouping = Grouping::kScale,
+                 .groups = static_cast<int>(multiples.size()),
+                 .a_bits = a_bits,
+                 .w_bits = 8,
+                 .values = values,
+                 .multiples = std::move(multiples),
+                 .weight_zero = weight_zero,
+                 .x = {},
+                 .bias = {},
+                 .plan = {}};
     check(std::move(c), static_cast<std::uint64_t>(rows + in + out + a_bits));
   };
   for (const int rows : {1, 9, 35})
@@ -120,28 +184,49 @@ TEST(Linear, MultiplesOfAUnit) {
     }
 }
 
-/// Through forward_mlp the codes of the tensor in between come from panels, and threads share rows where there are enough; they must be
-/// those of the whole tensor.
+/// Through forward_mlp the codes of the tensor in between come from panels, and threads share rows where there are
+/// enough; they must be those of the whole tensor.
 TEST(Linear, MlpEqualsItsTwoLayers) {
   for (const std::vector<std::int32_t>& multiples : {std::vector<std::int32_t>{}, {1, 2, 4}, {3, 8, 16}, {1, 30, 255}})
     for (const Grouping grouping : kGroupings)
       for (const int hidden : {1, 64, 70, 200})
         for (const int rows : {11, 100}) {
           if (!multiples.empty() && grouping != Grouping::kScale) continue;
-          LinearCase first{.rows = rows, .in = 24, .out = hidden, .grouping = Grouping::kIgq, .groups = 3, .a_bits = 8, .w_bits = 8, .x = {}, .bias = {}, .plan = {}};
-          LinearCase second{.rows = rows, .in = hidden, .out = 40, .grouping = grouping, .groups = 3, .a_bits = 6, .w_bits = 5, .multiples = multiples, .x = {}, .bias = {}, .plan = {}};
+          LinearCase first{.rows = rows,
+                           .in = 24,
+                           .out = hidden,
+                           .grouping = Grouping::kIgq,
+                           .groups = 3,
+                           .a_bits = 8,
+                           .w_bits = 8,
+                           .x = {},
+                           .bias = {},
+                           .plan = {}};
+          LinearCase second{.rows = rows,
+                            .in = hidden,
+                            .out = 40,
+                            .grouping = grouping,
+                            .groups = 3,
+                            .a_bits = 6,
+                            .w_bits = 5,
+                            .multiples = multiples,
+                            .x = {},
+                            .bias = {},
+                            .plan = {}};
           first.make(1);
           second.make(2);
           std::vector<float> want;
           for (const Isa isa : supported_isas()) {
             // Weights are packed for one instruction set; prepared again for another, layers gather them.
-            Linear fc1("fc1", first.in, first.out, first.plan, first.bias), fc2("fc2", second.in, second.out, second.plan, second.bias);
+            Linear fc1("fc1", first.in, first.out, first.plan, first.bias),
+                fc2("fc2", second.in, second.out, second.plan, second.bias);
             fc1.set_site(0);
             fc2.set_site(1);
             for (const bool packed : {true, false})
               for (const int threads : {1, 2, 3}) {
                 if ((threads > 1 || !packed) && isa != best_isa()) continue;
-                SCOPED_TRACE(::testing::Message() << grouping_name(grouping) << ", " << hidden << " hidden, " << isa_name(isa) << ", " << threads << (packed ? ", packed" : ""));
+                SCOPED_TRACE(::testing::Message() << grouping_name(grouping) << ", " << hidden << " hidden, "
+                                                  << isa_name(isa) << ", " << threads << (packed ? ", packed" : ""));
                 ExecContext context;
                 context.kernels = &kernels::kernels_for(isa);
                 context.execution = Execution::kInteger;
@@ -157,7 +242,8 @@ TEST(Linear, MlpEqualsItsTwoLayers) {
                 fc1.forward(context, first.x.data(), rows, inner.data());
                 activate(context, kernels::Activation::kGelu, inner.data(), rows, hidden);
                 fc2.forward(context, inner.data(), rows, y.data());
-                fc1.forward_mlp(context, first.x.data(), rows, kernels::Activation::kGelu, fc2, nullptr, fused.data(), rows);  // adds to zeros
+                fc1.forward_mlp(context, first.x.data(), rows, kernels::Activation::kGelu, fc2, nullptr, fused.data(),
+                                rows);  // adds to zeros
                 ASSERT_EQ(fused, y);
                 if (want.empty()) want = y;
                 ASSERT_EQ(y, want);

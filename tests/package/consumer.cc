@@ -25,7 +25,8 @@ int main(int argc, char** argv) {
   const auto best = model.predict(std::filesystem::path(argv[2]), 3);
   CHECK(best.size() == 3 && best[0].score >= best[1].score);
   const std::vector<float> image = model.load_image(argv[2]);
-  CHECK(image.size() == model.image_floats() && model.image_floats() == 3u * model.image_height() * model.image_width());
+  CHECK(image.size() == model.image_floats() &&
+        model.image_floats() == 3u * model.image_height() * model.image_width());
   CHECK(model.predict(image, 1)[0].index == best[0].index && model.predict(image, 1)[0].logit == best[0].logit);
   CHECK(static_cast<int>(model.logits(image).size()) == model.num_classes());
   CHECK(model.execution() == "float" && !model.isa().empty() && !model.architecture().empty());

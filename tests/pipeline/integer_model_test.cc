@@ -1,5 +1,5 @@
-// Whole models in integers against their simulation: site by site from the same inputs, and the same bits on every instruction
-// set, for any number of threads and any batch size.
+// Whole models in integers against their simulation: site by site from the same inputs, and the same bits on every
+// instruction set, for any number of threads and any batch size.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -44,15 +44,28 @@ class IntegerModel : public ::testing::TestWithParam<std::string> {
     quantize_model(model, synthetic_calibration(*model.model, 4, 1), job, best_isa(), 1, 0);
     return model;
   }
-  const std::vector<Setting> settings_ = {{Grouping::kLayer, 8},  {Grouping::kStaticGroup, 4}, {Grouping::kIgq, 4}, {Grouping::kIgq, 8},
-                                          {Grouping::kScale, 3}, {Grouping::kScale, 8},       {Grouping::kUpperBound, 4},
-                                          {Grouping::kScale, 4, [](QuantizeOptions& o) { o.integer_ratios = true; }},
-                                          {Grouping::kScale, 8, [](QuantizeOptions& o) { o.integer_ratios = true; }},
-                                          // Everything beside the grouping: bounds, softmax, q/k/v, weights.
-                                          {Grouping::kIgq, 4, [](QuantizeOptions& o) { o.bounds = GroupBounds::kEnvelope, o.softmax_grouping = Grouping::kUpperBound, o.weight_groups = 8; }},
-                                          {Grouping::kIgq, 6, [](QuantizeOptions& o) { o.bounds = GroupBounds::kMse, o.qkv_grouping = QkvGrouping::kTensor; }},
-                                          {Grouping::kScale, 4, [](QuantizeOptions& o) { o.qkv_grouping = QkvGrouping::kHead, o.softmax_grouping = Grouping::kStaticGroup; }},
-                                          {Grouping::kScale, 2, [](QuantizeOptions& o) { o = preset_options(Preset::kBest), o.weight_bits = 2, o.activation_bits = 8, o.weight_groups = 8, o.views = 1; }}};
+  const std::vector<Setting> settings_ = {
+      {Grouping::kLayer, 8},
+      {Grouping::kStaticGroup, 4},
+      {Grouping::kIgq, 4},
+      {Grouping::kIgq, 8},
+      {Grouping::kScale, 3},
+      {Grouping::kScale, 8},
+      {Grouping::kUpperBound, 4},
+      {Grouping::kScale, 4, [](QuantizeOptions& o) { o.integer_ratios = true; }},
+      {Grouping::kScale, 8, [](QuantizeOptions& o) { o.integer_ratios = true; }},
+      // Everything beside the grouping: bounds, softmax, q/k/v, weights.
+      {Grouping::kIgq, 4,
+       [](QuantizeOptions& o) {
+         o.bounds = GroupBounds::kEnvelope, o.softmax_grouping = Grouping::kUpperBound, o.weight_groups = 8;
+       }},
+      {Grouping::kIgq, 6,
+       [](QuantizeOptions& o) { o.bounds = GroupBounds::kMse, o.qkv_grouping = QkvGrouping::kTensor; }},
+      {Grouping::kScale, 4,
+       [](QuantizeOptions& o) { o.qkv_grouping = QkvGrouping::kHead, o.softmax_grouping = Grouping::kStaticGroup; }},
+      {Grouping::kScale, 2, [](QuantizeOptions& o) {
+         o = preset_options(Preset::kBest), o.weight_bits = 2, o.activation_bits = 8, o.weight_groups = 8, o.views = 1;
+       }}};
 };
 
 TEST_P(IntegerModel, EverySiteGivesWhatItsSimulationGives) {
@@ -86,17 +99,23 @@ TEST_P(IntegerModel, EverySiteGivesWhatItsSimulationGives) {
         ASSERT_EQ(outputs[0].size(), outputs[1].size());
         double signal = 0.0, difference = 0.0;
         for (float v : outputs[0]) signal = std::max(signal, std::abs(static_cast<double>(v)));
-        // Equal codes and sums leave float rounding only; a single other code would show at 1e-3 and more. Where a score lies within
-        // rounding of the middle between two codes of its softmax, one row of an attention has such a code: one step of it, once.
+        // Equal codes and sums leave float rounding only; a single other code would show at 1e-3 and more. Where a
+        // score lies within rounding of the middle between two codes of its softmax, one row of an attention has such a
+        // code: one step of it, once.
         const double one_code = 2 * signal / code_max(setting.bits);
         bool row_with_other_code = model.sites()[s].attention == nullptr;
         for (std::size_t i = 0; i < outputs[0].size(); i += channels) {
           double of_row = 0.0;
-          for (std::size_t c = i; c < i + channels; ++c) of_row = std::max(of_row, std::abs(static_cast<double>(outputs[0][c]) - static_cast<double>(outputs[1][c])));
-          if (of_row > 1e-5 * signal && of_row <= one_code && !row_with_other_code) row_with_other_code = true;
-          else difference = std::max(difference, of_row);
+          for (std::size_t c = i; c < i + channels; ++c)
+            of_row =
+                std::max(of_row, std::abs(static_cast<double>(outputs[0][c]) - static_cast<double>(outputs[1][c])));
+          if (of_row > 1e-5 * signal && of_row <= one_code && !row_with_other_code)
+            row_with_other_code = true;
+          else
+            difference = std::max(difference, of_row);
         }
-        EXPECT_LE(difference, 1e-5 * signal) << model.sites()[s].name << ", " << grouping_name(setting.grouping) << ", " << setting.bits << " bits";
+        EXPECT_LE(difference, 1e-5 * signal)
+            << model.sites()[s].name << ", " << grouping_name(setting.grouping) << ", " << setting.bits << " bits";
       }
       context.observer = nullptr;
       context.site_execution.clear();
@@ -121,7 +140,8 @@ TEST_P(IntegerModel, SameLogitsWhetherOrNotUnreadTokensAreComputed) {
       loaded.model->forward(context, image.data(), state);
       const std::span<const float> logits = runner.run(image.data());
       ASSERT_EQ(logits.size(), state.logits.size());
-      for (std::size_t i = 0; i < logits.size(); ++i) ASSERT_EQ(logits[i], state.logits[i]) << execution_name(execution) << ", logit " << i;
+      for (std::size_t i = 0; i < logits.size(); ++i)
+        ASSERT_EQ(logits[i], state.logits[i]) << execution_name(execution) << ", logit " << i;
     }
   }
 }
@@ -146,12 +166,15 @@ TEST_P(IntegerModel, SameBitsWhateverTheInstructionsThreadsAndBatch) {
         Runner runner(model, Execution::kInteger, isa, threads);
         std::vector<float> actual(static_cast<std::size_t>(kImages * classes));
         runner.run_batch(images.data(), kImages, actual.data());
-        EXPECT_EQ(actual, expected) << isa_name(isa) << ", " << threads << " threads, " << grouping_name(setting.grouping) << ", " << setting.bits << " bits";
+        EXPECT_EQ(actual, expected) << isa_name(isa) << ", " << threads << " threads, "
+                                    << grouping_name(setting.grouping) << ", " << setting.bits << " bits";
       }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, IntegerModel, ::testing::Values("vit_token", "vit_dinov2", "deit_distilled", "vit_swiglu", "swin_basic", "swin_pad"),
+INSTANTIATE_TEST_SUITE_P(Fixtures, IntegerModel,
+                         ::testing::Values("vit_token", "vit_dinov2", "deit_distilled", "vit_swiglu", "swin_basic",
+                                           "swin_pad"),
                          [](const auto& fixture) { return fixture.param; });
 
 }  // namespace

@@ -62,7 +62,8 @@ std::vector<Bounds> random_points(int count, std::uint64_t seed) {
 }
 
 double squared_distance(Bounds a, Bounds b) {
-  const double l = static_cast<double>(a.lower) - static_cast<double>(b.lower), u = static_cast<double>(a.upper) - static_cast<double>(b.upper);
+  const double l = static_cast<double>(a.lower) - static_cast<double>(b.lower),
+               u = static_cast<double>(a.upper) - static_cast<double>(b.upper);
   return l * l + u * u;
 }
 
@@ -110,7 +111,8 @@ TEST(ClusterBounds, SeparatedClustersAreFound) {
 TEST(ClusterBounds, FewerDistinctPointsThanClusters) {
   const Clusters clusters = cluster_bounds({{-1.0f, 1.0f}, {-1.0f, 1.0f}, {-2.0f, 2.0f}}, 4, 9);
   ASSERT_EQ(clusters.centres.size(), 4u);
-  for (const Bounds& centre : clusters.centres) EXPECT_TRUE((centre == Bounds{-1.0f, 1.0f} || centre == Bounds{-2.0f, 2.0f}));
+  for (const Bounds& centre : clusters.centres)
+    EXPECT_TRUE((centre == Bounds{-1.0f, 1.0f} || centre == Bounds{-2.0f, 2.0f}));
   EXPECT_EQ(cluster_bounds({}, 2, 9).centres, (std::vector<Bounds>{{}, {}}));
 }
 

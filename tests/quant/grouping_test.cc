@@ -1,5 +1,5 @@
-// Groups of channels and softmax rows (method.md sections 3, 4, 8): codes equal to numpy's on every instruction set that
-// runs here, and the order of slots for the byte product.
+// Groups of channels and softmax rows (method.md sections 3, 4, 8): codes equal to numpy's on every instruction set
+// that runs here, and the order of slots for the byte product.
 #include "quant/grouping.h"
 
 #include <algorithm>
@@ -46,7 +46,8 @@ TEST(ChannelGroups, EqualNumpy) {
     const Ranges r = ranges_of(x, channels);
     Arena arena;
     const ArenaScope scope(arena);
-    const ChannelQuantizers q = assign_channels(plan, kernels::kernels_for(best_isa()), channels, r.mn.data(), r.mx.data(), arena);
+    const ChannelQuantizers q =
+        assign_channels(plan, kernels::kernels_for(best_isa()), channels, r.mn.data(), r.mx.data(), arena);
     const std::vector<float> scale = test::numbers(c["scale"]);
     const std::vector<int> group = test::integers(c["group"]), zero = test::integers(c["zero_point"]);
     const std::vector<int> codes = test::integers(c["codes"]);
@@ -61,12 +62,14 @@ TEST(ChannelGroups, EqualNumpy) {
       const kernels::Kernels& k = kernels::kernels_for(isa);
       std::vector<std::uint8_t> got(x.size());
       k.quantize_channels(x.data(), channels, rows, channels, q.inv_scale, q.zero, q.q_max, got.data(), channels);
-      for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(static_cast<int>(got[i]), codes[i]) << isa_name(isa) << " value " << i;
+      for (std::size_t i = 0; i < x.size(); ++i)
+        EXPECT_EQ(static_cast<int>(got[i]), codes[i]) << isa_name(isa) << " value " << i;
       std::vector<float> hat = x;
       k.fake_quantize_channels(hat.data(), channels, rows, channels, q.scale, q.inv_scale, q.zero, q.q_max);
       for (std::size_t i = 0; i < x.size(); ++i) {
         const int channel = static_cast<int>(i) % channels;
-        EXPECT_EQ(hat[i], (static_cast<float>(codes[i]) - q.zero[channel]) * q.scale[channel]) << isa_name(isa) << " value " << i;
+        EXPECT_EQ(hat[i], (static_cast<float>(codes[i]) - q.zero[channel]) * q.scale[channel])
+            << isa_name(isa) << " value " << i;
       }
     }
   }
@@ -80,7 +83,8 @@ TEST(ChannelGroups, SlotsHoldEveryChannelOnceGroupByGroup) {
     const Ranges r = ranges_of(test::numbers(c["x"]), channels);
     Arena arena;
     const ArenaScope scope(arena);
-    ChannelQuantizers q = assign_channels(plan, kernels::kernels_for(best_isa()), channels, r.mn.data(), r.mx.data(), arena);
+    ChannelQuantizers q =
+        assign_channels(plan, kernels::kernels_for(best_isa()), channels, r.mn.data(), r.mx.data(), arena);
     order_slots(q, kernels::kGroupAlign, arena);
     std::multiset<int> seen;
     int begin = 0;
@@ -115,15 +119,19 @@ TEST(SoftmaxRows, EqualNumpy) {
     const int rows = static_cast<int>(c["p"].size()), cols = static_cast<int>(c["p"][0].size());
     const std::vector<float> p = test::numbers(c["p"]), expected = test::numbers(c["scale"]);
     const std::vector<int> codes = test::integers(c["codes"]);
-    std::vector<float> row_max(static_cast<std::size_t>(rows)), scale(row_max.size()), inv_scale(row_max.size()), zero(row_max.size());
+    std::vector<float> row_max(static_cast<std::size_t>(rows)), scale(row_max.size()), inv_scale(row_max.size()),
+        zero(row_max.size());
     for (std::size_t r = 0; r < row_max.size(); ++r)
-      row_max[r] = *std::max_element(p.begin() + static_cast<std::ptrdiff_t>(r) * cols, p.begin() + static_cast<std::ptrdiff_t>(r + 1) * cols);
+      row_max[r] = *std::max_element(p.begin() + static_cast<std::ptrdiff_t>(r) * cols,
+                                     p.begin() + static_cast<std::ptrdiff_t>(r + 1) * cols);
     assign_rows(plan, rows, row_max.data(), scale.data(), inv_scale.data());
     EXPECT_EQ(scale, expected);
     for (const Isa isa : supported_isas()) {
       std::vector<std::uint8_t> got(p.size());
-      kernels::kernels_for(isa).quantize_rows(p.data(), cols, rows, cols, inv_scale.data(), zero.data(), code_max(plan.bits), got.data(), cols);
-      for (std::size_t i = 0; i < p.size(); ++i) EXPECT_EQ(static_cast<int>(got[i]), codes[i]) << isa_name(isa) << " value " << i;
+      kernels::kernels_for(isa).quantize_rows(p.data(), cols, rows, cols, inv_scale.data(), zero.data(),
+                                              code_max(plan.bits), got.data(), cols);
+      for (std::size_t i = 0; i < p.size(); ++i)
+        EXPECT_EQ(static_cast<int>(got[i]), codes[i]) << isa_name(isa) << " value " << i;
     }
   }
 }

@@ -1,5 +1,5 @@
-// Quantizers made from ranges: on every instruction set those that make_quantizer() and make_centred_quantizer() give, NaN and
-// infinities included, and nothing written past the last one.
+// Quantizers made from ranges: on every instruction set those that make_quantizer() and make_centred_quantizer() give,
+// NaN and infinities included, and nothing written past the last one.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -19,7 +19,8 @@ using Integers = std::vector<std::int32_t>;
 constexpr float kUntouched = 77;
 
 struct Ranges {
-  std::vector<float> lower{0, 0, -1, 1, -2, 0, -0.0f, -1e-44f, -3e38f, 5, -5, 0, -kInf, -1}, upper{0, 1, 0, 2, -1, 1e-44f, 0.0f, 1e-44f, 3e38f, 5, -5, 3e38f, kInf, kInf};
+  std::vector<float> lower{0, 0, -1, 1, -2, 0, -0.0f, -1e-44f, -3e38f, 5, -5, 0, -kInf, -1},
+      upper{0, 1, 0, 2, -1, 1e-44f, 0.0f, 1e-44f, 3e38f, 5, -5, 3e38f, kInf, kInf};
   Ranges() {
     Random random(4);
     for (int i = 0; i < 500; ++i) {
@@ -38,7 +39,8 @@ TEST(Quantizers, OfRangesAreThoseOfOneRange) {
       for (const std::size_t n : {std::size_t{1}, std::size_t{17}, std::size_t{48}, ranges.size()}) {
         const Floats &lower = ranges.lower, &upper = ranges.upper;
         Floats scale(n + 1, kUntouched), inverse = scale, zero = scale;
-        kernels::kernels_for(isa).range_quantizers(lower.data(), upper.data(), static_cast<int>(n), code_max(bits), scale.data(), inverse.data(), zero.data());
+        kernels::kernels_for(isa).range_quantizers(lower.data(), upper.data(), static_cast<int>(n), code_max(bits),
+                                                   scale.data(), inverse.data(), zero.data());
         for (std::size_t i = 0; i < n; ++i) {
           const UniformQuantizer q = make_quantizer({lower[i], upper[i]}, bits);
           EXPECT_EQ(scale[i], q.scale) << isa_name(isa) << ": " << lower[i] << " " << upper[i];
@@ -60,14 +62,18 @@ TEST(Quantizers, OfScaledChannelsTakeTheFirstGroupThatIsWideEnough) {
         for (const std::size_t n : {std::size_t{1}, std::size_t{17}, std::size_t{48}, ranges.size()}) {
           constexpr int kBits = 4;
           const auto last = static_cast<std::ptrdiff_t>(n);
-          const Floats mn(ranges.lower.end() - last, ranges.lower.end()), mx(ranges.upper.end() - last, ranges.upper.end());
+          const Floats mn(ranges.lower.end() - last, ranges.lower.end()),
+              mx(ranges.upper.end() - last, ranges.upper.end());
           std::vector<float> scales, inverses;
           for (const float w : widest) scales.push_back(w / code_max(kBits)), inverses.push_back(1.0f / scales.back());
           Floats scale(n + 1, kUntouched), inverse = scale, zero = scale, each = scale;
           Integers group(n + 1, 77), count = group;
-          kernels::kernels_for(isa).scale_quantizers({groups, widest.data(), scales.data(), inverses.data(), multiples ? multiple.data() : nullptr, multiples ? copies.data() : nullptr, code_max(kBits),
-                              static_cast<float>(kZeroPointMin), static_cast<float>(kZeroPointMax)},
-                             mn.data(), mx.data(), static_cast<int>(n), {scale.data(), inverse.data(), zero.data(), group.data(), each.data(), count.data()});
+          kernels::kernels_for(isa).scale_quantizers(
+              {groups, widest.data(), scales.data(), inverses.data(), multiples ? multiple.data() : nullptr,
+               multiples ? copies.data() : nullptr, code_max(kBits), static_cast<float>(kZeroPointMin),
+               static_cast<float>(kZeroPointMax)},
+              mn.data(), mx.data(), static_cast<int>(n),
+              {scale.data(), inverse.data(), zero.data(), group.data(), each.data(), count.data()});
           for (std::size_t i = 0; i < n; ++i) {
             int g = 0;
             while (g + 1 < groups && !(mx[i] - mn[i] <= widest[static_cast<std::size_t>(g)])) ++g;
@@ -80,7 +86,8 @@ TEST(Quantizers, OfScaledChannelsTakeTheFirstGroupThatIsWideEnough) {
             EXPECT_EQ(each[i], multiples ? multiple[at] : kUntouched) << isa_name(isa);
             EXPECT_EQ(count[i], multiples ? static_cast<std::int32_t>(copies[at]) : 77) << isa_name(isa);
           }
-          EXPECT_EQ(scale[n] + inverse[n] + zero[n] + each[n] + static_cast<float>(group[n] + count[n]), 6 * kUntouched) << isa_name(isa);
+          EXPECT_EQ(scale[n] + inverse[n] + zero[n] + each[n] + static_cast<float>(group[n] + count[n]), 6 * kUntouched)
+              << isa_name(isa);
         }
 }
 

@@ -1,5 +1,5 @@
-// Weight groups along the inputs: every code expands to a signed byte and back, groups follow their own ranges, what contradicts
-// itself is refused.
+// Weight groups along the inputs: every code expands to a signed byte and back, groups follow their own ranges, what
+// contradicts itself is refused.
 #include "quant/weight_groups.h"
 
 #include <gtest/gtest.h>
@@ -19,7 +19,8 @@ std::vector<float> uneven_weights(int in, int out, std::uint64_t seed) {
   Random random(seed);
   std::vector<float> w;
   for (int o = 0; o < out; ++o)
-    for (int k = 0; k < in; ++k) w.push_back(static_cast<float>(random.normal() * std::exp2(-(k / 16 % 4)) + (k / 16 % 3 == 2 ? 0.3 : 0.0)));
+    for (int k = 0; k < in; ++k)
+      w.push_back(static_cast<float>(random.normal() * std::exp2(-(k / 16 % 4)) + (k / 16 % 3 == 2 ? 0.3 : 0.0)));
   return w;
 }
 
@@ -30,7 +31,8 @@ double error_of(const std::vector<float>& w, const WeightPlan& plan, int in, int
     for (int k = 0; k < in; ++k) {
       const auto n = static_cast<std::size_t>(o);
       const int code = plan.codes[static_cast<std::size_t>(k * out + o)] + offset - plan.zero_point[n];
-      sum += std::pow(static_cast<double>(plan.scale[n]) * code - static_cast<double>(w[static_cast<std::size_t>(o * in + k)]), 2);
+      sum += std::pow(
+          static_cast<double>(plan.scale[n]) * code - static_cast<double>(w[static_cast<std::size_t>(o * in + k)]), 2);
     }
   return sum;
 }
@@ -57,7 +59,8 @@ TEST(WeightGroups, CodesExpandAndComeBack) {
   for (const auto& [in, group_size] : {std::pair{64, 16}, {37, 8}, {5, 4}, {33, 32}, {9, 1}})
     for (int bits = 2; bits <= kMaxGroupedBits; ++bits) {
       const int out = 7;
-      const WeightPlan plan = quantize_grouped_weights(uneven_weights(in, out, 3), in, out, bits, group_size, std::vector<float>{1.0f, 0.8f});
+      const WeightPlan plan = quantize_grouped_weights(uneven_weights(in, out, 3), in, out, bits, group_size,
+                                                       std::vector<float>{1.0f, 0.8f});
       EXPECT_EQ(plan.code_bits(), 8);
       check_weight_groups(plan);
       const AlignedBuffer<std::int8_t> codes = group_codes(plan);
@@ -77,7 +80,8 @@ TEST(WeightGroups, FollowTheirOwnRanges) {
   const std::vector<float> w = uneven_weights(in, out, 5);
   for (int bits = 2; bits <= kMaxGroupedBits; ++bits) {
     const double plain = error_of(w, quantize_weights(w, in, out, bits, 0.0), in, out);
-    const double grouped = error_of(w, quantize_grouped_weights(w, in, out, bits, 16, std::vector<float>{1.0f, 0.8f}), in, out);
+    const double grouped =
+        error_of(w, quantize_grouped_weights(w, in, out, bits, 16, std::vector<float>{1.0f, 0.8f}), in, out);
     EXPECT_LT(grouped, 0.5 * plain) << bits << " bits";
   }
 }
@@ -97,11 +101,11 @@ TEST(WeightGroups, ImportanceDrawsTheClipping) {
 
 TEST(WeightGroups, DegenerateGroups) {
   const std::vector<std::vector<float>> rows = {
-      std::vector<float>(12, 0.0f),                                // nothing
-      std::vector<float>(12, 2.5f),                                // a constant above zero
-      std::vector<float>(12, -1.0f),                               // and below
-      {0, 0, 0, 0, 1, 2, 3, 4, -1, -2, -3, -4},                    // nothing, one-sided, one-sided
-      {1e-30f, 0, 0, 0, 1e-42f, 0, 0, 0, 1, 1, 1, 1},              // far apart, a denormal
+      std::vector<float>(12, 0.0f),                    // nothing
+      std::vector<float>(12, 2.5f),                    // a constant above zero
+      std::vector<float>(12, -1.0f),                   // and below
+      {0, 0, 0, 0, 1, 2, 3, 4, -1, -2, -3, -4},        // nothing, one-sided, one-sided
+      {1e-30f, 0, 0, 0, 1e-42f, 0, 0, 0, 1, 1, 1, 1},  // far apart, a denormal
   };
   for (const auto& w : rows)
     for (int bits = 2; bits <= kMaxGroupedBits; ++bits) {
@@ -111,7 +115,9 @@ TEST(WeightGroups, DegenerateGroups) {
       for (const float v : w) largest = std::max(largest, std::abs(v));
       EXPECT_TRUE(std::isfinite(plan.scale[0]) && plan.scale[0] > 0.0f);
       for (std::size_t k = 0; k < w.size(); ++k)
-        EXPECT_NEAR(plan.scale[0] * static_cast<float>(plan.codes[k]), w[k], largest / static_cast<float>(code_max(bits)) + 1e-6f) << bits << " bits";
+        EXPECT_NEAR(plan.scale[0] * static_cast<float>(plan.codes[k]), w[k],
+                    largest / static_cast<float>(code_max(bits)) + 1e-6f)
+            << bits << " bits";
     }
 }
 

@@ -28,7 +28,9 @@ void* counted_or_throw(std::size_t bytes, std::size_t alignment) {
 
 // The forms that the others call by default.
 void* operator new(std::size_t bytes) { return counted_or_throw(bytes, 16); }
-void* operator new(std::size_t bytes, std::align_val_t alignment) { return counted_or_throw(bytes, static_cast<std::size_t>(alignment)); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return counted_or_throw(bytes, static_cast<std::size_t>(alignment));
+}
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
@@ -41,9 +43,11 @@ TEST(NoAllocation, AfterTheFirstImages) {
   for (const Execution execution : {Execution::kFloat, Execution::kSimulate, Execution::kInteger})
     for (const int threads : {1, 2}) {
       QuantizedModel quantized = tiny_igq();
-      const auto model = build_model(quantized.config, *quantized.tensors, std::make_shared<QuantizationPlan>(std::move(quantized.plan)));
+      const auto model = build_model(quantized.config, *quantized.tensors,
+                                     std::make_shared<QuantizationPlan>(std::move(quantized.plan)));
       Runner runner(*model, execution, best_isa(), threads);
-      std::vector<AlignedBuffer<float>> images(3, AlignedBuffer<float>(static_cast<std::size_t>(model->image_floats())));
+      std::vector<AlignedBuffer<float>> images(3,
+                                               AlignedBuffer<float>(static_cast<std::size_t>(model->image_floats())));
       Random random(3);
       for (auto& image : images)
         for (float& x : image) x = static_cast<float>(random.normal());
