@@ -52,12 +52,10 @@ struct Npy {
   }
 };
 
-/// Throws std::runtime_error when the file is missing or of another kind.
-inline Npy read_npy(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  const std::vector<char> file{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+/// The array of a .npy file held in memory. Throws std::runtime_error, which names `name`, when it is of another kind.
+inline Npy parse_npy(const std::vector<char>& file, const std::string& name) {
   const auto need = [&](bool good) {
-    if (!good) throw std::runtime_error("npy: cannot read " + path.string());
+    if (!good) throw std::runtime_error("npy: cannot read " + name);
   };
   need(file.size() > 12 && std::memcmp(file.data(), "\x93NUMPY", 6) == 0);
   const bool first = file[6] == 1;
@@ -83,6 +81,12 @@ inline Npy read_npy(const std::filesystem::path& path) {
   }
   array.bytes.assign(file.begin() + static_cast<std::ptrdiff_t>(start + length), file.end());
   return array;
+}
+
+/// Throws std::runtime_error when the file is missing or of another kind.
+inline Npy read_npy(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return parse_npy({std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()}, path.string());
 }
 
 }  // namespace igq::test
