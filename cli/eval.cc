@@ -1,4 +1,4 @@
-// igq eval: top-1 and top-5 of a model on a folder of labelled images.
+// igq eval: top-1 and top-5 of a model on a folder of labelled images, or COCO's metric of detections.
 #include "eval/evaluate.h"
 
 #include <fmt/format.h>
@@ -8,6 +8,7 @@
 
 #include "common.h"
 #include "eval/benchmark.h"
+#include "eval_coco.h"
 #include "verbs.h"
 
 namespace igq::cli {
@@ -16,6 +17,7 @@ namespace {
 struct EvalFlags {
   ModelFlags model;
   RunFlags run;
+  CocoFlags coco;
   std::string data_dir, results_file;
   std::int64_t limit = 0;
   int batch = 0;
@@ -66,17 +68,32 @@ void run_eval(const EvalFlags& flags) {
   for (const BadImage& b : result.bad_images) std::cout << "skipped: " << b.error << '\n';
 }
 
+/// Runs what the flags ask for; a usage error when they ask for nothing or for two things.
+void run_any_eval(const EvalFlags& flags) {
+  const bool model = !flags.model.path.empty() || !flags.model.architecture.empty();
+  if (!flags.coco.given()) {
+    if (!model) throw CLI::RequiredError("MODEL");
+    if (flags.data_dir.empty()) throw CLI::RequiredError("--data-dir");
+    run_eval(flags);
+    return;
+  }
+  if (flags.coco.annotations.empty()) throw CLI::RequiredError("--coco");
+  if (flags.coco.detections.empty()) throw CLI::RequiredError("--detections");
+  if (model) throw CLI::ValidationError("--detections", "scores a result file and takes no MODEL");
+  eval_detections(flags.coco, flags.run.json);
+}
+
 }  // namespace
 
 void add_eval(CLI::App& app, int&) {
-  auto* verb = app.add_subcommand("eval", "accuracy of a model on a folder of labelled images");
+  auto* verb = app.add_subcommand("eval", "accuracy of a model on labelled images, or COCO's metric of detections");
   const auto flags = std::make_shared<EvalFlags>();
-  flags->model.add_to(*verb);
+  flags->model.add_to(*verb, false);
+  flags->coco.add_to(*verb);
   verb->add_option(
-          "--data-dir", flags->data_dir,
-          "folder with one folder per class; class folders named like the model's labels are matched by name,\n"
-          "others count as class 0, 1, ... in alphabetical order")
-      ->required();
+      "--data-dir", flags->data_dir,
+      "folder with one folder per class; class folders named like the model's labels are matched by name,\n"
+      "others count as class 0, 1, ... in alphabetical order");
   verb->add_option("--limit", flags->limit, "only so many images, spread over the classes")->check(count_from_one());
   verb->add_option("--topk", flags->options.topk, "predictions kept per image for --results-file")
       ->check(CLI::Range(5, 100000))
@@ -90,7 +107,10 @@ void add_eval(CLI::App& app, int&) {
                  "go on without images that cannot be read, and list them");
   verb->add_flag("--overwrite", flags->overwrite, "replace an existing --results-file");
   flags->run.add_to(*verb);
-  verb->callback([flags] { run_eval(*flags); });
+  for (const char* of_models :
+       {"--data-dir", "--limit", "--topk", "--batch-size", "--results-file", "--skip-bad-images"})
+    verb->get_option("--detections")->excludes(verb->get_option(of_models));
+  verb->callback([flags] { run_any_eval(*flags); });
 }
 
 }  // namespace igq::cli

@@ -16,8 +16,8 @@ struct DeltaCoder {
 };
 
 /// The box that `delta` (dx, dy, dw, dh as the network gives them) makes of `reference`, clipped to
-/// [0, image_width] x [0, image_height]. Float32 in mmdet's order of operations; exp is that of double rounded to float,
-/// the same on every instruction set. A NaN delta gives NaN coordinates.
+/// [0, image_width] x [0, image_height]. Float32 in mmdet's order of operations; exp is that of double rounded to
+/// float, the same on every instruction set. A NaN delta gives NaN coordinates.
 Box decode_delta(const DeltaCoder& coder, const Box& reference, const float* delta, float image_width,
                  float image_height) noexcept;
 

@@ -24,8 +24,8 @@ std::vector<int> nms(std::span<const Box> boxes, std::span<const float> scores, 
 /// From this many boxes on, mmcv's batched_nms runs one pass per id (`split_thr`).
 inline constexpr std::size_t kNmsSplitThreshold = 10000;
 
-/// nms among boxes of equal `ids` (classes or levels, not negative). As in mmcv boxes of different ids are moved apart by
-/// id * (largest coordinate + 1) in float32, and the rounding of the moved coordinates takes part in the IoU.
+/// nms among boxes of equal `ids` (classes or levels, not negative). As in mmcv boxes of different ids are moved apart
+/// by id * (largest coordinate + 1) in float32, and the rounding of the moved coordinates takes part in the IoU.
 std::vector<int> batched_nms(std::span<const Box> boxes, std::span<const float> scores, std::span<const int> ids,
                              float iou_threshold, std::size_t max_kept = kKeepAll,
                              std::size_t split_threshold = kNmsSplitThreshold);

@@ -55,8 +55,8 @@ void visit_set_pixels(const float* probabilities, const Axis& xs, const Axis& ys
       const auto at = [&](int row, int column) {
         return ys.inside(row) && xs.inside(column) ? probabilities[row * xs.side() + column] : 0.0f;
       };
-      const float value = at(cy, cx) * (top * left) + at(cy, cx + 1) * (top * right) + at(cy + 1, cx) * (bottom * left) +
-                          at(cy + 1, cx + 1) * (bottom * right);
+      const float value = at(cy, cx) * (top * left) + at(cy, cx + 1) * (top * right) +
+                          at(cy + 1, cx) * (bottom * left) + at(cy + 1, cx + 1) * (bottom * right);
       if (value >= threshold) visit(x, y);
     }
   }

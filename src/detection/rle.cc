@@ -149,7 +149,8 @@ Rle rle_union(std::span<const Rle> parts) {
     }
   }
   std::sort(edges.begin(), edges.end(), [](const auto& a, const auto& b) {
-    return a.first != b.first ? a.first < b.first : a.second > b.second;  // a run that begins where another ends joins it
+    return a.first != b.first ? a.first < b.first
+                              : a.second > b.second;  // a run that begins where another ends joins it
   });
   Rle whole{parts.front().height, parts.front().width, {}};
   std::uint32_t last = 0;
@@ -191,11 +192,9 @@ std::array<double, 4> rle_box(const Rle& rle) {
 }
 
 double box_iou(const std::array<double, 4>& detection, const std::array<double, 4>& truth, bool crowd) {
-  const double w =
-      std::fmin(detection[2] + detection[0], truth[2] + truth[0]) - std::fmax(detection[0], truth[0]);
+  const double w = std::fmin(detection[2] + detection[0], truth[2] + truth[0]) - std::fmax(detection[0], truth[0]);
   if (w <= 0) return 0.0;
-  const double h =
-      std::fmin(detection[3] + detection[1], truth[3] + truth[1]) - std::fmax(detection[1], truth[1]);
+  const double h = std::fmin(detection[3] + detection[1], truth[3] + truth[1]) - std::fmax(detection[1], truth[1]);
   if (h <= 0) return 0.0;
   const double area = detection[2] * detection[3], inter = w * h;
   return inter / (crowd ? area : area + truth[2] * truth[3] - inter);

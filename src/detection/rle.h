@@ -28,8 +28,8 @@ std::vector<std::uint8_t> rle_to_mask(const Rle& rle);
 
 /// COCO's text: differences to the run before the previous one, five bits to a character.
 std::string rle_to_text(const Rle& rle);
-/// The inverse. Error when the text is no such text or its runs do not add up to the picture; `what` names it. Empty runs
-/// between others, which the text of no tool has, are joined.
+/// The inverse. Error when the text is no such text or its runs do not add up to the picture; `what` names it. Empty
+/// runs between others, which the text of no tool has, are joined.
 Rle rle_from_text(std::string_view text, int height, int width, std::string_view what);
 /// From uncompressed runs, with the same errors.
 Rle rle_from_counts(std::span<const std::int64_t> counts, int height, int width, std::string_view what);

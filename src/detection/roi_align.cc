@@ -39,9 +39,8 @@ struct Axis {
     samples = std::max(static_cast<int>(std::ceil(bin)), 0);
   }
   Sample sample(int b, int i) const {
-    return sample_at(start + static_cast<float>(b) * bin +
-                         (static_cast<float>(i) + 0.5f) * bin / static_cast<float>(samples),
-                     size);
+    return sample_at(
+        start + static_cast<float>(b) * bin + (static_cast<float>(i) + 0.5f) * bin / static_cast<float>(samples), size);
   }
 };
 

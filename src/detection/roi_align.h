@@ -1,5 +1,5 @@
-// RoIAlign (He et al. 2017) as in mmcv and torchvision: aligned = True, sampling_ratio = 0 (the number of samples per bin
-// adapts to the box), average. Maps are channels-last, so that a sample is four rows of channels.
+// RoIAlign (He et al. 2017) as in mmcv and torchvision: aligned = True, sampling_ratio = 0 (the number of samples per
+// bin adapts to the box), average. Maps are channels-last, so that a sample is four rows of channels.
 #pragma once
 
 #include "detection/box.h"
@@ -17,8 +17,9 @@ struct FeatureMap {
 int roi_level(const Box& roi, float finest_scale, int levels) noexcept;
 
 /// Writes bins x bins x channels averages to `out` [bins, bins, channels]. `roi` is in pixels of the network's input,
-/// scale = 1 / stride of the map. Empty boxes are legal; one with a coordinate that is not finite or beyond 2^20 cells (never
-/// one clipped to the picture) gives zeros. Sums run over samples in row order: the same bits on every instruction set.
+/// scale = 1 / stride of the map. Empty boxes are legal; one with a coordinate that is not finite or beyond 2^20 cells
+/// (never one clipped to the picture) gives zeros. Sums run over samples in row order: the same bits on every
+/// instruction set.
 void roi_align(const FeatureMap& map, float scale, const Box& roi, int bins, float* out) noexcept;
 
 }  // namespace igq::detection

@@ -21,8 +21,8 @@ struct Tap {
 /// Half-even, the processor's default.
 int round_weight(float v) { return static_cast<int>(std::lrintf(v)); }
 
-/// `clamp_position`: at the borders the position moves into the image (columns of pixels); otherwise only the pixels read
-/// do and the fraction stays (rows).
+/// `clamp_position`: at the borders the position moves into the image (columns of pixels); otherwise only the pixels
+/// read do and the fraction stays (rows).
 std::vector<Tap> taps(int source, int destination, bool clamp_position) {
   const double scale = 1.0 / (static_cast<double>(destination) / source);
   std::vector<Tap> result(static_cast<std::size_t>(destination));

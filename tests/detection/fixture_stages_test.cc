@@ -1,5 +1,5 @@
-// Every stage after the networks on the fixtures of mmdetection's detectors: the stage's expected inputs in, its expected
-// outputs out. Proposals and detections are compared as sets, because scores tie within rounding.
+// Every stage after the networks on the fixtures of mmdetection's detectors: the stage's expected inputs in, its
+// expected outputs out. Proposals and detections are compared as sets, because scores tie within rounding.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
