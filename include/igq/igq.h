@@ -16,6 +16,7 @@
 
 #include "igq/error.h"
 #include "igq/export.h"
+#include "igq/image.h"
 #include "igq/version.h"
 
 namespace igq {
@@ -53,10 +54,20 @@ class IGQ_API Classifier {
   std::vector<Prediction> predict(const std::filesystem::path& image, int topk = 5);
   /// The same for a normalised image [3, height, width] of image_floats() values. Error for another size.
   std::vector<Prediction> predict(std::span<const float> image, int topk = 5);
+  /// The same for an image from anywhere (igq/image.h).
+  std::vector<Prediction> predict(const ImageSource& image, int topk = 5);
+  /// Logits [images, num_classes] of a whole batch, written to `out`: images are decoded and run on all threads of the
+  /// classifier, with the bits that each would have alone. With `errors` (one text per image, empty where it is well)
+  /// a bad image leaves its row zero; without, the first bad one is thrown. Error when `out` has another size.
+  void logits(std::span<const ImageSource> images, std::span<float> out, std::vector<std::string>* errors = nullptr);
+  /// The `topk` most likely classes of logits [num_classes] that logits() gave.
+  std::vector<Prediction> rank(std::span<const float> logits, int topk = 5) const;
   /// Logits [num_classes] of a normalised image; valid until the next call.
   std::span<const float> logits(std::span<const float> image);
   /// What predict() makes of a file before the model sees it: [3, height, width], normalised.
   std::vector<float> load_image(const std::filesystem::path& image) const;
+  /// The same for an image from anywhere, into `out` of image_floats() values.
+  void load_image(const ImageSource& image, std::span<float> out) const;
 
   int num_classes() const;
   int image_height() const;

@@ -7,6 +7,7 @@
 #include "io/preprocess.h"
 #include "models/load_model.h"
 #include "models/runner.h"
+#include "source.h"
 
 namespace igq {
 namespace {
@@ -66,8 +67,19 @@ std::vector<Prediction> Classifier::predict(const std::filesystem::path& image, 
   return predict(load_image(image), topk);
 }
 
+std::vector<Prediction> Classifier::predict(const ImageSource& image, int topk) {
+  std::vector<float> values(image_floats());
+  load_image(image, values);
+  return predict(values, topk);
+}
+
 std::vector<Prediction> Classifier::predict(std::span<const float> image, int topk) {
-  const std::span<const float> values = logits(image);
+  return rank(logits(image), topk);
+}
+
+std::vector<Prediction> Classifier::rank(std::span<const float> values, int topk) const {
+  if (values.size() != static_cast<std::size_t>(num_classes()))
+    fail("{} logits were given, the model has {} classes", values.size(), num_classes());
   const std::vector<double> scores = softmax(values);
   const std::vector<std::string>& names = labels();
   std::vector<Prediction> predictions;
@@ -86,10 +98,44 @@ std::span<const float> Classifier::logits(std::span<const float> image) {
   return impl_->runner.run(image.data());
 }
 
+void Classifier::logits(std::span<const ImageSource> images, std::span<float> out, std::vector<std::string>* errors) {
+  const auto classes = static_cast<std::size_t>(num_classes());
+  if (out.size() != images.size() * classes) {
+    fail("room for {} logits was given, {} images of {} classes need {}", out.size(), images.size(), classes,
+         images.size() * classes);
+  }
+  if (errors != nullptr) errors->assign(images.size(), {});
+  impl_->runner.run_each(
+      static_cast<std::int64_t>(images.size()),
+      [&](std::int64_t i, float* values) {
+        const auto at = static_cast<std::size_t>(i);
+        try {
+          load_image(images[at], {values, image_floats()});
+          return true;
+        } catch (const Error& error) {
+          if (errors == nullptr) throw;
+          (*errors)[at] = error.what();
+          std::fill_n(out.data() + at * classes, classes, 0.0f);
+          return false;
+        }
+      },
+      [&](std::int64_t i, std::span<const float> row) {
+        std::copy(row.begin(), row.end(), out.data() + static_cast<std::size_t>(i) * classes);
+      });
+}
+
 std::vector<float> Classifier::load_image(const std::filesystem::path& image) const {
   std::vector<float> values(image_floats());
-  preprocess_file(image, impl_->config().preprocess, image_height(), image_width(), values.data());
+  load_image(ImageSource::file(image), values);
   return values;
+}
+
+void Classifier::load_image(const ImageSource& image, std::span<float> out) const {
+  if (out.size() != image_floats()) {
+    fail("room for {} values was given, an image of 3 x {} x {} has {}", out.size(), image_height(), image_width(),
+         image_floats());
+  }
+  preprocess_source(image, impl_->config().preprocess, image_height(), image_width(), out.data());
 }
 
 int Classifier::num_classes() const { return impl_->config().num_classes; }

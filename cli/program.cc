@@ -1,0 +1,87 @@
+// The igq program: parses the command line, runs one verb, turns every fault into one clear line and an exit code
+// (0 ok, 1 failed, 2 usage, 3 an accuracy gate not met).
+#include <csignal>
+#include <exception>
+#include <iostream>
+#include <new>
+
+#include "common.h"
+#include "igq/version.h"
+#include "program.h"
+#include "verbs.h"
+
+namespace igq::cli {
+namespace {
+
+/// What the parser found wrong, in one line; CLI11 says of an unknown verb only that one is required.
+void print_usage_error(const CLI::App& app, const CLI::ParseError& fault, int argc, char** argv) {
+  std::string verbs;
+  bool known = argc < 2 || argv[1][0] == '-';
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    verbs += (verbs.empty() ? "" : ", ") + verb->get_name();
+    known = known || verb->get_name() == argv[1];
+  }
+  std::string text = fault.what();
+  if (!known)
+    text = "unknown verb '" + std::string(argv[1]) + "': use one of " + verbs;
+  else if (argc < 2 || argv[1][0] == '-')
+    text = "no verb given: use one of " + verbs;
+  text = text.substr(0, text.find('\n'));
+  const bool verb_given = known && argc >= 2 && argv[1][0] != '-';
+  std::cerr << "igq: error: " << text << " (igq " << (verb_given ? std::string(argv[1]) + " " : "")
+            << "--help prints the flags)\n";
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv) {
+  CLI::App app{
+      "igq quantizes vision transformers (ViT, DeiT, DINOv2, Swin) to 2 to 8 bits by instance-aware group "
+      "quantization\n"
+      "and runs them in integers on the CPU.\n\n"
+      "  igq quantize MODEL --calib DIR -o model.igq    make a small quantized model from a checkpoint and 32 images\n"
+      "  igq eval model.igq --data-dir DIR              its accuracy on a folder of labelled images\n"
+      "  igq predict model.igq photo.jpg                what is in a picture\n"
+      "  igq report model.igq -o report.html            a page that shows where it loses precision\n",
+      "igq"};
+  app.set_version_flag("--version", "igq " IGQ_VERSION);
+  app.require_subcommand(1);
+  int exit_code = kOk;
+  add_inspect(app, exit_code);
+  add_quantize(app, exit_code);
+  add_eval(app, exit_code);
+  add_predict(app, exit_code);
+  add_bench(app, exit_code);
+  add_compare(app, exit_code);
+  add_table(app, exit_code);
+  add_report(app, exit_code);
+  for (int i = 1; i < argc; ++i) {
+    if (*argv[i] != '\0') continue;
+    std::cerr << "igq: error: argument " << i << " is empty: a variable that is not set?\n";
+    return kUsage;
+  }
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit on sizes is a failed write, not the end of the process
+  try {
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+      if (e.get_exit_code() != 0) {
+        print_usage_error(app, e, argc, argv);
+        return kUsage;
+      }
+      app.exit(e);  // --help, --version
+    }
+    std::cout.flush();
+    if (!std::cout) throw igq::Error("cannot write to standard output");
+    return exit_code;
+  } catch (const igq::Error& e) {
+    std::cerr << "igq: error: " << e.what() << '\n';
+  } catch (const std::bad_alloc&) {
+    std::cerr << "igq: error: out of memory\n";
+  } catch (const std::exception& e) {
+    std::cerr << "igq: error: " << e.what() << '\n';
+  }
+  return kFailed;
+}
+
+}  // namespace igq::cli

@@ -1,0 +1,42 @@
+"""The extension module behind the package: plain functions that the package gives their shape."""
+
+from typing import List, Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Error(RuntimeError):
+    """A fault that a user can cause and mend; the text says what, where and how."""
+
+class Model:
+    def __init__(
+        self, path: str, architecture: str, height: int, width: int, threads: int, isa: str, execution: str
+    ) -> None: ...
+    def logits(self, images: list, out: NDArray[np.float32], raise_errors: bool) -> List[str]:
+        """Logits [n, num_classes] into out; a text per image, empty where it is well."""
+
+    def preprocess(self, images: list, out: NDArray[np.float32]) -> None:
+        """Normalised values [n, 3, height, width] into out."""
+
+    def rank(self, row: NDArray[np.float32], topk: int) -> List[Tuple[int, str, float]]:
+        """(index, label, score) of the topk classes."""
+
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def image_size(self) -> Tuple[int, int]: ...
+    @property
+    def architecture(self) -> str: ...
+    @property
+    def labels(self) -> List[str]: ...
+    @property
+    def execution(self) -> str: ...
+    @property
+    def isa(self) -> str: ...
+
+def run_program(arguments: List[str]) -> int:
+    """The igq program; arguments[0] is its name. Returns the exit code."""
+
+def isa_names() -> List[str]: ...
+def cpu_name() -> str: ...
+def version() -> str: ...
