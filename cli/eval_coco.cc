@@ -95,9 +95,9 @@ std::string coco_text(const coco::Evaluation& evaluation) {
     int most;
   };
   static constexpr Line kLines[] = {
-      {true, "0.50:0.95", "all", 100},   {true, "0.50", "all", 100},          {true, "0.75", "all", 100},
-      {true, "0.50:0.95", "small", 100}, {true, "0.50:0.95", "medium", 100},  {true, "0.50:0.95", "large", 100},
-      {false, "0.50:0.95", "all", 1},    {false, "0.50:0.95", "all", 10},     {false, "0.50:0.95", "all", 100},
+      {true, "0.50:0.95", "all", 100},    {true, "0.50", "all", 100},          {true, "0.75", "all", 100},
+      {true, "0.50:0.95", "small", 100},  {true, "0.50:0.95", "medium", 100},  {true, "0.50:0.95", "large", 100},
+      {false, "0.50:0.95", "all", 1},     {false, "0.50:0.95", "all", 10},     {false, "0.50:0.95", "all", 100},
       {false, "0.50:0.95", "small", 100}, {false, "0.50:0.95", "medium", 100}, {false, "0.50:0.95", "large", 100}};
   std::string text;
   for (std::size_t i = 0; i < evaluation.stats.size(); ++i) {

@@ -19,8 +19,8 @@ constexpr std::int64_t kMaxId = std::numeric_limits<std::int64_t>::max();
 
 std::int64_t id_of(const json& record, const char* key) { return json_int(json_at(record, key), key, kMinId, kMaxId); }
 
-/// What of an object can only be settled when the whole file is read. Masks of images that come later in the file wait as
-/// text, an eighth of what parsed JSON takes.
+/// What of an object can only be settled when the whole file is read. Masks of images that come later in the file wait
+/// as text, an eighth of what parsed JSON takes.
 struct Pending {
   std::int64_t image_id, category_id;
   std::string segmentation;
@@ -131,7 +131,8 @@ class Reader {
         continue;
       }
       if (needs_.masks && object.mask.empty())
-        object.mask = mask_text(parse_json(pending_[i].segmentation), images[static_cast<std::size_t>(object.image)], object.id);
+        object.mask =
+            mask_text(parse_json(pending_[i].segmentation), images[static_cast<std::size_t>(object.image)], object.id);
       kept.push_back(std::move(object));
     }
     data_.annotations = std::move(kept);
@@ -147,27 +148,21 @@ class Reader {
 
 template <typename List>
 int position_of(const List& sorted, std::int64_t id) {
-  const auto found =
-      std::lower_bound(sorted.begin(), sorted.end(), id, [](const auto& entry, std::int64_t v) { return entry.id < v; });
+  const auto found = std::lower_bound(sorted.begin(), sorted.end(), id,
+                                      [](const auto& entry, std::int64_t v) { return entry.id < v; });
   return found != sorted.end() && found->id == id ? static_cast<int>(found - sorted.begin()) : -1;
 }
 
 detection::Rle read_polygons(const json& polygons, int height, int width, std::string_view what) {
   if (polygons.empty()) fail("{}: its segmentation is an empty list", what);
-  // pycocotools takes lists of four numbers for boxes x, y, width, height.
-  const bool boxes = polygons.front().is_array() && polygons.front().size() == 4;
   std::vector<detection::Rle> parts;
   for (const json& polygon : polygons) {
     if (!polygon.is_array()) fail("{}: its segmentation is a list of what are no polygons", what);
-    if (boxes ? polygon.size() != 4 : polygon.size() < 6 || polygon.size() % 2 != 0)
+    if (polygon.size() < 6 || polygon.size() % 2 != 0)
       fail("{}: a polygon has {} numbers; three points or more are needed", what, polygon.size());
     std::vector<double> xy;
     xy.reserve(polygon.size());
     for (const json& v : polygon) xy.push_back(read_number(v, "a polygon's coordinate"));
-    if (boxes) {
-      const double x2 = xy[0] + xy[2], y2 = xy[1] + xy[3];
-      xy = {xy[0], xy[1], xy[0], y2, x2, y2, x2, xy[1]};
-    }
     parts.push_back(detection::rle_from_polygon(xy, height, width, what));
   }
   return detection::rle_union(parts);
@@ -197,7 +192,8 @@ detection::Rle read_segmentation(const json& segmentation, int height, int width
   if (!segmentation.is_object()) fail("{}: its segmentation is neither polygons nor run lengths", what);
   const json& size = json_at(segmentation, "size");
   if (!size.is_array() || size.size() != 2) fail("{}: the 'size' of its mask is not [height, width]", what);
-  const std::int64_t rle_height = json_int(size[0], "size", 0, INT32_MAX), rle_width = json_int(size[1], "size", 0, INT32_MAX);
+  const std::int64_t rle_height = json_int(size[0], "size", 0, INT32_MAX),
+                     rle_width = json_int(size[1], "size", 0, INT32_MAX);
   if (rle_height != height || rle_width != width)
     fail("{}: its mask is {} x {} pixels, its image {} x {}", what, rle_width, rle_height, width, height);
   const json& counts = json_at(segmentation, "counts");

@@ -36,9 +36,9 @@ struct Annotation {
 };
 
 struct Dataset {
-  std::vector<ImageInfo> images;       ///< by ascending id
-  std::vector<Category> categories;    ///< by ascending id
-  std::vector<Annotation> annotations; ///< in the file's order
+  std::vector<ImageInfo> images;        ///< by ascending id
+  std::vector<Category> categories;     ///< by ascending id
+  std::vector<Annotation> annotations;  ///< in the file's order
   /// Objects of images or categories that the file does not list; as in pycocotools they take no part.
   std::int64_t of_unknown_image = 0, of_unknown_category = 0;
 
@@ -52,12 +52,12 @@ struct Needs {
   bool boxes = true, masks = false;
 };
 
-/// Reads an annotation file. Error for ids that occur twice, missing or impossible fields, boxes or masks that are needed
-/// and missing (a polygon needs three points), and run lengths that do not fit their image.
+/// Reads an annotation file. Error for ids that occur twice, missing or impossible fields, boxes or masks that are
+/// needed and missing (a polygon needs three points), and run lengths that do not fit their image.
 Dataset read_dataset(const std::filesystem::path& path, Needs needs, const ReadProgress& progress = {});
 
-/// An object's "segmentation" as a mask of height x width: polygons (united), run lengths as a list or as text. Lists of
-/// four numbers are boxes, as in pycocotools. Error for everything else; `what` names it.
+/// An object's "segmentation" as a mask of height x width: polygons (united), run lengths as a list or as text. Error
+/// for everything else; `what` names it.
 detection::Rle read_segmentation(const nlohmann::json& segmentation, int height, int width, std::string_view what);
 
 /// Four finite numbers. Error otherwise.

@@ -64,8 +64,8 @@ class Reader {
     if (segmentation == nullptr && !found_.has_boxes) fail("'segmentation' is missing");
     // pycocotools takes the area of masks from run lengths as text only.
     if (!found_.has_boxes && !segmentation->is_object()) fail("'segmentation' is not a mask's run lengths");
-    const detection::Rle rle = read_segmentation(segmentation == nullptr ? around_box : *segmentation, image.height,
-                                                 image.width, "its mask");
+    const detection::Rle rle =
+        read_segmentation(segmentation == nullptr ? around_box : *segmentation, image.height, image.width, "its mask");
     if (!found_.has_boxes) {
       detection.area = static_cast<double>(detection::rle_area(rle));
       // A box that only later detections have is taken as it is; the first has none.
@@ -109,21 +109,20 @@ Detections read_detections(const std::filesystem::path& path, const Dataset& dat
 std::pair<bool, bool> detections_carry(const std::filesystem::path& path) {
   std::pair<bool, bool> carried{false, false};
   try {
-    read_list(
-        path,
-        [&](std::int64_t, const json& record) {
-          if (!record.is_object()) fail("is not an object");
-          carried = {carries_box(record), record.contains("segmentation")};
-          throw SeenFirst{};
-        },
-        {});
+    read_list(path,
+              [&](std::int64_t, const json& record) {
+                if (!record.is_object()) fail("is not an object");
+                carried = {carries_box(record), record.contains("segmentation")};
+                throw SeenFirst{};
+              },
+              {});
   } catch (const SeenFirst&) {
   }
   return carried;
 }
 
-void write_detections(const std::filesystem::path& path, const Dataset& dataset, const std::vector<Detection>& detections,
-                      bool overwrite) {
+void write_detections(const std::filesystem::path& path, const Dataset& dataset,
+                      const std::vector<Detection>& detections, bool overwrite) {
   OutputFile file(path, overwrite);
   std::string text = "[";
   for (std::size_t i = 0; i < detections.size(); ++i) {

@@ -20,7 +20,8 @@ struct Layout {
     return ((static_cast<std::size_t>(threshold) * kRecallPoints + point) * categories + category) * kAreas + area;
   }
   std::size_t recall(int threshold, std::size_t category, std::size_t area, std::size_t most) const {
-    return ((static_cast<std::size_t>(threshold) * categories + category) * kAreas + area) * kMaxDetections.size() + most;
+    return ((static_cast<std::size_t>(threshold) * categories + category) * kAreas + area) * kMaxDetections.size() +
+           most;
   }
 };
 
@@ -159,10 +160,10 @@ Evaluation evaluate(const Dataset& dataset, const std::vector<Detection>& detect
 
   const Summary summary(result);
   constexpr int kAt50 = 0, kAt75 = 5;
-  result.stats = {summary.precision(0),    summary.precision(0, kAt50), summary.precision(0, kAt75),
-                  summary.precision(1),    summary.precision(2),        summary.precision(3),
-                  summary.recall(0, 0),    summary.recall(0, 1),        summary.recall(0, kMost),
-                  summary.recall(1, kMost), summary.recall(2, kMost),   summary.recall(3, kMost)};
+  result.stats = {summary.precision(0),     summary.precision(0, kAt50), summary.precision(0, kAt75),
+                  summary.precision(1),     summary.precision(2),        summary.precision(3),
+                  summary.recall(0, 0),     summary.recall(0, 1),        summary.recall(0, kMost),
+                  summary.recall(1, kMost), summary.recall(2, kMost),    summary.recall(3, kMost)};
   for (std::size_t k = 0; k < categories; ++k)
     result.category_precision[k] = summary.precision(0, -1, static_cast<std::ptrdiff_t>(k));
   return result;

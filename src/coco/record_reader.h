@@ -1,5 +1,5 @@
-// Large JSON files one record at a time: COCO's annotation and result files are lists of small objects, so that only one
-// of them needs to be in memory.
+// Large JSON files one record at a time: COCO's annotation and result files are lists of small objects, so that only
+// one of them needs to be in memory.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ using ReadProgress = std::function<void(std::uint64_t, std::uint64_t)>;
 
 /// What a file of records consists of.
 struct RecordHandlers {
-  /// Whether the list under this key of the file's top-level object is wanted; others are passed over unread. The key is
-  /// empty for a file that is a list itself.
+  /// Whether the list under this key of the file's top-level object is wanted; others are passed over unread. The key
+  /// is empty for a file that is a list itself.
   std::function<bool(const std::string& list)> wanted;
   /// Called once for every wanted list, before its records.
   std::function<void(const std::string& list)> begin;

@@ -10,8 +10,9 @@ namespace {
 class CocoCliTest : public testing::Test {
  protected:
   void SetUp() override {
-    write("annotations.json",
-          R"({"images": [{"id": 1, "height": 20, "width": 30, "file_name": "a.png"}, {"id": 2, "height": 20, "width": 30}],
+    write(
+        "annotations.json",
+        R"({"images": [{"id": 1, "height": 20, "width": 30, "file_name": "a.png"}, {"id": 2, "height": 20, "width": 30}],
               "categories": [{"id": 3, "name": "cat"}, {"id": 5, "name": "dog"}],
               "annotations": [
                 {"id": 1, "image_id": 1, "category_id": 3, "iscrowd": 0, "area": 100, "bbox": [2, 3, 10, 10],
@@ -66,8 +67,9 @@ TEST_F(CocoCliTest, UsageAndFaultsAreOneLine) {
   EXPECT_EQ(eval("--coco annotations.json --detections boxes.json --iou-type mask").exit_code, 2);
   EXPECT_EQ(eval("--coco annotations.json --detections boxes.json --limit 3").exit_code, 2);
   EXPECT_EQ(eval("model --coco annotations.json --detections boxes.json").exit_code, 2);
-  for (const char* files : {"--coco boxes.json --detections boxes.json", "--coco annotations.json --detections nothing.json",
-                            "--coco annotations.json --detections annotations.json"}) {
+  for (const char* files :
+       {"--coco boxes.json --detections boxes.json", "--coco annotations.json --detections nothing.json",
+        "--coco annotations.json --detections annotations.json"}) {
     const Output result = eval(files);
     EXPECT_EQ(result.exit_code, 1) << files;
     EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;

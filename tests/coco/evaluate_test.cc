@@ -90,8 +90,9 @@ TEST_P(SharedEvaluation, ArraysOfTheMadeUpSet) {
 
 INSTANTIATE_TEST_SUITE_P(
     Sets, SharedEvaluation,
-    testing::Values(Case{"coco_eval", "detection/coco_eval/annotations.json", "detection/coco_eval/detections_bbox.json",
-                         "detection/coco_eval/detections_segm.json", "detection/coco_eval/expected.json"},
+    testing::Values(Case{"coco_eval", "detection/coco_eval/annotations.json",
+                         "detection/coco_eval/detections_bbox.json", "detection/coco_eval/detections_segm.json",
+                         "detection/coco_eval/expected.json"},
                     Case{"coco_a", "coco_tiny/annotations/instances_a.json", "coco_tiny/detections_a_bbox.json",
                          "coco_tiny/detections_a_segm.json", "coco_tiny/expected_a.json"},
                     Case{"coco_b", "coco_tiny/annotations/instances_b.json", "coco_tiny/detections_b_bbox.json",
