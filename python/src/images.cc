@@ -10,7 +10,8 @@ namespace {
 ImageSource view_of(const nb::ndarray<nb::ro>& array) {
   if (array.device_type() != nb::device::cpu::value) throw nb::type_error("an array must be in the CPU's memory");
   if (array.dtype() == nb::dtype<std::uint8_t>() && array.ndim() == 3 && array.shape(2) == 3) {
-    if (array.size() != 0 && (array.stride(2) != 1 || array.stride(1) != 3)) throw nb::type_error("an array of pixels must be contiguous");
+    if (array.size() != 0 && (array.stride(2) != 1 || array.stride(1) != 3))
+      throw nb::type_error("an array of pixels must be contiguous");
     // strides of an array without elements mean nothing; its size is refused further down
     return ImageSource::from_pixels(static_cast<const std::uint8_t*>(array.data()), static_cast<int>(array.shape(0)),
                                     static_cast<int>(array.shape(1)), array.size() != 0 ? array.stride(0) : 0);

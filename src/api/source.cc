@@ -36,10 +36,18 @@ void copy_values(std::span<const float> values, int height, int width, float* ch
 
 void preprocess_source(const ImageSource& image, const PreprocessConfig& config, int height, int width, float* chw) {
   switch (image.kind) {
-    case ImageSource::Kind::kFile: preprocess_file(image.path, config, height, width, chw); return;
-    case ImageSource::Kind::kEncoded: run(decode_image(image.encoded, "image"), config, height, width, chw); return;
-    case ImageSource::Kind::kPixels: run(copy_pixels(image), config, height, width, chw); return;
-    case ImageSource::Kind::kNormalized: copy_values(image.values, height, width, chw); return;
+    case ImageSource::Kind::kFile:
+      preprocess_file(image.path, config, height, width, chw);
+      return;
+    case ImageSource::Kind::kEncoded:
+      run(decode_image(image.encoded, "image"), config, height, width, chw);
+      return;
+    case ImageSource::Kind::kPixels:
+      run(copy_pixels(image), config, height, width, chw);
+      return;
+    case ImageSource::Kind::kNormalized:
+      copy_values(image.values, height, width, chw);
+      return;
   }
 }
 

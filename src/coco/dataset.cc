@@ -66,7 +66,7 @@ class Reader {
     image.id = id_of(record, "id");
     const std::int64_t height = json_int(json_at(record, "height"), "height", 1, INT32_MAX);
     const std::int64_t width = json_int(json_at(record, "width"), "width", 1, INT32_MAX);
-    detection::check_mask_size(height, width, fmt::format("image {}", image.id));
+    if (needs_.masks) detection::check_mask_size(height, width, fmt::format("image {}", image.id));
     image.height = static_cast<int>(height);
     image.width = static_cast<int>(width);
     if (const json* name = json_find(record, "file_name")) image.file_name = json_string(*name, "file_name");

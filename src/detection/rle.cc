@@ -52,10 +52,10 @@ class RunWriter {
 }  // namespace
 
 void check_mask_size(std::int64_t height, std::int64_t width, std::string_view what) {
-  constexpr std::int64_t kMost = 2147483647;
-  if (height < 1 || width < 1 || height > kMost || width > kMost || height > kMost / width)
-    fail("{}: a mask of {} x {} pixels; both sides must be at least 1 and their product at most 2^31 - 1", what, width,
-         height);
+  constexpr std::int64_t kMostPixels = 2147483647, kLongest = 1000000;
+  if (height < 1 || width < 1 || height > kLongest || width > kLongest || height > kMostPixels / width)
+    fail("{}: {} x {} pixels; sides of masks are from 1 to {}, and their product at most 2^31 - 1", what, width, height,
+         kLongest);
 }
 
 Rle rle_from_mask(std::span<const std::uint8_t> mask, int height, int width) {

@@ -18,7 +18,7 @@ struct Rle {
   bool operator==(const Rle&) const = default;
 };
 
-/// Error unless both sides are at least 1 and the picture has at most 2^31 - 1 pixels; `what` names it.
+/// Error unless both sides are from 1 to 1,000,000 and the picture has at most 2^31 - 1 pixels; `what` names it.
 void check_mask_size(std::int64_t height, std::int64_t width, std::string_view what);
 
 /// From a mask [height, width] of bytes, row-major, zero or not. An empty picture has no runs.

@@ -9,10 +9,11 @@ namespace igq::draw {
 
 Colour category_colour(int category) {
   // Hues a golden ratio apart (Knuth's multiplicative hashing), full brightness.
-  const double hue = std::fmod(0.08 + 0.61803398874989485 * static_cast<double>(static_cast<unsigned>(category) % 4096u), 1.0);
+  const double hue =
+      std::fmod(0.08 + 0.61803398874989485 * static_cast<double>(static_cast<unsigned>(category) % 4096u), 1.0);
   Colour colour;
   for (std::size_t c = 0; c < 3; ++c) {
-    const double angle = std::fabs(std::fmod(hue * 6.0 + 4.0 * static_cast<double>(3 - c) , 6.0) - 3.0) - 1.0;
+    const double angle = std::fabs(std::fmod(hue * 6.0 + 4.0 * static_cast<double>(3 - c), 6.0) - 3.0) - 1.0;
     colour[c] = static_cast<std::uint8_t>(std::lround(255.0 * (0.15 + 0.85 * std::clamp(angle, 0.0, 1.0))));
   }
   return colour;

@@ -16,9 +16,7 @@ constexpr int kMaskWeight = 110;  // of 256: the picture stays visible below
 constexpr int kOutlineWeight = 230;
 
 /// Pixels of a letter's cell; a picture of 480 rows gets letters twice the font's grid.
-int scale_for(const Image& image) {
-  return std::clamp((std::min(image.width, image.height) + 120) / 240, 1, 16);
-}
+int scale_for(const Image& image) { return std::clamp((std::min(image.width, image.height) + 120) / 240, 1, 16); }
 
 /// The nearest pixel's edge, within a pixel of the picture so that frames outside stay outside.
 int edge(float v, int size) {
@@ -26,7 +24,8 @@ int edge(float v, int size) {
 }
 
 Area area_of(const detection::Box& box, const Image& image) {
-  Area area{edge(box.x1, image.width), edge(box.y1, image.height), edge(box.x2, image.width), edge(box.y2, image.height)};
+  Area area{edge(box.x1, image.width), edge(box.y1, image.height), edge(box.x2, image.width),
+            edge(box.y2, image.height)};
   area.right = std::max(area.right, area.left + 1);  // an empty box is still seen
   area.bottom = std::max(area.bottom, area.top + 1);
   return area;
@@ -126,11 +125,13 @@ void draw_detections(Image& image, std::span<const Drawn> detections, std::span<
   for (const Drawn* d : best_first) {
     std::string text = label_of(*d, labels);
     const int width = text_width(code_points(text).size(), scale) + 4 * scale, height = (kGlyphHeight + 3) * scale;
-    placed.push_back({plates.place(area_of(d->box, image), width, height), std::move(text), category_colour(d->category)});
+    placed.push_back(
+        {plates.place(area_of(d->box, image), width, height), std::move(text), category_colour(d->category)});
   }
   for (auto plate = placed.rbegin(); plate != placed.rend(); ++plate) {
     canvas.fill(plate->area, plate->colour);
-    canvas.text(plate->area.left + 2 * scale, plate->area.top + 2 * scale, plate->text, scale, text_colour(plate->colour));
+    canvas.text(plate->area.left + 2 * scale, plate->area.top + 2 * scale, plate->text, scale,
+                text_colour(plate->colour));
   }
 }
 

@@ -1,4 +1,5 @@
-// Detections painted on a picture: masks blended over it and outlined, boxes, and a plate with name and score beside each.
+// Detections painted on a picture: masks blended over it and outlined, boxes, and a plate with name and score beside
+// each.
 #pragma once
 
 #include <span>
@@ -11,9 +12,9 @@
 namespace igq::draw {
 
 struct Drawn {
-  detection::Box box;    ///< in pixels of the picture; what lies outside is cut
-  detection::Rle mask;   ///< of the picture's size, or without runs for none
-  int category = 0;      ///< position in the labels; also chooses the colour
+  detection::Box box;   ///< in pixels of the picture; what lies outside is cut
+  detection::Rle mask;  ///< of the picture's size, or without runs for none
+  int category = 0;     ///< position in the labels; also chooses the colour
   float score = 0.0f;
 };
 

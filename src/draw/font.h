@@ -1,5 +1,5 @@
-// A small fixed-width bitmap font for labels on pictures: the printable ASCII characters on a 5 x 8 grid (the last row is
-// for descenders), drawn at whole multiples of it with smoothed diagonals.
+// A small fixed-width bitmap font for labels on pictures: the printable ASCII characters on a 5 x 8 grid (the last row
+// is for descenders), drawn at whole multiples of it with smoothed diagonals.
 #pragma once
 
 #include <cstdint>

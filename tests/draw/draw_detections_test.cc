@@ -1,4 +1,5 @@
-// What draw_detections paints, pixel by pixel where it matters; the picture itself is written when IGQ_DRAWN names a file.
+// What draw_detections paints, pixel by pixel where it matters; the picture itself is written when IGQ_DRAWN names a
+// file.
 #include "draw/draw_detections.h"
 
 #include <gtest/gtest.h>
@@ -31,7 +32,8 @@ detection::Rle disc(int width, int height, int cx, int cy, int radius) {
   std::vector<std::uint8_t> mask(static_cast<std::size_t>(width * height), 0);
   for (int y = 0; y < height; ++y)
     for (int x = 0; x < width; ++x)
-      if ((x - cx) * (x - cx) + (y - cy) * (y - cy) < radius * radius) mask[static_cast<std::size_t>(y * width + x)] = 1;
+      if ((x - cx) * (x - cx) + (y - cy) * (y - cy) < radius * radius)
+        mask[static_cast<std::size_t>(y * width + x)] = 1;
   return detection::rle_from_mask(mask, height, width);
 }
 
@@ -68,7 +70,9 @@ TEST(DrawDetections, AnySizeOfPictureAndNumberOfBoxes) {
     Image image = gray(width, height);
     std::vector<Drawn> found;
     for (int i = 0; i < 300; ++i)
-      found.push_back({{static_cast<float>(i % 7) - 2, 0, static_cast<float>(i), static_cast<float>(i * i) - 1e9f}, {}, i,
+      found.push_back({{static_cast<float>(i % 7) - 2, 0, static_cast<float>(i), static_cast<float>(i * i) - 1e9f},
+                       {},
+                       i,
                        static_cast<float>(i) / 300});
     draw_detections(image, found, kLabels);
     draw_detections(image, {}, {});
