@@ -100,9 +100,23 @@ fs::path find_weights(const fs::path& folder) {
   fail("{} holds no model: a model folder has {} and {}", folder.string(), kConfig, kWeights);
 }
 
-std::shared_ptr<const TensorSource> open_weights(const fs::path& path) {
+std::shared_ptr<const TensorSource> open_stored(const fs::path& path) {
   if (path.extension() == ".json") return open_sharded_safetensors(path);
   return open_safetensors(path);
+}
+
+/// The file of weights that `path` is or holds.
+fs::path weights_of(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) {
+    fail("{} does not exist: give a model folder, a .safetensors file or an .igq file", path.string());
+  }
+  if (fs::is_directory(path, ignored)) return find_weights(path);
+  if (is_pickle(path)) refuse_pickle(path);
+  if (path.extension() != ".safetensors" && path.filename() != kIndex) {
+    fail("{} is no model that igq reads: give a model folder, a .safetensors file or an .igq file", path.string());
+  }
+  return path;
 }
 
 /// Reads a JSON file and hands it on; faults in it name the path.
@@ -170,17 +184,10 @@ void take_classes(const TensorSource& tensors, ModelConfig& config) {
 
 }  // namespace
 
+std::shared_ptr<const TensorSource> open_weights(const fs::path& path) { return open_stored(weights_of(path)); }
+
 Checkpoint open_checkpoint(const fs::path& path, const CheckpointOptions& options) {
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) {
-    fail("{} does not exist: give a model folder, a .safetensors file or an .igq file", path.string());
-  }
-  const bool folder = fs::is_directory(path, ignored);
-  if (!folder && is_pickle(path)) refuse_pickle(path);
-  if (!folder && path.extension() != ".safetensors" && path.filename() != kIndex) {
-    fail("{} is no model that igq reads: give a model folder, a .safetensors file or an .igq file", path.string());
-  }
-  const fs::path weights = folder ? find_weights(path) : path;
+  const fs::path weights = weights_of(path);
   const fs::path config_path = weights.parent_path() / kConfig;
   const bool configured = is_file(config_path);
   if (!configured && options.architecture.empty()) {
@@ -196,7 +203,7 @@ Checkpoint open_checkpoint(const fs::path& path, const CheckpointOptions& option
   } catch (const Error& e) {
     fail("{}: {}", configured ? config_path.string() : weights.string(), e.what());
   }
-  auto tensors = rename_tensors(open_weights(weights), config);
+  auto tensors = rename_tensors(open_stored(weights), config);
   if (!configured) take_classes(*tensors, config);
   if (config.num_classes == 0) {
     fail("{} has no classification head: give weights that were fine-tuned for classification", weights.string());

@@ -29,6 +29,9 @@ struct Checkpoint {
 /// pickles (.bin, .pth, .pt, .ckpt) are refused with the line of Python that converts them.
 Checkpoint open_checkpoint(const std::filesystem::path& path, const CheckpointOptions& options = {});
 
+/// The weights that `path`, as for open_checkpoint, is or holds, by the names in the file. The same errors.
+std::shared_ptr<const TensorSource> open_weights(const std::filesystem::path& path);
+
 /// "xxh3:..." over names, shapes and values of all tensors, in the order of names.
 std::string checkpoint_checksum(const TensorSource& tensors);
 

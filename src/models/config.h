@@ -37,6 +37,10 @@ struct VitConfig {
   bool concat_pool = false;  ///< transformers Dinov2: head input is [class token, mean of patches]
   float norm_eps = 1e-6f;
   kernels::Activation activation = kernels::Activation::kGelu;
+  int detection_tokens = 0;    ///< learned tokens after the patches (YOLOS)
+  bool mid_positions = false;  ///< position embeddings added after every block but the last (YOLOS)
+  /// A backbone: the tokens after `norm`, feature map "tokens", instead of pooling and head.
+  bool feature_maps = false;
 };
 
 /// Swin v1 in timm's terms (timm.models.swin_transformer.SwinTransformer).
@@ -50,6 +54,11 @@ struct SwinConfig {
   bool qkv_bias = true;
   bool pad_before_shift =
       false;  ///< transformers pads the map to whole windows, then shifts it; timm shifts, then pads
+  /// Windows keep their size on maps that are smaller, which are padded up, and are shifted there too (detectors).
+  bool fixed_window = false;
+  /// A backbone: the map after every stage, through its own layer norm `norm0`, `norm1` ..., instead of `norm` and
+  /// head.
+  bool feature_maps = false;
   float norm_eps = 1e-5f;
 };
 

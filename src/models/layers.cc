@@ -1,5 +1,7 @@
 #include "models/layers.h"
 
+#include <cmath>
+
 #include "base/fail.h"
 
 namespace igq {
@@ -42,17 +44,25 @@ void Mlp::add_to(ExecContext& context, float* x, int rows, int wanted) const {
   }
 }
 
+const Shape& ModelBuilder::shape(const std::string& name) const {
+  const auto it = tensors_.shapes().find(prefix_ + name);
+  if (it == tensors_.shapes().end())
+    fail("{}: tensor '{}' is missing: is this the checkpoint of another architecture?", tensors_.origin(),
+         prefix_ + name);
+  return it->second;
+}
+
 AlignedBuffer<float> ModelBuilder::tensor(const std::string& name, std::int64_t count) const {
-  if (!tensors_.has(name))
-    fail("{}: tensor '{}' is missing: is this the checkpoint of another architecture?", tensors_.origin(), name);
-  AlignedBuffer<float> values = tensors_.read(name);
+  shape(name);
+  AlignedBuffer<float> values = tensors_.read(prefix_ + name);
   if (static_cast<std::int64_t>(values.size()) != count)
-    fail("{}: tensor '{}' has {} values, the architecture needs {}", tensors_.origin(), name, values.size(), count);
+    fail("{}: tensor '{}' has {} values, the architecture needs {}", tensors_.origin(), prefix_ + name, values.size(),
+         count);
   return values;
 }
 
 AlignedBuffer<float> ModelBuilder::optional_tensor(const std::string& name, std::int64_t count) const {
-  return tensors_.has(name) ? tensor(name, count) : AlignedBuffer<float>();
+  return has(name) ? tensor(name, count) : AlignedBuffer<float>();
 }
 
 LayerNorm ModelBuilder::norm(const std::string& name, int channels, float eps) const {
@@ -61,12 +71,36 @@ LayerNorm ModelBuilder::norm(const std::string& name, int channels, float eps) c
 
 Linear ModelBuilder::linear(const std::string& name, int in, int out, bool bias) const {
   const AlignedBuffer<float> b = bias ? tensor(name + ".bias", out) : AlignedBuffer<float>();
-  if (!tensors_.has(name + ".weight") && plan_ != nullptr) {
-    const auto it = plan_->linears.find(name);
+  const std::string whole = prefix_ + name;
+  if (!has(name + ".weight") && plan_ != nullptr) {
+    const auto it = plan_->linears.find(whole);
     if (it != plan_->linears.end() && it->second.weight.bits != 0)
-      return Linear(name, in, out, std::shared_ptr<const LinearPlan>(plan_, &it->second), b);
+      return Linear(whole, in, out, std::shared_ptr<const LinearPlan>(plan_, &it->second), b);
   }
-  return Linear(name, in, out, tensor(name + ".weight", static_cast<std::int64_t>(in) * out), b);
+  return Linear(whole, in, out, tensor(name + ".weight", static_cast<std::int64_t>(in) * out), b);
+}
+
+Conv2d ModelBuilder::conv(const std::string& name, ConvShape shape, bool bias) const {
+  const AlignedBuffer<float> w = tensor(name + ".weight", shape.weights());
+  const AlignedBuffer<float> b = bias ? tensor(name + ".bias", shape.out) : AlignedBuffer<float>();
+  return Conv2d(prefix_ + name, shape, {w.data(), w.size()}, {b.data(), b.size()});
+}
+
+Conv2d ModelBuilder::conv_with_norm(const std::string& name, const std::string& norm, ConvShape shape) const {
+  constexpr double kEps = 1e-5;
+  AlignedBuffer<float> w = tensor(name + ".weight", shape.weights());
+  const AlignedBuffer<float> gamma = tensor(norm + ".weight", shape.out);
+  AlignedBuffer<float> bias = tensor(norm + ".bias", shape.out);
+  const AlignedBuffer<float> mean = tensor(norm + ".running_mean", shape.out);
+  const AlignedBuffer<float> variance = tensor(norm + ".running_var", shape.out);
+  const std::size_t row = w.size() / bias.size();
+  for (std::size_t o = 0; o < bias.size(); ++o) {
+    if (!(variance[o] >= 0.0f)) fail("{}: '{}{}.running_var' has a negative value", origin(), prefix_, norm);
+    const double scale = static_cast<double>(gamma[o]) / std::sqrt(static_cast<double>(variance[o]) + kEps);
+    for (std::size_t i = o * row; i < (o + 1) * row; ++i) w[i] = static_cast<float>(static_cast<double>(w[i]) * scale);
+    bias[o] = static_cast<float>(static_cast<double>(bias[o]) - static_cast<double>(mean[o]) * scale);
+  }
+  return Conv2d(prefix_ + name, shape, {w.data(), w.size()}, {bias.data(), bias.size()});
 }
 
 std::string input_site(const Linear& linear) { return linear.name() + ":input"; }

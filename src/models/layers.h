@@ -6,6 +6,7 @@
 
 #include "io/tensor_source.h"
 #include "ops/attention.h"
+#include "ops/conv2d.h"
 #include "ops/linear.h"
 
 namespace igq {
@@ -35,20 +36,34 @@ struct Mlp {
 class ModelBuilder {
  public:
   /// plan may be null; it supplies linear layers whose weights are not among the tensors.
-  ModelBuilder(const TensorSource& tensors, std::shared_ptr<const QuantizationPlan> plan)
-      : tensors_(tensors), plan_(std::move(plan)) {}
+  /// `prefix` precedes the names of tensors and sites ("backbone.").
+  ModelBuilder(const TensorSource& tensors, std::shared_ptr<const QuantizationPlan> plan, std::string prefix = {})
+      : tensors_(tensors), plan_(std::move(plan)), prefix_(std::move(prefix)) {}
 
-  bool has(const std::string& name) const { return tensors_.has(name); }
+  /// The builder of a part whose names start with `prefix`.
+  ModelBuilder part(const std::string& prefix) const { return {tensors_, plan_, prefix_ + prefix}; }
+  bool has(const std::string& name) const { return tensors_.has(prefix_ + name); }
+  /// The shape of a tensor that is there.
+  const Shape& shape(const std::string& name) const;
   /// A tensor of `count` values, any shape.
   AlignedBuffer<float> tensor(const std::string& name, std::int64_t count) const;
   AlignedBuffer<float> optional_tensor(const std::string& name, std::int64_t count) const;
   LayerNorm norm(const std::string& name, int channels, float eps) const;
   Linear linear(const std::string& name, int in, int out, bool bias) const;
-  const TensorSource& tensors() const { return tensors_; }
+  Conv2d conv(const std::string& name, ConvShape shape, bool bias) const;
+  /// A convolution without bias and the batch norm after it (running statistics, eps 1e-5) as one: w * s, b - mean * s
+  /// with s = gamma / sqrt(variance + eps).
+  Conv2d conv_with_norm(const std::string& name, const std::string& norm, ConvShape shape) const;
+  Attention attention(const std::string& name, int heads, int head_dim) const {
+    return Attention(prefix_ + name, heads, head_dim);
+  }
+  std::string origin() const { return tensors_.origin(); }
+  const std::string& prefix() const { return prefix_; }
 
  private:
   const TensorSource& tensors_;
   std::shared_ptr<const QuantizationPlan> plan_;
+  std::string prefix_;
 };
 
 /// The name of the activation-quantization site of a layer, "blocks.0.attn.qkv:input".

@@ -2,6 +2,7 @@
 // every grouping is per image, so a batch is a loop over images and its results cannot depend on the batch size.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,13 +14,31 @@
 
 namespace igq {
 
+/// A named output of a model: [height, width, channels], channels last.
+struct FeatureMap {
+  std::string name;
+  int height = 0, width = 0, channels = 0;
+  AlignedBuffer<float> values;
+
+  std::int64_t pixels() const { return static_cast<std::int64_t>(height) * width; }
+  /// Makes room for a map of this size; memory grows only.
+  void take(int h, int w, int c) {
+    height = h;
+    width = w;
+    channels = c;
+    values.resize(static_cast<std::size_t>(h) * static_cast<std::size_t>(w) * static_cast<std::size_t>(c));
+  }
+};
+
 /// The activations between two steps; owned by the caller, kept between images so that nothing is allocated again.
 struct StepState {
-  const float* image = nullptr;  ///< [3, height, width], normalised; read by step 0
-  AlignedBuffer<float> x;        ///< [tokens, channels] after every step but the last
+  const float* image = nullptr;           ///< [3, height, width], normalised; read by step 0
+  int image_height = 0, image_width = 0;  ///< of this image; 0: the configured size
+  AlignedBuffer<float> x;                 ///< [tokens, channels] after every step but the last
   int tokens = 0, channels = 0;
-  int height = 0, width = 0;    ///< token grid (Swin)
-  AlignedBuffer<float> logits;  ///< [num_classes] after the last step
+  int height = 0, width = 0;         ///< token grid
+  AlignedBuffer<float> logits;       ///< [num_classes] after the last step
+  std::vector<FeatureMap> features;  ///< of a backbone (feature_maps), after the last step
 };
 
 /// One quantization site: an FC layer or an attention.
@@ -60,6 +79,7 @@ class Model {
   /// The block that `step` is; none for embedding, patch merging and head. The parts live as long as the model.
   virtual std::optional<BlockParts> block_parts(int step) = 0;
   /// All steps for one normalised image; logits in state.logits. Thread safe with one context and state per thread.
+  /// The image has the size state.image_height x state.image_width; what depends on the size is made once per size.
   void forward(ExecContext& context, const float* image, StepState& state) const;
 
   std::span<const Site> sites() const { return sites_; }
@@ -75,6 +95,11 @@ class Model {
   }
 
  protected:
+  /// [height, width] of the state's image.
+  std::array<int, 2> image_size(const StepState& state) const {
+    return {state.image_height > 0 ? state.image_height : config_.image_height,
+            state.image_width > 0 ? state.image_width : config_.image_width};
+  }
   explicit Model(ModelConfig config) : config_(std::move(config)) {}
   void add_site(Linear& linear, int step, int rows, bool first_or_last = false);
   void add_site(Attention& attention, int step, int tokens, int windows);

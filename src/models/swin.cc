@@ -12,23 +12,6 @@ namespace {
 
 int stage_dim(const SwinConfig& s, int stage) { return s.embed_dim << stage; }
 
-/// Window and shift along one axis; a window as large as the grid covers it whole and is never shifted.
-struct Axis {
-  int size, window, shift, padded;
-};
-
-Axis make_axis(int size, int target_window, bool shifted) {
-  const int window = std::min(size, target_window);
-  return {size, window, shifted && size > window ? target_window / 2 : 0, (size + window - 1) / window * window};
-}
-
-/// The region of a shifted, padded position that may attend to itself (timm get_attn_mask).
-int region(const Axis& a, int position) {
-  if (a.shift == 0) return 0;
-  if (position >= a.padded - a.shift) return 2;
-  return position >= a.padded - a.window ? 1 : 0;
-}
-
 std::string block_name(int stage, int index, const char* tail) {
   return fmt::format("layers.{}.blocks.{}.{}", stage, index, tail);
 }
@@ -37,13 +20,13 @@ std::string block_name(int stage, int index, const char* tail) {
 
 Swin::Swin(const ModelConfig& config, const ModelBuilder& builder) : Model(config) {
   const SwinConfig& s = config.swin;
-  if (config.image_height % s.patch_size != 0 || config.image_width % s.patch_size != 0)
+  if (!s.fixed_window && (config.image_height % s.patch_size != 0 || config.image_width % s.patch_size != 0))
     fail("{}: the image size {}x{} is not a multiple of the patch size {}", config.architecture, config.image_height,
          config.image_width, s.patch_size);
   if (s.depths.empty() || s.depths.size() != s.num_heads.size())
     fail("{}: depths and num_heads must have the same length", config.architecture);
-  grid_height_ = config.image_height / s.patch_size;
-  grid_width_ = config.image_width / s.patch_size;
+  grid_height_ = (config.image_height + s.patch_size - 1) / s.patch_size;
+  grid_width_ = (config.image_width + s.patch_size - 1) / s.patch_size;
   patch_embed_ =
       builder.linear("patch_embed.proj", config.in_channels * s.patch_size * s.patch_size, s.embed_dim, true);
   patch_norm_ = builder.norm("patch_embed.norm", s.embed_dim, s.norm_eps);
@@ -60,28 +43,52 @@ Swin::Swin(const ModelConfig& config, const ModelBuilder& builder) : Model(confi
       merge->reduction = builder.linear(name + ".reduction", 2 * dim, dim, false);
       h = (h + 1) / 2;
       w = (w + 1) / 2;
-      steps_.push_back({nullptr, std::move(merge)});
+      steps_.push_back({nullptr, std::move(merge), -1});
       add_site(steps_.back().merge->reduction, static_cast<int>(steps_.size()), h * w);
     }
+    const Windows& plain = make_windows(stage, false, h, w);
+    const Windows& shifted = make_windows(stage, true, h, w);
     for (int i = 0; i < s.depths[static_cast<std::size_t>(stage)]; ++i) {
-      steps_.push_back({make_block(builder, stage, i, h, w), nullptr});
+      steps_.push_back({make_block(builder, stage, i, i % 2 == 1 ? shifted : plain), nullptr, -1});
       Block& b = *steps_.back().block;
-      const int step = static_cast<int>(steps_.size()), area = b.window_h * b.window_w;
-      add_site(b.qkv, step, b.windows * area);
-      add_site(b.attention, step, area, b.windows);
-      add_site(b.proj, step, b.windows * area);
+      const int step = static_cast<int>(steps_.size()), area = b.windows->shape.area();
+      const int windows = b.windows->configured.windows;
+      add_site(b.qkv, step, windows * area);
+      add_site(b.attention, step, area, windows);
+      add_site(b.proj, step, windows * area);
       add_site(b.mlp.fc1, step, h * w);
       add_site(b.mlp.fc2, step, h * w);
     }
+    if (s.feature_maps) {
+      steps_.back().output = stage;
+      output_norms_.push_back(builder.norm(fmt::format("norm{}", stage), dim, s.norm_eps));
+    }
   }
+  if (s.feature_maps) return;
   const int features = stage_dim(s, stages - 1);
   norm_ = builder.norm("norm", features, s.norm_eps);
   head_ = builder.linear("head.fc", features, config.num_classes, true);
   add_site(head_, static_cast<int>(steps_.size()) + 1, 1, true);
 }
 
-std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int stage, int index, int grid_h,
-                                              int grid_w) const {
+const Swin::Windows& Swin::make_windows(int stage, bool shifted, int grid_h, int grid_w) {
+  const SwinConfig& s = config().swin;
+  auto windows = std::make_unique<Windows>();
+  windows->shape.window = swin_windows(config())[static_cast<std::size_t>(stage)];
+  windows->shape.pad_before_shift = s.pad_before_shift;
+  const std::array<int, 2> grid = {grid_h, grid_w};
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    // A window that covers the map whole is not shifted, unless windows are fixed.
+    const bool can_shift = s.fixed_window || grid[axis] > windows->shape.window[axis];
+    windows->shape.shift[axis] = shifted && can_shift ? s.window_size[axis] / 2 : 0;
+  }
+  windows->configured = lay_out_windows(windows->shape, grid_h, grid_w);
+  windows_.push_back(std::move(windows));
+  return *windows_.back();
+}
+
+std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int stage, int index,
+                                              const Windows& windows) const {
   const SwinConfig& s = config().swin;
   const int dim = stage_dim(s, stage), heads = s.num_heads[static_cast<std::size_t>(stage)];
   if (heads <= 0 || dim % heads != 0)
@@ -90,61 +97,17 @@ std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int s
   Block& b = *block;
   b.norm1 = builder.norm(block_name(stage, index, "norm1"), dim, s.norm_eps);
   b.qkv = builder.linear(block_name(stage, index, "attn.qkv"), dim, 3 * dim, s.qkv_bias);
-  b.attention = Attention(block_name(stage, index, "attn"), heads, dim / heads);
+  b.attention = builder.attention(block_name(stage, index, "attn"), heads, dim / heads);
   b.proj = builder.linear(block_name(stage, index, "attn.proj"), dim, dim, true);
   b.mlp.norm = builder.norm(block_name(stage, index, "norm2"), dim, s.norm_eps);
   b.mlp.fc1 = builder.linear(block_name(stage, index, "mlp.fc1"), dim, swin_mlp_hidden(s, dim), true);
   b.mlp.fc2 = builder.linear(block_name(stage, index, "mlp.fc2"), swin_mlp_hidden(s, dim), dim, true);
-
-  const Axis y = make_axis(grid_h, s.window_size[0], index % 2 == 1),
-             x = make_axis(grid_w, s.window_size[1], index % 2 == 1);
-  b.window_h = y.window;
-  b.window_w = x.window;
-  const int area = y.window * x.window, windows_x = x.padded / x.window;
-  b.windows = y.padded / y.window * windows_x;
-
-  // Roll by -shift and pad at the end (timm) or pad and roll (transformers), cut into windows: row of a window -> token
-  // of the image.
-  const auto source = [&s](const Axis& a, int position) {
-    if (s.pad_before_shift) position = (position + a.shift) % a.padded;
-    if (position >= a.size) return -1;
-    return s.pad_before_shift ? position : (position + a.shift) % a.size;
-  };
-  std::vector<std::vector<std::int32_t>> regions;  // distinct patterns of regions within a window
-  std::vector<std::int32_t> here(static_cast<std::size_t>(area));
-  for (int window = 0; window < b.windows; ++window) {
-    for (int i = 0; i < area; ++i) {
-      const int py = window / windows_x * y.window + i / x.window, px = window % windows_x * x.window + i % x.window;
-      const int sy = source(y, py), sx = source(x, px);
-      b.token_of_row.push_back(sy >= 0 && sx >= 0 ? sy * x.size + sx : -1);
-      here[static_cast<std::size_t>(i)] = region(y, py) * 3 + region(x, px);
-    }
-    const auto known = std::find(regions.begin(), regions.end(), here);
-    b.pattern.push_back(static_cast<std::int32_t>(known - regions.begin()));
-    if (known == regions.end()) regions.push_back(here);
-  }
-
-  b.row_of_token.resize(static_cast<std::size_t>(y.size) * static_cast<std::size_t>(x.size));
-  for (std::size_t row = 0; row < b.token_of_row.size(); ++row)
-    if (b.token_of_row[row] >= 0)
-      b.row_of_token[static_cast<std::size_t>(b.token_of_row[row])] = static_cast<std::int32_t>(row);
-
-  const std::int64_t table_rows = static_cast<std::int64_t>(2 * y.window - 1) * (2 * x.window - 1);
+  b.windows = &windows;
+  const std::array<int, 2> window = windows.shape.window;
+  const std::int64_t table_rows = static_cast<std::int64_t>(2 * window[0] - 1) * (2 * window[1] - 1);
   const AlignedBuffer<float> table =
       builder.tensor(block_name(stage, index, "attn.relative_position_bias_table"), table_rows * heads);
-  const auto n = static_cast<std::size_t>(area);
-  b.bias.resize(regions.size() * static_cast<std::size_t>(heads) * n * n);
-  float* out = b.bias.data();
-  for (const auto& pattern : regions)
-    for (int head = 0; head < heads; ++head)
-      for (int i = 0; i < area; ++i)
-        for (int j = 0; j < area; ++j) {
-          const int dy = i / x.window - j / x.window + y.window - 1, dx = i % x.window - j % x.window + x.window - 1;
-          const auto row = static_cast<std::size_t>(dy * (2 * x.window - 1) + dx);
-          const bool apart = pattern[static_cast<std::size_t>(i)] != pattern[static_cast<std::size_t>(j)];
-          *out++ =
-              table[row * static_cast<std::size_t>(heads) + static_cast<std::size_t>(head)] + (apart ? -100.0f : 0.0f);
-        }
+  b.bias = window_bias(windows.shape, {table.data(), table.size()}, heads);
   return block;
 }
 
@@ -156,27 +119,53 @@ void Swin::run_step(ExecContext& context, int step, StepState& state) const {
     run_block(context, *s.block, state);
   else
     run_merge(context, *s.merge, state);
+  if (s.output >= 0) take_output(context, s.output, state);
 }
 
 std::optional<BlockParts> Swin::block_parts(int step) {
   if (step < 1 || step > static_cast<int>(steps_.size()) || steps_[static_cast<std::size_t>(step - 1)].block == nullptr)
     return std::nullopt;
   Block& b = *steps_[static_cast<std::size_t>(step - 1)].block;
-  return BlockParts{&b.norm1, &b.qkv, &b.proj, &b.attention, nullptr, &b.mlp, b.windows, b.token_of_row};
+  return BlockParts{&b.norm1,
+                    &b.qkv,
+                    &b.proj,
+                    &b.attention,
+                    nullptr,
+                    &b.mlp,
+                    b.windows->configured.windows,
+                    b.windows->configured.token_of_row};
+}
+
+/// Zeros at the right and the bottom up to whole patches; the image itself where it has them.
+static const float* pad_image(ExecContext& context, const float* image, std::array<int, 2> size, int channels,
+                              int patch) {
+  const int height = (size[0] + patch - 1) / patch * patch, width = (size[1] + patch - 1) / patch * patch;
+  if (height == size[0] && width == size[1]) return image;
+  const auto floats =
+      static_cast<std::size_t>(channels) * static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
+  float* padded = context.arena.take<float>(floats);
+  std::fill_n(padded, floats, 0.0f);
+  for (int c = 0; c < channels; ++c)
+    for (int y = 0; y < size[0]; ++y)
+      std::copy_n(image + (std::int64_t{c} * size[0] + y) * size[1], size[1],
+                  padded + (std::int64_t{c} * height + y) * width);
+  return padded;
 }
 
 void Swin::embed(ExecContext& context, StepState& state) const {
   const ArenaScope scope(context.arena);
   const SwinConfig& s = config().swin;
-  state.height = grid_height_;
-  state.width = grid_width_;
-  state.tokens = grid_height_ * grid_width_;
+  const std::array<int, 2> image = image_size(state);
+  state.height = (image[0] + s.patch_size - 1) / s.patch_size;
+  state.width = (image[1] + s.patch_size - 1) / s.patch_size;
+  state.tokens = state.height * state.width;
   state.channels = s.embed_dim;
   const auto n = static_cast<std::size_t>(state.tokens);
   state.x.resize(n * static_cast<std::size_t>(s.embed_dim));
   float* rows = context.arena.take<float>(n * static_cast<std::size_t>(patch_embed_.in_features()));
-  unfold_patches(context, state.image, config().in_channels, config().image_height, config().image_width, s.patch_size,
-                 s.patch_size, rows);
+  const float* pixels = pad_image(context, state.image, image, config().in_channels, s.patch_size);
+  unfold_patches(context, pixels, config().in_channels, state.height * s.patch_size, state.width * s.patch_size,
+                 s.patch_size, s.patch_size, rows);
   patch_embed_.forward(context, rows, state.tokens, state.x.data());
   layer_norm(context, patch_norm_, state.x.data(), state.tokens, state.x.data());
 }
@@ -204,25 +193,33 @@ static void add_windows(const ExecContext& context, std::span<const std::int32_t
 }
 
 void Swin::run_block(ExecContext& context, const Block& block, StepState& state) const {
-  const int tokens = state.tokens, dim = state.channels, rows = static_cast<int>(block.token_of_row.size());
+  const Windows& windows = *block.windows;
+  std::shared_ptr<const WindowLayout> other;  // held while it is used
+  const WindowLayout* layout = &windows.configured;
+  if (layout->height != state.height || layout->width != state.width) {
+    other = windows.others.get(state.height, state.width,
+                               [&] { return lay_out_windows(windows.shape, state.height, state.width); });
+    layout = other.get();
+  }
+  const int tokens = state.tokens, dim = state.channels, rows = static_cast<int>(layout->token_of_row.size());
   {
     const ArenaScope scope(context.arena);
     const auto d = static_cast<std::size_t>(dim), padded = static_cast<std::size_t>(rows);
     float* windowed = context.arena.take<float>(padded * d);
     const ChannelRange range = take_channel_range(context, dim);
-    layer_norm(context, block.norm1, state.x.data(), tokens, windowed, range, block.row_of_token.data());
+    layer_norm(context, block.norm1, state.x.data(), tokens, windowed, range, layout->row_of_token.data());
     if (rows > tokens) {  // padding rows are zeros of every channel
       for (int r = 0; r < rows; ++r)
-        if (block.token_of_row[static_cast<std::size_t>(r)] < 0)
+        if (layout->token_of_row[static_cast<std::size_t>(r)] < 0)
           std::fill_n(windowed + std::int64_t{r} * dim, dim, 0.0f);
       for (int c = 0; c < dim; ++c) {
         range.mn[c] = std::min(range.mn[c], 0.0f);
         range.mx[c] = std::max(range.mx[c], 0.0f);
       }
     }
-    block.attention.forward(context, block.qkv, block.proj, windowed, range, block.windows,
-                            block.window_h * block.window_w, {block.bias.data(), block.pattern.data()}, {windowed});
-    add_windows(context, block.token_of_row, windowed, dim, state.x.data());
+    block.attention.forward(context, block.qkv, block.proj, windowed, range, layout->windows, windows.shape.area(),
+                            {block.bias.data(), layout->pattern.data()}, {windowed});
+    add_windows(context, layout->token_of_row, windowed, dim, state.x.data());
   }
   block.mlp.add_to(context, state.x.data(), tokens);
 }
@@ -255,6 +252,15 @@ void Swin::run_merge(ExecContext& context, const Merge& merge, StepState& state)
   merge.reduction.forward(context, merged, rows, state.x.data(), range);
 }
 
+void Swin::take_output(ExecContext& context, int output, StepState& state) const {
+  const auto i = static_cast<std::size_t>(output);
+  if (state.features.size() < output_norms_.size()) state.features.resize(output_norms_.size());
+  FeatureMap& map = state.features[i];
+  if (map.name.empty()) map.name = fmt::format("norm{}", output);
+  map.take(state.height, state.width, state.channels);
+  layer_norm(context, output_norms_[i], state.x.data(), state.tokens, map.values.data());
+}
+
 void Swin::head(ExecContext& context, StepState& state) const {
   const ArenaScope scope(context.arena);
   const int dim = state.channels, tokens = state.tokens;
@@ -278,9 +284,12 @@ int swin_mlp_hidden(const SwinConfig& config, int dim) {
 std::vector<std::array<int, 2>> swin_windows(const ModelConfig& config) {
   const SwinConfig& s = config.swin;
   std::vector<std::array<int, 2>> windows;
-  int h = config.image_height / s.patch_size, w = config.image_width / s.patch_size;
+  int h = (config.image_height + s.patch_size - 1) / s.patch_size;
+  int w = (config.image_width + s.patch_size - 1) / s.patch_size;
   for (std::size_t stage = 0; stage < s.depths.size(); ++stage) {
-    windows.push_back({std::min(h, s.window_size[0]), std::min(w, s.window_size[1])});
+    windows.push_back(s.fixed_window
+                          ? s.window_size
+                          : std::array<int, 2>{std::min(h, s.window_size[0]), std::min(w, s.window_size[1])});
     h = (h + 1) / 2;
     w = (w + 1) / 2;
   }
@@ -317,6 +326,11 @@ std::map<std::string, Shape> swin_tensors(const ModelConfig& config) {
       linear(block_name(stage, i, "mlp.fc1"), dim, swin_mlp_hidden(s, static_cast<int>(dim)), true);
       linear(block_name(stage, i, "mlp.fc2"), swin_mlp_hidden(s, static_cast<int>(dim)), dim, true);
     }
+  }
+  if (s.feature_maps) {
+    for (std::size_t stage = 0; stage < s.depths.size(); ++stage)
+      norm(fmt::format("norm{}", stage), stage_dim(s, static_cast<int>(stage)));
+    return t;
   }
   const std::int64_t features = stage_dim(s, static_cast<int>(s.depths.size()) - 1);
   norm("norm", features);

@@ -12,41 +12,70 @@ int prefix_count(const VitConfig& v) { return (v.class_token ? 1 : 0) + (v.disti
 
 std::string block_name(int i, const char* tail) { return fmt::format("blocks.{}.{}", i, tail); }
 
-/// The checkpoint's position embedding, its prefix part split off and its grid resized to the model's.
-struct Positions {
-  AlignedBuffer<float> prefix, patches;
-};
+}  // namespace
 
-Positions read_positions(const ModelConfig& config, const ModelBuilder& builder, int grid_h, int grid_w, int prefix) {
-  const int dim = config.vit.embed_dim;
-  const auto& shapes = builder.tensors().shapes();
-  const auto it = shapes.find("pos_embed");
-  if (it == shapes.end() || it->second.size() != 3 || it->second[2] != dim)
-    fail("{}: tensor 'pos_embed' is missing or not of shape [1, tokens, {}]", builder.tensors().origin(), dim);
-  const std::int64_t stored = it->second[1];
-  const AlignedBuffer<float> all = builder.tensor("pos_embed", stored * dim);
-  const int covered = config.vit.no_embed_class ? 0 : prefix;
-  const std::int64_t patches = stored - covered;
-  Positions result;
-  const auto d = static_cast<std::size_t>(dim);
-  result.prefix.resize(static_cast<std::size_t>(covered) * d);
-  std::copy_n(all.data(), result.prefix.size(), result.prefix.data());
-  const std::span<const float> grid(all.data() + result.prefix.size(), all.size() - result.prefix.size());
-  if (patches == static_cast<std::int64_t>(grid_h) * grid_w) {
-    result.patches.resize(grid.size());
-    std::copy(grid.begin(), grid.end(), result.patches.begin());
-    return result;
+void Vit::read_positions(const ModelBuilder& builder) {
+  const int dim = config().vit.embed_dim;
+  const Shape shape = builder.has("pos_embed") ? builder.shape("pos_embed") : Shape();
+  if (shape.size() != 3 || shape[2] != dim)
+    fail("{}: tensor 'pos_embed' is missing or not of shape [1, tokens, {}]", builder.origin(), dim);
+  const std::int64_t rows = shape[1];
+  stored_ = builder.tensor("pos_embed", rows * dim);
+  stored_prefix_ = config().vit.no_embed_class ? 0 : prefix_tokens_;
+  const std::int64_t patches = rows - stored_prefix_ - suffix_tokens();
+  if (patches == static_cast<std::int64_t>(grid_height_) * grid_width_) {
+    stored_height_ = grid_height_;
+    stored_width_ = grid_width_;
+  } else {
+    const int side = static_cast<int>(std::lround(std::sqrt(static_cast<double>(std::max<std::int64_t>(patches, 0)))));
+    if (patches <= 0 || static_cast<std::int64_t>(side) * side != patches)
+      fail(
+          "{}: 'pos_embed' has {} tokens, which is neither the {}x{} grid of this image size nor a square to resize "
+          "from",
+          builder.origin(), rows, grid_height_, grid_width_);
+    stored_height_ = stored_width_ = side;
   }
-  const int side = static_cast<int>(std::lround(std::sqrt(static_cast<double>(std::max<std::int64_t>(patches, 0)))));
-  if (patches <= 0 || static_cast<std::int64_t>(side) * side != patches)
-    fail(
-        "{}: 'pos_embed' has {} tokens, which is neither the {}x{} grid of this image size nor a square to resize from",
-        builder.tensors().origin(), stored, grid_h, grid_w);
-  result.patches = resample_positions(grid, dim, side, side, grid_h, grid_w, config.vit.antialias_positions);
+  if (config().vit.mid_positions && config().vit.depth > 1)
+    stored_mid_ = builder.tensor("mid_pos_embed", (config().vit.depth - 1) * rows * dim);
+}
+
+Vit::Positions Vit::resize_positions(int grid_h, int grid_w) const {
+  const int dim = config().vit.embed_dim;
+  const auto d = static_cast<std::size_t>(dim);
+  const auto grid_rows = static_cast<std::size_t>(stored_height_) * static_cast<std::size_t>(stored_width_);
+  const auto resized = [&](const float* grid) {
+    const std::span<const float> stored(grid, grid_rows * d);
+    if (grid_h != stored_height_ || grid_w != stored_width_)
+      return resample_positions(stored, dim, stored_height_, stored_width_, grid_h, grid_w,
+                                config().vit.antialias_positions);
+    AlignedBuffer<float> copy(stored.size());
+    std::copy(stored.begin(), stored.end(), copy.begin());
+    return copy;
+  };
+  Positions result;
+  const auto prefix = static_cast<std::size_t>(stored_prefix_), suffix = static_cast<std::size_t>(suffix_tokens());
+  result.patches = resized(stored_.data() + prefix * d);
+  if (stored_mid_.empty()) return result;
+  const std::size_t layers = static_cast<std::size_t>(config().vit.depth - 1), rows = prefix + grid_rows + suffix;
+  const std::size_t patches = result.patches.size() / d,
+                    all = static_cast<std::size_t>(prefix_tokens_) + patches + suffix;
+  result.mid.resize_zero(layers * all * d);
+  for (std::size_t layer = 0; layer < layers; ++layer) {
+    const float* from = stored_mid_.data() + layer * rows * d;
+    float* to = result.mid.data() + layer * all * d;
+    std::copy_n(from, prefix * d, to);
+    const AlignedBuffer<float> grid = resized(from + prefix * d);
+    std::copy(grid.begin(), grid.end(), to + static_cast<std::size_t>(prefix_tokens_) * d);
+    std::copy_n(from + (prefix + grid_rows) * d, suffix * d,
+                to + (static_cast<std::size_t>(prefix_tokens_) + patches) * d);
+  }
   return result;
 }
 
-}  // namespace
+std::shared_ptr<const Vit::Positions> Vit::positions(int grid_h, int grid_w) const {
+  if (grid_h == grid_height_ && grid_w == grid_width_) return configured_;
+  return others_->get(grid_h, grid_w, [&] { return resize_positions(grid_h, grid_w); });
+}
 
 Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config) {
   const VitConfig& v = config.vit;
@@ -54,7 +83,7 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
   grid_height_ = config.image_height / v.patch_height;
   grid_width_ = config.image_width / v.patch_width;
   prefix_tokens_ = prefix_count(v);
-  const int patches = grid_height_ * grid_width_, tokens = patches + prefix_tokens_;
+  const int patches = grid_height_ * grid_width_, tokens = patches + prefix_tokens_ + suffix_tokens();
   if (patches <= 0)
     fail("{}: the image size {}x{} is smaller than one patch", config.architecture, config.image_height,
          config.image_width);
@@ -63,8 +92,9 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
 
   patch_embed_ = builder.linear("patch_embed.proj", config.in_channels * v.patch_height * v.patch_width, dim,
                                 !v.pre_norm || builder.has("patch_embed.proj.bias"));
-  Positions positions = read_positions(config, builder, grid_height_, grid_width_, prefix_tokens_);
-  positions_ = std::move(positions.patches);
+  read_positions(builder);
+  configured_ = std::make_shared<const Positions>(resize_positions(grid_height_, grid_width_));
+  others_ = std::make_unique<SizeCache<Positions>>(v.mid_positions ? 2 : 8);  // those of every block are large
   const auto d = static_cast<std::size_t>(dim);
   prefix_.resize_zero(static_cast<std::size_t>(prefix_tokens_) * d);
   float* next = prefix_.data();
@@ -75,14 +105,19 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
   if (v.class_token) append("cls_token", 1);
   if (v.distilled) append("dist_token", 1);
   if (v.reg_tokens > 0) append("reg_token", v.reg_tokens);
-  for (std::size_t i = 0; i < positions.prefix.size(); ++i) prefix_[i] += positions.prefix[i];
+  for (std::size_t i = 0; i < static_cast<std::size_t>(stored_prefix_) * d; ++i) prefix_[i] += stored_[i];
+  if (v.detection_tokens > 0) {
+    suffix_ = builder.tensor("det_tokens", static_cast<std::int64_t>(v.detection_tokens) * dim);
+    const float* stored = stored_.data() + stored_.size() - suffix_.size();
+    for (std::size_t i = 0; i < suffix_.size(); ++i) suffix_[i] += stored[i];
+  }
 
   if (v.pre_norm) norm_pre_ = builder.norm("norm_pre", dim, v.norm_eps);
   if (v.final_norm) norm_ = builder.norm("norm", dim, v.norm_eps);
   if (v.fc_norm) fc_norm_ = builder.norm("fc_norm", dim, v.norm_eps);
   const int head_in = v.concat_pool ? 2 * dim : dim;
-  head_ = builder.linear("head", head_in, config.num_classes, true);
-  if (v.distilled) head_dist_ = builder.linear("head_dist", head_in, config.num_classes, true);
+  if (!v.feature_maps) head_ = builder.linear("head", head_in, config.num_classes, true);
+  if (v.distilled && !v.feature_maps) head_dist_ = builder.linear("head_dist", head_in, config.num_classes, true);
 
   blocks_.resize(static_cast<std::size_t>(v.depth));
   add_site(patch_embed_, 0, patches, true);
@@ -90,7 +125,7 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
     Block& b = blocks_[static_cast<std::size_t>(i)];
     b.norm1 = builder.norm(block_name(i, "norm1"), dim, v.norm_eps);
     b.qkv = builder.linear(block_name(i, "attn.qkv"), dim, 3 * dim, v.qkv_bias);
-    b.attention = Attention(block_name(i, "attn"), v.num_heads, dim / v.num_heads);
+    b.attention = builder.attention(block_name(i, "attn"), v.num_heads, dim / v.num_heads);
     b.proj = builder.linear(block_name(i, "attn.proj"), dim, dim, true);
     b.mlp.norm = builder.norm(block_name(i, "norm2"), dim, v.norm_eps);
     b.mlp.fc1 = builder.linear(block_name(i, "mlp.fc1"), dim, v.swiglu ? 2 * v.mlp_hidden : v.mlp_hidden, true);
@@ -107,6 +142,7 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
     add_site(b.mlp.fc1, i + 1, tokens);
     add_site(b.mlp.fc2, i + 1, tokens);
   }
+  if (v.feature_maps) return;
   add_site(head_, v.depth + 1, 1, true);
   if (v.distilled) add_site(head_dist_, v.depth + 1, 1, true);
 }
@@ -115,7 +151,9 @@ void Vit::run_step(ExecContext& context, int step, StepState& state) const {
   if (step == 0)
     embed(context, state);
   else if (step <= static_cast<int>(blocks_.size()))
-    run_block(context, blocks_[static_cast<std::size_t>(step - 1)], wanted_tokens(context, step, state), state);
+    run_block(context, step - 1, wanted_tokens(context, step, state), state);
+  else if (config().vit.feature_maps)
+    take_output(context, state);
   else
     head(context, state);
 }
@@ -130,20 +168,24 @@ std::optional<BlockParts> Vit::block_parts(int step) {
 void Vit::embed(ExecContext& context, StepState& state) const {
   const ArenaScope scope(context.arena);
   const VitConfig& v = config().vit;
-  const int dim = v.embed_dim, patches = grid_height_ * grid_width_;
-  state.tokens = patches + prefix_tokens_;
+  const std::array<int, 2> image = image_size(state);
+  const int dim = v.embed_dim;
+  state.height = image[0] / v.patch_height;
+  state.width = image[1] / v.patch_width;
+  if (state.height == 0 || state.width == 0)
+    fail("{}: the image size {}x{} is smaller than one patch", config().architecture, image[0], image[1]);
+  const int patches = state.height * state.width;
+  state.tokens = patches + prefix_tokens_ + suffix_tokens();
   state.channels = dim;
-  state.height = grid_height_;
-  state.width = grid_width_;
   state.x.resize(static_cast<std::size_t>(state.tokens) * static_cast<std::size_t>(dim));
   float* rows = context.arena.take<float>(static_cast<std::size_t>(patches) *
                                           static_cast<std::size_t>(patch_embed_.in_features()));
-  unfold_patches(context, state.image, config().in_channels, config().image_height, config().image_width,
-                 v.patch_height, v.patch_width, rows);
+  unfold_patches(context, state.image, config().in_channels, image[0], image[1], v.patch_height, v.patch_width, rows);
   float* x = state.x.data() + prefix_.size();
   patch_embed_.forward(context, rows, patches, x);
-  add_residual(context, x, positions_.data(), patches, dim, nullptr);
+  add_residual(context, x, positions(state.height, state.width)->patches.data(), patches, dim, nullptr);
   std::copy(prefix_.begin(), prefix_.end(), state.x.begin());
+  std::copy(suffix_.begin(), suffix_.end(), state.x.end() - suffix_.size());
   if (v.pre_norm) layer_norm(context, norm_pre_, state.x.data(), state.tokens, state.x.data());
 }
 
@@ -151,10 +193,13 @@ void Vit::embed(ExecContext& context, StepState& state) const {
 /// pooled.
 int Vit::wanted_tokens(const ExecContext& context, int step, const StepState& state) const {
   const bool last = step == static_cast<int>(blocks_.size());
-  return last && !pools_patches() && context.logits_only && context.observer == nullptr ? prefix_tokens_ : state.tokens;
+  return last && !pools_patches() && !config().vit.feature_maps && context.logits_only && context.observer == nullptr
+             ? prefix_tokens_
+             : state.tokens;
 }
 
-void Vit::run_block(ExecContext& context, const Block& block, int wanted, StepState& state) const {
+void Vit::run_block(ExecContext& context, int index, int wanted, StepState& state) const {
+  const Block& block = blocks_[static_cast<std::size_t>(index)];
   const int tokens = state.tokens, dim = state.channels;
   {
     const ArenaScope scope(context.arena);
@@ -166,6 +211,20 @@ void Vit::run_block(ExecContext& context, const Block& block, int wanted, StepSt
                             {state.x.data(), true, block.gamma1.empty() ? nullptr : block.gamma1.data()});
   }
   block.mlp.add_to(context, state.x.data(), tokens, wanted);
+  if (stored_mid_.empty() || index + 1 == static_cast<int>(blocks_.size())) return;
+  const std::shared_ptr<const Positions> all = positions(state.height, state.width);
+  add_residual(context, state.x.data(), all->mid.data() + std::int64_t{index} * tokens * dim, tokens, dim, nullptr);
+}
+
+void Vit::take_output(ExecContext& context, StepState& state) const {
+  state.features.resize(1);
+  FeatureMap& map = state.features.front();
+  if (map.name.empty()) map.name = "tokens";
+  map.take(1, state.tokens, state.channels);
+  if (config().vit.final_norm)
+    layer_norm(context, norm_, state.x.data(), state.tokens, map.values.data());
+  else
+    std::copy_n(state.x.data(), map.values.size(), map.values.data());
 }
 
 void Vit::head(ExecContext& context, StepState& state) const {
@@ -211,7 +270,10 @@ std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
   auto norm = [&](const std::string& name) { t[name + ".weight"] = t[name + ".bias"] = {dim}; };
   t["patch_embed.proj.weight"] = {dim, config.in_channels, v.patch_height, v.patch_width};
   if (!v.pre_norm) t["patch_embed.proj.bias"] = {dim};
-  t["pos_embed"] = {1, patches + (v.no_embed_class ? 0 : prefix_count(v)), dim};
+  const std::int64_t positions = patches + (v.no_embed_class ? 0 : prefix_count(v)) + v.detection_tokens;
+  t["pos_embed"] = {1, positions, dim};
+  if (v.detection_tokens > 0) t["det_tokens"] = {1, v.detection_tokens, dim};
+  if (v.mid_positions && v.depth > 1) t["mid_pos_embed"] = {v.depth - 1, 1, positions, dim};
   if (v.class_token) t["cls_token"] = {1, 1, dim};
   if (v.distilled) t["dist_token"] = {1, 1, dim};
   if (v.reg_tokens > 0) t["reg_token"] = {1, v.reg_tokens, dim};
@@ -227,6 +289,7 @@ std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
     linear(block_name(i, "mlp.fc2"), hidden, dim, true);
     if (v.layer_scale) t[block_name(i, "ls1.gamma")] = t[block_name(i, "ls2.gamma")] = {dim};
   }
+  if (v.feature_maps) return t;
   linear("head", v.concat_pool ? 2 * dim : dim, classes, true);
   if (v.distilled) linear("head_dist", dim, classes, true);
   return t;

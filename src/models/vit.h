@@ -1,7 +1,9 @@
-// Vision Transformer: ViT, DeiT (distilled too), DeiT-III, DINOv2, CLIP-style pre-norm; timm's VisionTransformer.
+// Vision Transformer: ViT, DeiT (distilled too), DeiT-III, DINOv2, CLIP-style pre-norm; timm's VisionTransformer. With
+// detection tokens and mid position embeddings, the backbone of YOLOS.
 #pragma once
 
 #include "models/model.h"
+#include "models/size_cache.h"
 
 namespace igq {
 
@@ -9,7 +11,7 @@ class Vit final : public Model {
  public:
   Vit(const ModelConfig& config, const ModelBuilder& builder);
 
-  int steps() const override { return static_cast<int>(blocks_.size()) + 2; }
+  int steps() const override { return static_cast<int>(blocks_.size()) + 2; }  // the last: norm and head
   void run_step(ExecContext& context, int step, StepState& state) const override;
   std::optional<BlockParts> block_parts(int step) override;
 
@@ -22,16 +24,31 @@ class Vit final : public Model {
     AlignedBuffer<float> gamma1;  // LayerScale, empty without
     Mlp mlp;
   };
+  /// The position embeddings for a grid of patches.
+  struct Positions {
+    AlignedBuffer<float> patches;  ///< [patches, dim]
+    AlignedBuffer<float> mid;      ///< [blocks - 1, tokens, dim], empty without
+  };
+  void read_positions(const ModelBuilder& builder);
+  Positions resize_positions(int grid_h, int grid_w) const;
+  std::shared_ptr<const Positions> positions(int grid_h, int grid_w) const;
+  int suffix_tokens() const { return config().vit.detection_tokens; }
   void embed(ExecContext& context, StepState& state) const;
   bool pools_patches() const { return config().vit.pooling == Pooling::kAverage || config().vit.concat_pool; }
   int wanted_tokens(const ExecContext& context, int step, const StepState& state) const;
-  void run_block(ExecContext& context, const Block& block, int wanted, StepState& state) const;
+  void run_block(ExecContext& context, int index, int wanted, StepState& state) const;
+  void take_output(ExecContext& context, StepState& state) const;
   void head(ExecContext& context, StepState& state) const;
 
   int grid_height_ = 0, grid_width_ = 0, prefix_tokens_ = 0;
   Linear patch_embed_;
-  AlignedBuffer<float> prefix_;     // [prefix tokens, dim], position embedding added where it applies
-  AlignedBuffer<float> positions_;  // [patches, dim]
+  AlignedBuffer<float> prefix_;  // [prefix tokens, dim], position embedding added where it applies
+  AlignedBuffer<float> suffix_;  // [detection tokens, dim], likewise
+  // As stored: rows of the prefix (where they are covered), of the grid, of detection tokens; each [rows, dim].
+  AlignedBuffer<float> stored_, stored_mid_;
+  int stored_prefix_ = 0, stored_height_ = 0, stored_width_ = 0;
+  std::shared_ptr<const Positions> configured_;
+  std::unique_ptr<SizeCache<Positions>> others_;
   LayerNorm norm_pre_, norm_, fc_norm_;
   std::vector<Block> blocks_;
   Linear head_, head_dist_;
