@@ -1,4 +1,5 @@
 // igq eval: top-1 and top-5 of a model on a folder of labelled images, or COCO's metric of detections.
+#include "base/fail.h"
 #include "eval/evaluate.h"
 
 #include <fmt/format.h>
@@ -8,7 +9,9 @@
 
 #include "common.h"
 #include "eval/benchmark.h"
+#include "detect.h"
 #include "eval_coco.h"
+#include "eval_detector.h"
 #include "verbs.h"
 
 namespace igq::cli {
@@ -18,7 +21,7 @@ struct EvalFlags {
   ModelFlags model;
   RunFlags run;
   CocoFlags coco;
-  std::string data_dir, results_file;
+  std::string data_dir, images, results_file;
   std::int64_t limit = 0;
   int batch = 0;
   EvalOptions options;
@@ -73,12 +76,22 @@ void run_any_eval(const EvalFlags& flags) {
   const bool model = !flags.model.path.empty() || !flags.model.architecture.empty();
   if (!flags.coco.given()) {
     if (!model) throw CLI::RequiredError("MODEL");
+    if (names_detector(flags.model))
+      fail("{} is a detector: score it with --coco annotations.json --images FOLDER", flags.model.path);
     if (flags.data_dir.empty()) throw CLI::RequiredError("--data-dir");
     run_eval(flags);
     return;
   }
   if (flags.coco.annotations.empty()) throw CLI::RequiredError("--coco");
-  if (flags.coco.detections.empty()) throw CLI::RequiredError("--detections");
+  if (model && flags.coco.detections.empty()) {
+    if (flags.images.empty()) throw CLI::RequiredError("--images");
+    if (!flags.data_dir.empty()) throw CLI::ExcludesError("--coco", "--data-dir");
+    if (!names_detector(flags.model)) fail("{} is no detector: --coco scores detectors", flags.model.path);
+    return eval_detector(
+        flags.model, flags.run, flags.coco,
+        {flags.images, flags.results_file, flags.limit, flags.options.skip_bad_images, flags.overwrite});
+  }
+  if (flags.coco.detections.empty()) throw CLI::RequiredError("MODEL or --detections");
   if (model) throw CLI::ValidationError("--detections", "scores a result file and takes no MODEL");
   eval_detections(flags.coco, flags.run.json);
 }
@@ -94,7 +107,11 @@ void add_eval(CLI::App& app, int&) {
       "--data-dir", flags->data_dir,
       "folder with one folder per class; class folders named like the model's labels are matched by name,\n"
       "others count as class 0, 1, ... in alphabetical order");
-  verb->add_option("--limit", flags->limit, "only so many images, spread over the classes")->check(count_from_one());
+  verb->add_option("--images", flags->images,
+                   "with --coco and a detector as MODEL: the folder of the annotated images");
+  verb->add_option("--limit", flags->limit,
+                   "only so many images, spread over the classes (with --coco: the first by id)")
+      ->check(count_from_one());
   verb->add_option("--topk", flags->options.topk, "predictions kept per image for --results-file")
       ->check(CLI::Range(5, 100000))
       ->capture_default_str();
@@ -102,13 +119,14 @@ void add_eval(CLI::App& app, int&) {
                    "accepted as in timm; images are always run one by one per thread, results do not depend on it")
       ->check(count_from_one());
   verb->add_option("--results-file", flags->results_file,
-                   "write a row per image: file, label, predicted classes, scores (CSV)");
+                   "write a row per image: file, label, predicted classes, scores (CSV); with --coco the detections "
+                   "as\nCOCO's result file");
   verb->add_flag("--skip-bad-images", flags->options.skip_bad_images,
                  "go on without images that cannot be read, and list them");
   verb->add_flag("--overwrite", flags->overwrite, "replace an existing --results-file");
   flags->run.add_to(*verb);
   for (const char* of_models :
-       {"--data-dir", "--limit", "--topk", "--batch-size", "--results-file", "--skip-bad-images"})
+       {"--data-dir", "--images", "--limit", "--topk", "--batch-size", "--results-file", "--skip-bad-images"})
     verb->get_option("--detections")->excludes(verb->get_option(of_models));
   verb->callback([flags] { run_any_eval(*flags); });
 }

@@ -41,14 +41,14 @@ Types types_of(const CocoFlags& flags) {
   return {boxes || !masks, masks};
 }
 
+}  // namespace
+
 coco::Evaluation evaluate_with_progress(const coco::Dataset& dataset, const std::vector<coco::Detection>& detections,
                                         coco::IouType type) {
   Progress progress(type == coco::IouType::kBox ? "scoring boxes: categories" : "scoring masks: categories",
                     static_cast<std::int64_t>(dataset.categories.size()));
   return coco::evaluate(dataset, detections, type, progress.callback());
 }
-
-}  // namespace
 
 void CocoFlags::add_to(CLI::App& app) {
   app.add_option("--coco", annotations, "annotations in COCO's format (instances_*.json): AP of detections");

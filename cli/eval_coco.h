@@ -24,6 +24,10 @@ struct CocoFlags {
 /// An annotation file, with progress; notes on stderr what takes no part.
 coco::Dataset read_coco_dataset(const std::string& path, coco::Needs needs);
 
+/// coco::evaluate with progress.
+coco::Evaluation evaluate_with_progress(const coco::Dataset& dataset, const std::vector<coco::Detection>& detections,
+                                        coco::IouType type);
+
 /// {"AP": ..., ..., "stats": [12], "AP_per_category": {id: AP}}.
 nlohmann::json coco_json(const coco::Dataset& dataset, const coco::Evaluation& evaluation);
 /// pycocotools' twelve lines.

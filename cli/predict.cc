@@ -1,10 +1,12 @@
-// igq predict: the most likely classes of single images.
+// igq predict: the most likely classes of single images, or the objects in them.
 #include <fmt/format.h>
 
 #include <iostream>
 #include <memory>
 
 #include "common.h"
+#include "detect.h"
+#include "base/fail.h"
 #include "eval/evaluate.h"
 #include "io/preprocess.h"
 #include "verbs.h"
@@ -17,9 +19,18 @@ struct PredictFlags {
   RunFlags run;
   std::vector<std::string> images;
   int topk = 5;
+  std::optional<double> threshold;
+  PredictDetectionsFlags detections;
 };
 
 void run_predict(const PredictFlags& flags) {
+  if (names_detector(flags.model)) {
+    PredictDetectionsFlags detections = flags.detections;
+    if (flags.threshold) detections.threshold = static_cast<float>(*flags.threshold);
+    return predict_detections(flags.model, flags.run, flags.images, detections);
+  }
+  if (flags.threshold || !flags.detections.draw.empty())
+    fail("--score-threshold and --draw are for detectors; {} is a classifier", flags.model.path);
   LoadedModel loaded = flags.model.load();
   const ModelConfig& config = loaded.model->config();
   const Execution execution = flags.run.execution_for(loaded);
@@ -55,13 +66,20 @@ void run_predict(const PredictFlags& flags) {
 }  // namespace
 
 void add_predict(CLI::App& app, int&) {
-  auto* verb = app.add_subcommand("predict", "the most likely classes of images");
+  auto* verb = app.add_subcommand("predict", "the most likely classes of images, or the objects in them");
   const auto flags = std::make_shared<PredictFlags>();
   flags->model.add_to(*verb);
   verb->add_option("IMAGE", flags->images, "JPEG or PNG files")->required();
   verb->add_option("--topk", flags->topk, "classes printed per image")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  verb->add_option(
+          "--score-threshold", flags->threshold,
+          "detectors: objects with a higher score only (default: the checkpoint's own, 0.05 for mmdetection's,\n"
+          "0.5 for those of transformers)")
+      ->check(number_in(0.0, 1.0));
+  verb->add_option("--draw", flags->detections.draw, "detectors: paint the objects on the picture, a PNG file");
+  verb->add_flag("--overwrite", flags->detections.overwrite, "replace an existing file of --draw");
   flags->run.add_to(*verb);
   verb->callback([flags] { run_predict(*flags); });
 }

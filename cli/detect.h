@@ -1,0 +1,49 @@
+// What the verbs do with a detector: boxes, labels, scores and masks of pictures.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common.h"
+#include "detectors/open_detector.h"
+
+namespace igq::cli {
+
+/// Whether the MODEL argument is a detector.
+bool names_detector(const ModelFlags& flags);
+
+/// A detector that is ready to run.
+class RunningDetector {
+ public:
+  /// Error for flags that have no meaning for detectors.
+  RunningDetector(const ModelFlags& model, const RunFlags& run);
+
+  const Detector& detector() const { return *detector_; }
+  /// The picture of a file, turned upright where the network was trained on such. Errors name the file.
+  Image load(const std::string& file) const;
+  /// The objects of a picture; errors name the file.
+  std::vector<Detection> detect(const Image& image, const std::string& file, float threshold);
+
+ private:
+  std::unique_ptr<Detector> detector_;
+  std::unique_ptr<Detector::State> state_;
+  ThreadPool pool_;
+  ExecContext context_;
+};
+
+struct PredictDetectionsFlags {
+  std::optional<float> threshold;
+  std::string draw;  ///< PNG; empty: none
+  bool overwrite = false;
+};
+
+/// igq predict of a detector.
+void predict_detections(const ModelFlags& model, const RunFlags& run, const std::vector<std::string>& images,
+                        const PredictDetectionsFlags& flags);
+
+/// x, y, width, height as mmdetection computes them: differences of float32 corners in double.
+std::array<double, 4> xywh(const detection::Box& box);
+
+}  // namespace igq::cli
