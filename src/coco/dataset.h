@@ -56,13 +56,8 @@ struct Needs {
 /// needed and missing (a polygon needs three points), and run lengths that do not fit their image.
 Dataset read_dataset(const std::filesystem::path& path, Needs needs, const ReadProgress& progress = {});
 
-<<<<<<< HEAD
-/// An object's "segmentation" as a mask of height x width: polygons (united), run lengths as a list or as text. Lists
-/// of four numbers are boxes, as in pycocotools. Error for everything else; `what` names it.
-=======
 /// An object's "segmentation" as a mask of height x width: polygons (united), run lengths as a list or as text. Error
 /// for everything else; `what` names it.
->>>>>>> main
 detection::Rle read_segmentation(const nlohmann::json& segmentation, int height, int width, std::string_view what);
 
 /// Four finite numbers. Error otherwise.
