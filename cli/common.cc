@@ -44,13 +44,15 @@ void check_output(const std::string& path, bool overwrite, const OutputKind& kin
 }
 
 void ModelFlags::add_to(CLI::App& app, bool required) {
-  auto* model =
-      app.add_option("MODEL", path,
-                     "folder with config.json and model.safetensors (timm or transformers), a .safetensors file with\n"
-                     "--arch, or an .igq file");
+  auto* model = app.add_option(
+      "MODEL", path,
+      "folder with config.json and model.safetensors (timm or transformers; detectors of mmdetection and\n"
+      "transformers too), a .safetensors file with --arch, or an .igq file");
   if (required) model->required();
-  app.add_option("--arch", architecture,
-                 "timm name of the architecture, e.g. deit_small_patch16_224 (see igq inspect --list)");
+  app.add_option(
+      "--arch", architecture,
+      "timm name of the architecture, e.g. deit_small_patch16_224 (see igq inspect --list), or a detector's,\n"
+      "e.g. mask_rcnn_swin_t_fpn");
   app.add_option("--img-size", image_size,
                  "input size: one number, or height and width (position embeddings are resized)")
       ->expected(1, 2)

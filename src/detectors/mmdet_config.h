@@ -18,6 +18,9 @@ bool is_mmdet_config(const nlohmann::json& config);
 /// range or asks for what igq does not compute; the caller adds the path.
 TwoStageConfig mmdet_config(const nlohmann::json& config);
 
+/// Completes the backbone of a configuration: Swin's detection semantics, and the size that sites are counted for.
+void finish_config(TwoStageConfig& config);
+
 /// "mask_rcnn_swin_t_fpn", "cascade_mask_rcnn_swin_b_fpn" ... and mmdetection's names of its published models; classes
 /// and the heads' layers are those of the tensors (mmdetection's names). None for another name.
 std::optional<TwoStageConfig> named_two_stage(const std::string& name, const TensorSource& tensors);

@@ -149,8 +149,8 @@ ModelConfig read_config(const fs::path& path, const std::string& architecture) {
     }
     fail(
         "it is neither timm's (no 'architecture') nor of transformers (no 'architectures'): igq reads image "
-        "classifiers of "
-        "the two");
+        "classifiers "
+        "of the two; detectors run with igq predict and igq eval");
   });
 }
 
