@@ -122,6 +122,7 @@ void run_bench(const BenchFlags& flags) {
   for (const Execution execution : executions) {
     Runner runner(*loaded.model, execution, flags.run.parsed_isa(), flags.run.threads);
     threads = runner.threads();
+    note_threads(flags.run.threads, threads);
     Row row;
     row.execution = execution;
     row.latency = measure_latency(runner, flags.options);

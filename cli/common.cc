@@ -6,10 +6,12 @@
 #include <charconv>
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "base/processors.h"
 #include "io/preprocess.h"
 
 namespace igq::cli {
@@ -95,7 +97,10 @@ LoadedModel ModelFlags::load(const std::string& other) const {
 }
 
 void RunFlags::add_to(CLI::App& app, bool with_execution) {
-  app.add_option("-j,--threads", threads, "threads (default: one per processor)")->check(CLI::Range(1, 1024));
+  app.add_option("-j,--threads", threads,
+                 "threads (default: IGQ_NUM_THREADS, OMP_NUM_THREADS or one per processor that this process may use)")
+      ->check(CLI::Range(1, 1024))
+      ->each([](const std::string& text) { set_default_threads(std::atoi(text.c_str())); });  // loading too
   app.add_option("--isa", isa,
                  "instruction set: auto, reference, avx2, avx-vnni, avx512, avx512-vnni, amx; results are the same")
       ->check(parsed_by([](const std::string& t) { parse_isa(t); }, "NAME"))
@@ -192,6 +197,10 @@ std::string Table::markdown() const {
 void print_json(const nlohmann::json& document) {
   std::cout << document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n' << std::flush;
   if (!std::cout) fail("cannot write to standard output");
+}
+
+void note_threads(int wanted, int started) {
+  if (started < wanted) note(fmt::format("only {} of {} threads could be started: limits on processes or memory", started, wanted));
 }
 
 void note(const std::string& line) { std::cerr << line << '\n'; }

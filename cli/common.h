@@ -126,6 +126,8 @@ class Table {
 void print_json(const nlohmann::json& document);
 /// A line on stderr.
 void note(const std::string& line);
+/// Says so when fewer threads run than --threads asked for.
+void note_threads(int wanted, int started);
 
 /// "w4a4" -> {4, 4}; bits 2 to 8 each. Error otherwise.
 std::pair<int, int> parse_bits(const std::string& text);

@@ -49,6 +49,7 @@ void run_compare(const CompareFlags& flags) {
   if (b.quantized && !a.quantized) hybrid = with_float_weights(b, a.tensors);
   options.alone = hybrid != nullptr && flags.alone_images > 0;
   ThreadPool pool(flags.run.threads);
+  note_threads(flags.run.threads, pool.size());
   Comparison result;
   {
     Progress progress("comparing", static_cast<std::int64_t>(samples.size()));

@@ -39,6 +39,7 @@ void run_eval(const EvalFlags& flags) {
   const Execution execution = flags.run.execution_for(loaded);
   loaded.prepare_only(execution, kernels::kernels_for(flags.run.parsed_isa()));
   Runner runner(*loaded.model, execution, flags.run.parsed_isa(), flags.run.threads);
+  note_threads(flags.run.threads, runner.threads());
   EvalResult result;
   {
     Progress progress("evaluating", static_cast<std::int64_t>(samples.size()));

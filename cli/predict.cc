@@ -36,6 +36,7 @@ void run_predict(const PredictFlags& flags) {
   const Execution execution = flags.run.execution_for(loaded);
   loaded.prepare_only(execution, kernels::kernels_for(flags.run.parsed_isa()));
   Runner runner(*loaded.model, execution, flags.run.parsed_isa(), flags.run.threads);
+  note_threads(flags.run.threads, runner.threads());
   AlignedBuffer<float> image(static_cast<std::size_t>(loaded.model->image_floats()));
   nlohmann::json images = nlohmann::json::array();
   for (const std::string& file : flags.images) {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/processors.h"
 #include "base/thread_pool.h"
 
 namespace igq {
@@ -15,7 +16,7 @@ namespace igq {
 template <typename Body>
 void for_each_loading(std::uint64_t bytes, std::size_t count, const Body& body) {
   constexpr std::uint64_t kWorthThreads = std::uint64_t{4} << 20;
-  ThreadPool pool(bytes < kWorthThreads ? 1 : std::min(2, ThreadPool::hardware_threads()));
+  ThreadPool pool(bytes < kWorthThreads ? 1 : std::min(2, default_threads()));
   std::atomic<std::size_t> next{0};
   pool.run([&](int) {
     for (std::size_t i = next++; i < count; i = next++) body(i);

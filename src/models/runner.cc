@@ -16,6 +16,8 @@ Runner::Runner(Model& model, Execution execution, Isa isa, int threads)
 }
 
 std::span<const float> Runner::run(const float* image) {
+  // Shares of a loop cost a little even where nobody takes them.
+  shared_.pool = pool_.shares_short_loops() ? &pool_ : nullptr;
   model_.forward(shared_, image, shared_state_);
   return shared_state_.logits;
 }
@@ -37,9 +39,10 @@ void Runner::run_batch(const float* images, std::int64_t count, float* logits) {
   const std::int64_t together = pool_.size() == 1 ? 0 : count / pool_.size() * pool_.size();
   if (together > 0) {
     for (int t = 0; t < pool_.size(); ++t) worker(t);
-    pool_.parallel_for(together, 1, [&](std::int64_t begin, std::int64_t end, int t) {
+    pool_.run([&](int t) {
       Worker& w = *workers_[static_cast<std::size_t>(t)];
-      for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t each = together / pool_.size();
+      for (std::int64_t i = t * each; i < (t + 1) * each; ++i) {
         model_.forward(w.context, images + i * floats, w.state);
         std::copy_n(w.state.logits.data(), classes, logits + i * classes);
       }
