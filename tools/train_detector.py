@@ -152,7 +152,7 @@ def optimizers_of(model, helper):
 
 
 def train(garments, args):
-    """The model after the last step, and how many steps and minutes it took."""
+    """The model after the last step, and how many steps and minutes it took. A copy is saved on the way."""
     torch.manual_seed(1)
     model = rcnn.MaskRcnn(len(garment_scenes.CATEGORIES))
     helper = nn.Conv2d(rcnn.FPN, len(garment_scenes.CATEGORIES) + 1, 1)
@@ -256,7 +256,8 @@ def main():
         if not cached.exists():
             cached.write_bytes(pickle.dumps(garment_scenes.load_garments(args.package)))
         garments = pickle.loads(cached.read_bytes())["train"]
-        _, steps, minutes = train(garments, args)
+        model, steps, minutes = train(garments, args)
+        save(model, args.out)
         log(f"{steps} steps of {BATCH} scenes, {minutes:.0f} minutes")
     results = measure(args.out, args.scenes, args.limit)
     log(f"box AP {results['bbox'][0]:.1f}, mask AP {results['segm'][0]:.1f}")
