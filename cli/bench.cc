@@ -146,9 +146,9 @@ void run_bench(const BenchFlags& flags) {
     print_json(document);
     return;
   }
-  std::cout << fmt::format("{} {}x{}, batch {}, {} thread{}, {}, {}\n", config.architecture, config.image_height,
-                           config.image_width, flags.options.batch, threads, threads == 1 ? "" : "s",
-                           isa_name(flags.run.parsed_isa()), cpu_name());
+  std::cout << fmt::format("{} {}x{}, batch {}, {} thread{}, {}, {}\n", printable(config.architecture),
+                           config.image_height, config.image_width, flags.options.batch, threads,
+                           threads == 1 ? "" : "s", isa_name(flags.run.parsed_isa()), cpu_name());
   Table table({"execution", "median ms", "min ms", "p95 ms", "images/s"});
   for (const Row& row : rows)
     table.add({std::string(execution_name(row.execution)), fmt::format("{:.2f}", row.latency.median_ms),

@@ -7,10 +7,12 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <iomanip>
 #include <iostream>
 
 #include "base/fail.h"
-#include "base/file.h"
+#include "base/output_file.h"
+#include "base/printable.h"
 #include "base/processors.h"
 #include "io/preprocess.h"
 
@@ -35,14 +37,7 @@ void check_output(const std::string& path, bool overwrite, const OutputKind& kin
   const bool there = std::filesystem::exists(path, ignored);
   if (there && !overwrite && !std::filesystem::is_directory(path, ignored))
     fail("{} exists already: write to another file, or add --overwrite", path);
-  { const OutputFile probe(path, true); }
-  if (!there) return;
-  const InputFile before(path);
-  std::string begins(std::min<std::uint64_t>(before.size(), kind.begins.size()), '\0');
-  before.read(0, std::as_writable_bytes(std::span(begins)));
-  if (begins.empty() || begins == kind.begins) return;
-  fail("{} exists and is not {}: igq replaces only files of the kind it writes; remove it, or write to another file",
-       path, kind.name);
+  const OutputFile probe(path, true, &kind);
 }
 
 void ModelFlags::add_to(CLI::App& app, bool required) {
@@ -131,7 +126,7 @@ Progress::Progress(std::string what, std::int64_t total)
       last_(start_) {}
 
 Progress::~Progress() {
-  if (terminal_ && width_ > 0) std::cerr << '\r' << std::string(width_, ' ') << '\r' << std::flush;
+  if (terminal_ && width_ > 0) std::cerr << '\r' << std::setw(static_cast<int>(width_)) << "" << '\r' << std::flush;
 }
 
 void Progress::update(std::int64_t done) {
@@ -195,15 +190,32 @@ std::string Table::markdown() const {
 }
 
 void print_json(const nlohmann::json& document) {
-  std::cout << document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n' << std::flush;
+  const std::string text = document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
+  // What commands a terminal stands only in strings, where JSON has escapes of its own for it.
+  std::string shown;
+  shown.reserve(text.size());
+  escape_controls(text, true, [&](std::string_view piece) {
+    if (piece.starts_with("\\x"))
+      shown.append("\\u00").append(piece.substr(2));
+    else
+      shown += piece;
+  });
+  std::cout << shown << '\n' << std::flush;
   if (!std::cout) fail("cannot write to standard output");
 }
 
-void note_threads(int wanted, int started) {
-  if (started < wanted) note(fmt::format("only {} of {} threads could be started: limits on processes or memory", started, wanted));
+std::string& closing_note() {
+  static std::string text;
+  return text;
 }
 
-void note(const std::string& line) { std::cerr << line << '\n'; }
+void note_threads(int wanted, int started) {
+  if (started < wanted)
+    closing_note() =
+        fmt::format("only {} of {} threads could be started: limits on processes or memory", started, wanted);
+}
+
+void note(const std::string& line) { std::cerr << printable(line) << '\n'; }
 
 std::pair<int, int> parse_bits(const std::string& text) {
   auto digit = [&](std::size_t i) { return text[i] >= '2' && text[i] <= '8'; };
@@ -237,7 +249,7 @@ nlohmann::json machine_json(Isa isa, int threads) {
 
 std::string class_name(const ModelConfig& config, int c) {
   const auto at = static_cast<std::size_t>(c);
-  return at < config.labels.size() ? config.labels[at] : fmt::format("class {}", c);
+  return at < config.labels.size() ? printable(config.labels[at]) : fmt::format("class {}", c);
 }
 
 }  // namespace igq::cli

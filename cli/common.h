@@ -14,6 +14,8 @@
 #include "igq/error.h"
 #include "io/image_folder.h"
 #include "models/load_model.h"
+#include "base/output_file.h"
+#include "base/printable.h"
 #include "models/runner.h"
 #include "pipeline/quantize_model.h"
 
@@ -40,16 +42,6 @@ CLI::Validator parsed_by(Parse parse, const std::string& shown) {
 CLI::Validator number_in(double least, double most);
 /// Accepts 1, 2, ... up to what an int holds.
 CLI::Validator count_from_one();
-/// What a verb writes, and the bytes such a file begins with.
-struct OutputKind {
-  const char* name;
-  std::string_view begins;
-};
-inline constexpr OutputKind kIgqOutput{"an .igq file", "\x89IGQ\r\n\x1a\n"};
-inline constexpr OutputKind kReportOutput{"an HTML page", "<!DOCTYPE html>"};
-inline constexpr OutputKind kResultsOutput{"a results file", "file,label"};
-inline constexpr OutputKind kMarkdownOutput{"a table of igq", "| setting |"};
-
 /// Error now, before hours of work, when `path` cannot be written later, or when what would be replaced is not of this
 /// kind (nor empty): a slip of the keyboard must not cost a checkpoint or a photograph. Does nothing for an empty path.
 void check_output(const std::string& path, bool overwrite, const OutputKind& kind);
@@ -114,7 +106,10 @@ StageProgress stage_progress(std::unique_ptr<Progress>& current);
 class Table {
  public:
   explicit Table(std::vector<std::string> header) : rows_{std::move(header)} {}
-  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  void add(std::vector<std::string> row) {
+    for (std::string& cell : row) cell = printable(cell);
+    rows_.push_back(std::move(row));
+  }
   std::string text() const;
   std::string markdown() const;
 
@@ -126,8 +121,10 @@ class Table {
 void print_json(const nlohmann::json& document);
 /// A line on stderr.
 void note(const std::string& line);
-/// Says so when fewer threads run than --threads asked for.
+/// Remembers to say so when fewer threads run than --threads asked for: once all is well, for an error is one line.
 void note_threads(int wanted, int started);
+/// What is noted after the results; empty for nothing.
+std::string& closing_note();
 
 /// "w4a4" -> {4, 4}; bits 2 to 8 each. Error otherwise.
 std::pair<int, int> parse_bits(const std::string& text);

@@ -99,7 +99,7 @@ void run_compare(const CompareFlags& flags) {
                              100.0 * static_cast<double>(right_b) / n);
   std::cout << fmt::format("\n{} flips\n", result.flips.size());
   for (const Flip& f : result.flips)
-    std::cout << fmt::format("  {}: {} -> {}\n", samples[static_cast<std::size_t>(f.image)].relative,
+    std::cout << fmt::format("  {}: {} -> {}\n", printable(samples[static_cast<std::size_t>(f.image)].relative),
                              class_name(config, f.reference), class_name(config, f.test));
 }
 

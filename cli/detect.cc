@@ -6,13 +6,22 @@
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "base/output_file.h"
 #include "draw/draw_detections.h"
 #include "io/png_writer.h"
 
 namespace igq::cli {
 namespace {
 
-constexpr OutputKind kPngOutput{"a PNG picture", "\x89PNG\r\n\x1a\n"};
+/// The text chunk by which a picture of igq is told from others, after the first 33 bytes: signature and header.
+constexpr std::size_t kChunkAt = 33;
+constexpr std::string_view kChunk("\000\000\000\033tEXtSoftware\000igq predict --draw\032\0215&", 39);
+
+const OutputKind kPngOutput{"a picture drawn by igq", [](const InputFile& file) {
+                              std::string text(kChunkAt + kChunk.size(), '\0');
+                              file.read(0, std::as_writable_bytes(std::span(text)));
+                              return text.starts_with("\x89PNG\r\n") && text.ends_with(kChunk);
+                            }};
 
 /// The picture with what was found on it, as a PNG file.
 void write_drawn(Image image, const std::vector<Detection>& found, const Detector& detector,
@@ -20,7 +29,7 @@ void write_drawn(Image image, const std::vector<Detection>& found, const Detecto
   std::vector<draw::Drawn> drawn;
   for (const Detection& d : found) drawn.push_back({d.box, d.mask.value_or(detection::Rle{}), d.label, d.score});
   draw::draw_detections(image, drawn, detector.labels());
-  write_file(flags.draw, encode_png(image), flags.overwrite);
+  write_file(flags.draw, encode_png(image).insert(kChunkAt, kChunk), flags.overwrite, &kPngOutput);
 }
 
 }  // namespace
@@ -77,8 +86,8 @@ void predict_detections(const ModelFlags& model, const RunFlags& run, const std:
       const std::array<double, 4> box = xywh(d.box);
       if (!run.json) {
         std::cout << fmt::format("  {:6.2f} %  {:<16} x {:7.1f}  y {:7.1f}  {:7.1f} x {:.1f}\n",
-                                 100.0 * static_cast<double>(d.score), detector.label_name(d.label), box[0], box[1],
-                                 box[2], box[3]);
+                                 100.0 * static_cast<double>(d.score), printable(detector.label_name(d.label)), box[0],
+                                 box[1], box[2], box[3]);
         continue;
       }
       nlohmann::json entry = {{"category_id", detector.category_id(d.label)},

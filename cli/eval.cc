@@ -66,10 +66,10 @@ void run_eval(const EvalFlags& flags) {
     return;
   }
   std::cout << fmt::format(
-      "{} ({}, {}): {} images, top-1 {:.2f} % (95 % interval +-{:.2f}), top-5 {:.2f} %, {:.1f} images/s\n", loaded.name,
-      config.architecture, execution_name(execution), result.images, result.top1, interval, result.top5,
-      result.images_per_s);
-  for (const BadImage& b : result.bad_images) std::cout << "skipped: " << b.error << '\n';
+      "{} ({}, {}): {} images, top-1 {:.2f} % (95 % interval +-{:.2f}), top-5 {:.2f} %, {:.1f} images/s\n",
+      printable(loaded.name), printable(config.architecture), execution_name(execution), result.images, result.top1,
+      interval, result.top5, result.images_per_s);
+  for (const BadImage& b : result.bad_images) std::cout << "skipped: " << printable(b.error) << '\n';
 }
 
 /// Runs what the flags ask for; a usage error when they ask for nothing or for two things.

@@ -12,8 +12,6 @@
 namespace igq::cli {
 namespace {
 
-constexpr OutputKind kDetectionsOutput{"a result file of detections", "["};
-
 /// The category of every label, by its name where the data set has one of the detector's names, by COCO's id otherwise;
 /// -1 for labels that the data set does not know.
 std::vector<int> categories_of(const Detector& detector, const coco::Dataset& dataset, int labels) {
@@ -91,7 +89,7 @@ Found run_images(RunningDetector& running, const coco::Dataset& dataset, const E
 
 void eval_detector(const ModelFlags& model, const RunFlags& run, const CocoFlags& coco,
                    const EvalDetectorFlags& flags) {
-  check_output(flags.results_file, flags.overwrite, kDetectionsOutput);
+  check_output(flags.results_file, flags.overwrite, coco::kDetectionsOutput);
   RunningDetector running(model, run);
   const bool masks = running.detector().has_masks();
   const auto wanted = [&](const char* type) {

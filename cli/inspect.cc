@@ -158,7 +158,7 @@ void inspect_model(const InspectFlags& flags) {
     return;
   }
   std::cout << fmt::format("{}: input {}x{}x{}, {} classes, {} parameters, {} multiply-adds\n",
-                           config.architecture.empty() ? "model" : config.architecture, config.in_channels,
+                           config.architecture.empty() ? "model" : printable(config.architecture), config.in_channels,
                            config.image_height, config.image_width, config.num_classes,
                            scaled(static_cast<double>(count_parameters(config))),
                            scaled(static_cast<double>(count_macs(config))));
@@ -168,9 +168,9 @@ void inspect_model(const InspectFlags& flags) {
                            p.mean[1], p.mean[2], p.std[0], p.std[1], p.std[2]);
   if (loaded.quantized) {
     std::cout << fmt::format("quantized from {} ({}) on {} images ({}), igq {}\nsettings: {}\n",
-                             loaded.provenance.source, loaded.provenance.source_checksum,
-                             loaded.provenance.calibration_images, loaded.provenance.calibration_checksum,
-                             loaded.provenance.tool_version, loaded.provenance.settings);
+                             printable(loaded.provenance.source), printable(loaded.provenance.source_checksum),
+                             loaded.provenance.calibration_images, printable(loaded.provenance.calibration_checksum),
+                             printable(loaded.provenance.tool_version), printable(loaded.provenance.settings));
   }
   std::cout << '\n';
   print_sites(shapes, plan);

@@ -44,7 +44,7 @@ void run_predict(const PredictFlags& flags) {
     const std::span<const float> logits = runner.run(image.data());
     const std::vector<double> p = softmax(logits);
     nlohmann::json predictions = nlohmann::json::array();
-    if (!flags.run.json) std::cout << file << '\n';
+    if (!flags.run.json) std::cout << printable(file) << '\n';
     for (const int c : rank_classes(logits, flags.topk)) {
       const auto at = static_cast<std::size_t>(c);
       if (flags.run.json) {

@@ -4,10 +4,14 @@
 #include <exception>
 #include <iostream>
 #include <new>
+#include <utility>
 
+#include "base/memory_reserve.h"
+#include "base/processors.h"
 #include "common.h"
 #include "igq/version.h"
 #include "program.h"
+#include "terminal.h"
 #include "verbs.h"
 
 namespace igq::cli {
@@ -28,13 +32,12 @@ void print_usage_error(const CLI::App& app, const CLI::ParseError& fault, int ar
     text = "no verb given: use one of " + verbs;
   text = text.substr(0, text.find('\n'));
   const bool verb_given = known && argc >= 2 && argv[1][0] != '-';
-  std::cerr << "igq: error: " << text << " (igq " << (verb_given ? std::string(argv[1]) + " " : "")
-            << "--help prints the flags)\n";
+  print_error((text + " (igq " + (verb_given ? std::string(argv[1]) + " " : "") + "--help prints the flags)").c_str());
 }
 
-}  // namespace
-
-int run_program(int argc, char** argv) {
+/// All of the program; whatever it throws ends in one line.
+int run(int argc, char** argv) {
+  const EscapedStream out(std::cout), err(std::cerr);
   CLI::App app{
       "igq quantizes vision transformers (ViT, DeiT, DINOv2, Swin) to 2 to 8 bits by instance-aware group "
       "quantization\n"
@@ -57,31 +60,39 @@ int run_program(int argc, char** argv) {
   add_report(app, exit_code);
   for (int i = 1; i < argc; ++i) {
     if (*argv[i] != '\0') continue;
-    std::cerr << "igq: error: argument " << i << " is empty: a variable that is not set?\n";
+    print_error(fmt::format("argument {} is empty: a variable that is not set?", i).c_str());
     return kUsage;
   }
-  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit on sizes is a failed write, not the end of the process
   try {
-    try {
-      app.parse(argc, argv);
-    } catch (const CLI::ParseError& e) {
-      if (e.get_exit_code() != 0) {
-        print_usage_error(app, e, argc, argv);
-        return kUsage;
-      }
-      app.exit(e);  // --help, --version
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() != 0) {
+      print_usage_error(app, e, argc, argv);
+      return kUsage;
     }
-    std::cout.flush();
-    if (!std::cout) throw igq::Error("cannot write to standard output");
-    return exit_code;
-  } catch (const igq::Error& e) {
-    std::cerr << "igq: error: " << e.what() << '\n';
-  } catch (const std::bad_alloc&) {
-    std::cerr << "igq: error: out of memory\n";
-  } catch (const std::exception& e) {
-    std::cerr << "igq: error: " << e.what() << '\n';
+    app.exit(e);  // --help, --version
   }
-  return kFailed;
+  std::cout.flush();
+  if (!std::cout) throw Error("cannot write to standard output");
+  if (!closing_note().empty()) note(std::exchange(closing_note(), {}));
+  return exit_code;
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv) {
+  const SignalCleaning signals;
+  int exit_code = kFailed;
+  try {
+    const MemoryReserve reserve;
+    exit_code = run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    print_error("out of memory");
+  } catch (const std::exception& e) {
+    print_error(e.what());
+  }
+  set_default_threads(0);
+  return exit_code;
 }
 
 }  // namespace igq::cli

@@ -8,6 +8,7 @@
 
 #include "base/fail.h"
 #include "common.h"
+#include "io/igq_container.h"
 #include "eval/benchmark.h"
 #include "eval/evaluate.h"
 #include "pipeline/quantize_model.h"

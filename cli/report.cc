@@ -1,5 +1,6 @@
 // igq report: one self-contained HTML page about a quantized model.
 #include "report/report.h"
+#include "report/html.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +10,7 @@
 #include <memory>
 
 #include "base/fail.h"
-#include "base/file.h"
+#include "base/output_file.h"
 #include "common.h"
 #include "verbs.h"
 
@@ -37,7 +38,7 @@ void run_report(const ReportFlags& flags) {
   namespace fs = std::filesystem;
   if (flags.output.empty() && !flags.run.json)
     throw CLI::ValidationError("say where to write the report: -o report.html (or --json)");
-  check_output(flags.output, flags.overwrite, kReportOutput);
+  check_output(flags.output, flags.overwrite, report::kReportOutput);
   if (!is_igq_file(flags.model.path))
     fail("{} is not an .igq file: quantize a model first with `igq quantize`", flags.model.path);
   const LoadedModel model = load_model(flags.model.path);
@@ -62,7 +63,7 @@ void run_report(const ReportFlags& flags) {
   }
   if (!flags.output.empty()) {
     const std::string html = report::report_html(data);
-    write_file(flags.output, html, flags.overwrite);
+    write_file(flags.output, html, flags.overwrite, &report::kReportOutput);
     if (!flags.run.json)
       std::cout << fmt::format("{}: {:.0f} kB\n", flags.output, static_cast<double>(html.size()) / 1e3);
   }

@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "base/fail.h"
-#include "base/file.h"
+#include "base/output_file.h"
 #include "common.h"
 #include "quantize_flags.h"
 #include "verbs.h"
@@ -80,7 +80,16 @@ Table text_table(const std::vector<TableRow>& rows) {
   return table;
 }
 
+/// A table of this program: its first two lines.
+const OutputKind kMarkdownOutput{"a table of igq", [](const InputFile& file) {
+                                   const std::string begins = text_table({}).markdown();
+                                   std::string text(std::min<std::uint64_t>(file.size(), begins.size()), '\0');
+                                   file.read(0, std::as_writable_bytes(std::span(text)));
+                                   return text == begins;
+                                 }};
+
 void run_table(const TableFlags& flags) {
+  { const TemporaryFile probe("igq-table-", ".igq"); }  // named now if it is missing, not after the first row
   if (!flags.output.empty())
     const OutputFile probe(flags.output);  // what is in it is read, or refused, before anything is written
   check_output(flags.markdown, true, kMarkdownOutput);
@@ -108,7 +117,7 @@ void run_table(const TableFlags& flags) {
     rows = make_table(loaded, images, samples, settings, options, stage_progress(progress));
   }
   const Table table = text_table(rows);
-  if (!flags.markdown.empty()) write_file(flags.markdown, table.markdown());
+  if (!flags.markdown.empty()) write_file(flags.markdown, table.markdown(), true, &kMarkdownOutput);
   if (flags.run.json) {
     nlohmann::json document = {{"model", loaded.name},
                                {"architecture", config.architecture},
@@ -122,8 +131,9 @@ void run_table(const TableFlags& flags) {
     print_json(document);
     return;
   }
-  std::cout << fmt::format("{} ({}), {} calibration images, {} test images, {} execution\n", loaded.name,
-                           config.architecture, images.count, samples.size(), execution_name(options.execution));
+  std::cout << fmt::format("{} ({}), {} calibration images, {} test images, {} execution\n", printable(loaded.name),
+                           printable(config.architecture), images.count, samples.size(),
+                           execution_name(options.execution));
   std::cout << table.text();
 }
 

@@ -53,6 +53,7 @@ PerturbationCache::PerturbationCache(std::filesystem::path path) : path_(std::mo
   constexpr std::string_view kBegins = "{\"candidates\":[";  // keys are sorted
   if (!kBegins.starts_with(text.substr(0, kBegins.size())))
     fail("{} is not a perturbation cache of igq: name another file or remove it", path_.string());
+  bool any = false;
   torn_ = !text.empty() && text.back() != '\n';
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());
@@ -62,11 +63,14 @@ PerturbationCache::PerturbationCache(std::filesystem::path path) : path_(std::mo
       const std::string& key = json_string(json_at(line, "key"), "key");
       std::string site = perturbation.site;
       known_[{key, std::move(site)}] = std::move(perturbation);
+      any = true;
     } catch (const Error&) {
       // Cut off or damaged: the layer is measured again.
     }
     begin = end + 1;
   }
+  if (!any && text.find('\n') != std::string::npos)
+    fail("{} is not a perturbation cache of igq: name another file or remove it", path_.string());
 }
 
 const SitePerturbation* PerturbationCache::find(const std::string& key, const std::string& site) const {

@@ -1,4 +1,4 @@
-// Files: reading with every size checked, and writing that never leaves a partial file under the final name.
+// Reading files with every size checked; output_file.h writes them.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <span>
 #include <string>
-#include <string_view>
 
 namespace igq {
 
@@ -37,31 +36,5 @@ class InputFile {
 
 /// The whole file as text/bytes; Error when it is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{1} << 30);
-
-/// Writes to "<path>.<pid>.tmp" beside the target, where it also removes those of killed processes; commit() syncs and
-/// renames. Without commit() the destructor removes the temporary. Error (path, reason) on every fault: full disk,
-/// read-only folder ...
-class OutputFile {
- public:
-  /// Unless `overwrite`, an existing `path` is an Error that names --overwrite.
-  explicit OutputFile(std::filesystem::path path, bool overwrite = true);
-  ~OutputFile();
-  OutputFile(const OutputFile&) = delete;
-  OutputFile& operator=(const OutputFile&) = delete;
-
-  void write(std::span<const std::byte> bytes);
-  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
-  std::uint64_t written() const { return written_; }
-  void commit();
-
- private:
-  std::filesystem::path path_, temporary_;
-  bool overwrite_ = true;
-  int fd_ = -1;
-  std::uint64_t written_ = 0;
-};
-
-/// OutputFile in one call.
-void write_file(const std::filesystem::path& path, std::string_view text, bool overwrite = true);
 
 }  // namespace igq

@@ -87,7 +87,8 @@ void ThreadPool::start_workers(int count) {
   // Signals are the host's business: its handlers run on its own threads. Faults stay with the thread that causes them.
   sigset_t most, before;
   ::sigfillset(&most);
-  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGPROF}) ::sigdelset(&most, fault);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS, SIGPROF})
+    ::sigdelset(&most, fault);
   ::pthread_sigmask(SIG_SETMASK, &most, &before);
   try {
     for (int i = 1; i <= count; ++i) {

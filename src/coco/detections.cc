@@ -6,6 +6,7 @@
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "base/output_file.h"
 #include "io/json_fields.h"
 
 namespace igq::coco {
@@ -121,9 +122,22 @@ std::pair<bool, bool> detections_carry(const std::filesystem::path& path) {
   return carried;
 }
 
+const OutputKind kDetectionsOutput{
+    "a result file of detections", [](const InputFile& file) {
+      std::string text(std::min<std::uint64_t>(file.size(), std::uint64_t{16} << 20), '\0');
+      file.read(0, std::as_writable_bytes(std::span(text)));
+      if (text == "[\n]\n") return true;
+      const std::size_t end = text.find('\n', 2);
+      if (!text.starts_with("[\n{") || end == std::string::npos) return false;
+      const json first = parse_json(std::string_view(text).substr(2, end - 2 - (text[end - 1] == ',' ? 1 : 0)));
+      for (const char* key : {"image_id", "category_id", "bbox", "score"})
+        if (!first.contains(key)) return false;
+      return first.size() == 4 || (first.size() == 5 && first.contains("segmentation"));
+    }};
+
 void write_detections(const std::filesystem::path& path, const Dataset& dataset,
                       const std::vector<Detection>& detections, bool overwrite) {
-  OutputFile file(path, overwrite);
+  OutputFile file(path, overwrite, &kDetectionsOutput);
   std::string text = "[";
   for (std::size_t i = 0; i < detections.size(); ++i) {
     const Detection& d = detections[i];

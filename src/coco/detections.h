@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/output_file.h"
 #include "coco/dataset.h"
 
 namespace igq::coco {
@@ -34,6 +35,9 @@ Detections read_detections(const std::filesystem::path& path, const Dataset& dat
 
 /// Whether a result file's first detection has a box and whether it has a mask; both false for an empty list.
 std::pair<bool, bool> detections_carry(const std::filesystem::path& path);
+
+/// A result file as write_detections() writes it, one record to a line.
+extern const OutputKind kDetectionsOutput;
 
 /// Writes a result file: ids of `dataset`, scores and boxes with as many digits as read back to the same double, masks
 /// as run lengths where there are any. The file appears whole or not at all.

@@ -135,20 +135,36 @@ double confidence_95(double percent, std::int64_t images) {
   return 100.0 * z / (1.0 + z * z / n) * std::sqrt(p * (1.0 - p) / n + z * z / (4.0 * n * n));
 }
 
+namespace {
+
+std::string results_header(std::size_t classes) {
+  std::string text = "file,label";
+  for (std::size_t i = 1; i <= classes; ++i) text += fmt::format(",class_{}", i);
+  for (std::size_t i = 1; i <= classes; ++i) text += fmt::format(",score_{}", i);
+  return text;
+}
+
+}  // namespace
+
+const OutputKind kResultsOutput{"a results file", [](const InputFile& file) {
+                                  std::string text(std::min<std::uint64_t>(file.size(), std::uint64_t{1} << 20), '\0');
+                                  file.read(0, std::as_writable_bytes(std::span(text)));
+                                  const std::string header = text.substr(0, text.find('\n'));
+                                  const auto classes = (std::count(header.begin(), header.end(), ',') - 1) / 2;
+                                  return classes > 0 && header == results_header(static_cast<std::size_t>(classes));
+                                }};
+
 void write_results_csv(const std::filesystem::path& path, const std::vector<ImageResult>& results, bool overwrite) {
   std::size_t k = 0;
   for (const ImageResult& r : results) k = std::max(k, r.classes.size());
-  std::string text = "file,label";
-  for (std::size_t i = 1; i <= k; ++i) text += fmt::format(",class_{}", i);
-  for (std::size_t i = 1; i <= k; ++i) text += fmt::format(",score_{}", i);
-  text += '\n';
+  std::string text = results_header(k) + "\n";
   for (const ImageResult& r : results) {
     text += fmt::format("{},{}", csv_field(r.file), r.label);
     for (std::size_t i = 0; i < k; ++i) text += i < r.classes.size() ? fmt::format(",{}", r.classes[i]) : ",";
     for (std::size_t i = 0; i < k; ++i) text += i < r.scores.size() ? fmt::format(",{:.6g}", r.scores[i]) : ",";
     text += '\n';
   }
-  write_file(path, text, overwrite);
+  write_file(path, text, overwrite, &kResultsOutput);
 }
 
 }  // namespace igq

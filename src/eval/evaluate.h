@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/output_file.h"
 #include "io/image_folder.h"
 #include "models/runner.h"
 
@@ -54,6 +55,8 @@ EvalResult evaluate(Runner& runner, const std::vector<Sample>& samples, const Ev
 /// Half the width of the 95 % confidence interval (Wilson) of an accuracy in percent over `images` images.
 double confidence_95(double percent, std::int64_t images);
 
+/// A results file: the header that write_results_csv() gives it, with as many scores as classes.
+extern const OutputKind kResultsOutput;
 /// timm's --results-file: a row "file,label,class_1..class_k,score_1..score_k" per image; bad images have empty fields.
 void write_results_csv(const std::filesystem::path& path, const std::vector<ImageResult>& results, bool overwrite);
 

@@ -87,6 +87,15 @@ void write_padding(OutputFile& file) {
 
 }  // namespace
 
+const OutputKind kIgqOutput{"an .igq file", [](const InputFile& file) {
+                              Preamble preamble;
+                              const auto bytes = std::as_writable_bytes(std::span(&preamble, 1));
+                              file.read(0, bytes);
+                              return preamble.magic == kMagic &&
+                                     ((preamble.version > kIgqVersion && preamble.version < 1000) ||
+                                      hash_bytes(bytes.first(kPreambleHashed)) == preamble.checksum);
+                            }};
+
 std::uint64_t StoredTensor::count() const {
   std::uint64_t product = 1;
   for (const std::int64_t d : shape) product *= static_cast<std::uint64_t>(d);
@@ -124,7 +133,7 @@ void write_container(const std::filesystem::path& path, json header, std::span<c
   preamble.header_checksum = hash_bytes(std::as_bytes(std::span(text)));
   preamble.checksum = hash_bytes(std::as_bytes(std::span(&preamble, 1)).first(kPreambleHashed));
 
-  OutputFile file(path, overwrite);
+  OutputFile file(path, overwrite, &kIgqOutput);
   file.write(std::as_bytes(std::span(&preamble, 1)));
   file.write(text);
   for (const TensorToStore& tensor : tensors) {

@@ -15,6 +15,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/file.h"
+#include "base/output_file.h"
 #include "io/json_fields.h"
 #include "io/tensor_source.h"
 
@@ -50,6 +51,10 @@ struct TensorToStore {
   int bits = 0;
   std::span<const std::byte> bytes;
 };
+
+/// A file that begins as .igq files do, with the checksum of its beginning right; damaged further on, or of a newer
+/// version, it still is one.
+extern const OutputKind kIgqOutput;
 
 /// Writes `header` (an object without the key "tensors") and the tensors in the given order. The file appears under
 /// `path` whole or not at all, and the same arguments give the same bytes.

@@ -13,6 +13,7 @@
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "base/output_file.h"
 #include "io/float_formats.h"
 #include "io/json_fields.h"
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/directory.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -71,10 +72,7 @@ std::string quoted(const std::string& text) {
 
 std::vector<fs::path> sorted_files(const fs::path& folder) {
   std::vector<fs::path> files;
-  std::error_code fault;
-  for (fs::directory_iterator it(folder, fault), end; !fault && it != end; it.increment(fault)) {
-    files.push_back(it->path());
-  }
+  const std::error_code fault = for_each_entry(folder, [&](const fs::path& file) { files.push_back(file); });
   if (fault) fail("cannot list {}: {}", folder.string(), fault.message());
   std::sort(files.begin(), files.end());
   return files;

@@ -1,12 +1,11 @@
 #include "pipeline/table.h"
 
-#include <unistd.h>
-
 #include <chrono>
 #include <map>
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "base/output_file.h"
 #include "base/hash.h"
 #include "io/json_fields.h"
 
@@ -15,33 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-/// Rows of earlier runs, by key, and the file they live in.
-class TableState {
- public:
-  explicit TableState(std::filesystem::path path) : path_(std::move(path)) {
-    if (path_.empty() || !std::filesystem::exists(path_)) return;
-    try {
-      const json document = parse_json(read_file(path_));
-      if (json_string(json_at(document, "format"), "format") != kFormat) fail("it was written by another program");
-      rows_ = json_at(document, "rows");
-    } catch (const Error& e) {
-      fail("{} is not the state of an igq table ({}): name another file or remove it", path_.string(), e.what());
-    }
-  }
-  const json* find(const std::string& key) const {
-    const auto found = rows_.find(key);
-    return found == rows_.end() ? nullptr : &*found;
-  }
-  void keep(const std::string& key, const json& row) {
-    rows_[key] = row;
-    if (!path_.empty()) write_file(path_, json{{"format", kFormat}, {"rows", rows_}}.dump(1) + "\n");
-  }
-
- private:
-  static constexpr const char* kFormat = "igq table 1";
-  std::filesystem::path path_;
-  json rows_ = json::object();
-};
+constexpr const char* kFormat = "igq table 1";
 
 TableRow row_from_json(const json& j) {
   auto number = [&](const char* key) {
@@ -64,21 +37,39 @@ TableRow row_from_json(const json& j) {
   return row;
 }
 
-/// A file name in the system's temporary folder that is gone when this is.
-class TemporaryFile {
+const OutputKind kTableState{"the state of an igq table", [](const InputFile& file) {
+                               const json document = parse_json(read_file(file.path()));
+                               return json_string(json_at(document, "format"), "format") == kFormat;
+                             }};
+
+/// Rows of earlier runs, by key, and the file they live in.
+class TableState {
  public:
-  explicit TemporaryFile(std::uint64_t key)
-      : path_(std::filesystem::temp_directory_path() / fmt::format("igq-table-{}-{:016x}.igq", ::getpid(), key)) {}
-  ~TemporaryFile() {
-    std::error_code ignored;
-    std::filesystem::remove(path_, ignored);
+  explicit TableState(std::filesystem::path path) : path_(std::move(path)) {
+    if (path_.empty() || !std::filesystem::exists(path_)) return;
+    try {
+      const json document = parse_json(read_file(path_));
+      if (json_string(json_at(document, "format"), "format") != kFormat) fail("it was written by another program");
+      rows_ = json_at(document, "rows");
+      if (!rows_.is_object()) fail("its 'rows' are no object");
+      for (const json& row : rows_) row_from_json(row);  // all of it now, not after hours of measuring
+    } catch (const Error& e) {
+      fail("{} is not the state of an igq table ({}): name another file or remove it", path_.string(), e.what());
+    }
   }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  const std::filesystem::path& path() const { return path_; }
+  const json* find(const std::string& key) const {
+    const auto found = rows_.find(key);
+    return found == rows_.end() ? nullptr : &*found;
+  }
+  void keep(const std::string& key, const json& row) {
+    rows_[key] = row;
+    if (!path_.empty())
+      write_file(path_, json{{"format", kFormat}, {"rows", rows_}}.dump(1) + "\n", true, &kTableState);
+  }
 
  private:
   std::filesystem::path path_;
+  json rows_ = json::object();
 };
 
 std::vector<int> first_classes(const EvalResult& result) {
@@ -181,7 +172,7 @@ std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& image
         row.quantize_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         // Gone as soon as it is loaded: the long part, the evaluation, leaves nothing behind when it is killed.
         LoadedModel saved = [&] {
-          const TemporaryFile file(hash_bytes(std::as_bytes(std::span(key))));
+          const TemporaryFile file("igq-table-", ".igq");
           save_igq(file.path(), report.model, true);
           row.file_mb = static_cast<double>(std::filesystem::file_size(file.path())) / 1e6;
           return load_model(file.path());

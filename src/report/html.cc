@@ -140,6 +140,20 @@ std::string ramp_class(int rank, int groups) {
       groups < 2 ? 0 : static_cast<int>(std::lround(static_cast<double>(rank) * (kRampSteps - 1) / (groups - 1))));
 }
 
+const OutputKind kReportOutput{
+    "a report of igq", [](const InputFile& file) {
+      std::string text(std::min<std::uint64_t>(file.size(), 4096), '\0');
+      file.read(0, std::as_writable_bytes(std::span(text)));
+      constexpr std::string_view kBegins = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
+      if (!text.starts_with(kBegins)) return false;
+      const std::string_view then = std::string_view(text).substr(kBegins.size());
+      const std::size_t title = then.find("<title>"), end = then.find("</title>");
+      const bool older =
+          then.starts_with("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ") &&
+          end != std::string_view::npos && then.substr(title, end - title).ends_with(" - igq report");
+      return then.starts_with("<meta name=\"generator\" content=\"igq report\">\n") || older;
+    }};
+
 std::string page(std::string_view title, std::string_view body) {
   std::string light, dark;
   for (int step = 0; step < kRampSteps; ++step) {
@@ -148,6 +162,7 @@ std::string page(std::string_view title, std::string_view body) {
   }
   return fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"generator\" content=\"igq report\">\n"
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src "
       "data:\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n"

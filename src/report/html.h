@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/output_file.h"
+
 namespace igq::report {
 
 /// Colours of ordered groups, dark blue to ochre (blue to yellow in the dark), apart in lightness as well as in hue.
@@ -17,6 +19,9 @@ std::string ramp_class(int rank, int groups);
 
 /// Backgrounds that charts lie on, for checks of contrast.
 inline constexpr std::string_view kLightBackground = "#ffffff", kDarkBackground = "#1a1d22";
+
+/// A page of igq report: it begins as page() begins, with the name of its generator; older ones have no such name.
+extern const OutputKind kReportOutput;
 
 /// The whole document around `body` (HTML). `title` is plain text.
 std::string page(std::string_view title, std::string_view body);

@@ -11,6 +11,7 @@
 #include "allocation/allocate.h"
 #include "allocation/site_error.h"
 #include "base/file.h"
+#include "base/output_file.h"
 #include "base/random.h"
 #include "igq/error.h"
 #include "models/load_model.h"

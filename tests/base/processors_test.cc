@@ -25,13 +25,14 @@ class CpuQuota : public ::testing::Test {
   void version2(const std::string& group, const std::string& mount_root = "/") const {
     write("proc/self/mountinfo",
           "22 1 0:21 / /proc rw,nosuid shared:5 - proc proc rw\n"
-          "30 22 0:26 " + mount_root + " /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate");
+          "30 22 0:26 " +
+              mount_root + " /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate");
     write("proc/self/cgroup", "0::" + group);
   }
   void version1(const std::string& group, const std::string& mount_root = "/") const {
-    write("proc/self/mountinfo",
-          "31 24 0:27 " + mount_root + " /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct\n"
-          "32 24 0:28 / /sys/fs/cgroup/cpuset rw shared:11 - cgroup cgroup rw,cpuset");
+    write("proc/self/mountinfo", "31 24 0:27 " + mount_root +
+                                     " /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct\n"
+                                     "32 24 0:28 / /sys/fs/cgroup/cpuset rw shared:11 - cgroup cgroup rw,cpuset");
     write("proc/self/cgroup", "4:cpuset:/elsewhere\n3:cpu,cpuacct:" + group);
   }
   fs::path root() const { return folder_.path(); }

@@ -46,9 +46,10 @@ TEST(ThreadPool, RethrowsAndGoesOn) {
     }),
                  Error);
   for (int round = 0; round < 200; ++round)
-    EXPECT_THROW(pool.parallel_for(3, 1, [&](std::int64_t begin, std::int64_t, int) {
-      if (begin == round % 3) fail("part {}", begin);
-    }),
+    EXPECT_THROW(pool.parallel_for(3, 1,
+                                   [&](std::int64_t begin, std::int64_t, int) {
+                                     if (begin == round % 3) fail("part {}", begin);
+                                   }),
                  Error);
   std::vector<int> seen(3, 0);
   pool.run([&](int t) { seen[static_cast<std::size_t>(t)] = 1; });

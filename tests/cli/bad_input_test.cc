@@ -126,7 +126,7 @@ std::vector<Row> output_rows() {
        "0047.png exists and is not an .igq file"},
       {"the model as its own report",
        [](const fs::path& at) { fs::copy_file(fixtures() / "igq/v1.igq", at / "q.igq"); },
-       "report q.igq --no-speed -o q.igq --overwrite", 1, "q.igq exists and is not an HTML page"},
+       "report q.igq --no-speed -o q.igq --overwrite", 1, "q.igq exists and is not a report of igq"},
       {"an image as the results file",
        {},
        "eval model --data-dir images --overwrite --results-file images/coat/0047.png",

@@ -3,7 +3,6 @@
 // next run is undisturbed.
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -16,14 +15,7 @@
 #include "io/igq_container.h"
 #include "io/safetensors.h"
 #include "tests/cli/program.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define IGQ_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define IGQ_SANITIZED 1
-#endif
-#endif
+#include "tests/sanitized.h"
 
 namespace igq::test {
 namespace {
@@ -83,18 +75,14 @@ void kill_all_along(const std::string& arguments, const fs::path& folder, const 
     ++killed;
   }
   EXPECT_GT(killed, 0);
-  std::ofstream(folder / (file + ".2147483646.tmp")) << "of a process that is gone";
-  const int alive = ::open((folder / (file + "." + std::to_string(::getpid()) + ".tmp")).c_str(), O_WRONLY | O_CREAT,
-                           0644);  // of one that writes
-  ASSERT_EQ(::flock(alive, LOCK_EX), 0);
+  std::ofstream(folder / (file + ".2147483646.tmp")) << "another program's";
   const Output last = igq(arguments, folder);
-  ::close(alive);
   EXPECT_EQ(last.exit_code, 0) << "after so many killed: " << last.err;
   EXPECT_EQ(read_text(folder / file), whole);
   const auto left = files_in(folder);
   const auto count =
       std::count_if(left.begin(), left.end(), [](const std::string& name) { return name.ends_with(".tmp"); });
-  EXPECT_EQ(count, 1) << "what killed processes left is not removed, or what is not theirs is";
+  EXPECT_EQ(count, 1) << "what killed processes left is not removed, or another's file is";
 }
 
 TEST_F(CliTest, KilledWhileQuantizing) {
@@ -298,9 +286,7 @@ void make_giant(const fs::path& model) {
 }
 
 TEST_F(CliTest, OutOfMemoryIsOneLine) {
-#ifdef IGQ_SANITIZED
-  GTEST_SKIP() << "sanitizers need the whole address space";
-#endif
+  if (kSanitized) GTEST_SKIP() << "sanitizers need the whole address space";
   make_giant(path() / "model");
   const Output result = igq_with("ulimit -v 1500000 && ", kQuantize + "-o q.igq", path());
   EXPECT_EQ(result.exit_code, 1) << result.err;

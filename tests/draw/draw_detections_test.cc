@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "base/file.h"
+#include "base/output_file.h"
 #include "draw/canvas.h"
 #include "draw/font.h"
 #include "igq/error.h"
