@@ -68,8 +68,8 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
         ->check(parsed_by([](const std::string& t) { parse_groups(t); }, "N|auto"))
         ->capture_default_str();
     app.add_option("--preset", preset,
-                   "best: what loses least (grouping scale, softmax and qkv by row, balanced queries and keys, gptq "
-                   "weights, in groups of 64 at 2 to 4 bits);\n"
+                   "best: what loses least (grouping scale, softmax and qkv by row, balanced queries and keys, keys "
+                   "and values less their means, weights auto, in groups of 64 at 2 to 4 bits);\n"
                    "paper: IGQ-ViT exactly (grouping igq, mean bounds, weights rounded to nearest)\n"
                    "(default: best, or paper when --grouping is given)")
         ->check(parsed_by([](const std::string& t) { parse_preset(t); }, "NAME"));
@@ -88,12 +88,18 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
   app.add_option(
       "--perturbation-cache", perturbation_cache,
       "with --groups auto: keep what was measured per layer in this file; an interrupted run goes on from there");
-  app.add_option(
-         "--weights", weights,
-         "how weights are rounded: rtn (to nearest, the paper), gptq or erq (second order, on the calibration images)")
+  app.add_option("--weights", weights,
+                 "how weights are rounded: rtn (to nearest, the paper), gptq or erq (second order, on the calibration "
+                 "images), or\n"
+                 "auto: of these what errs least on calibration images held back, layer by layer")
       ->check(parsed_by([](const std::string& t) { parse_weight_method(t); }, "NAME"));
   app.add_flag("--balance", balance,
                "rewrite queries and keys so that they lose less per token (the float model stays the same)");
+  app.add_flag("--centre-v", centre_v,
+               "code the values of attention less their mean over the tokens, which what softmax codes round away then "
+               "cannot take from the outputs");
+  app.add_flag("--centre-k", centre_k,
+               "with --qkv row: code the keys of attention less their mean over the tokens, which no softmax notices");
   app.add_option("--scales", scales,
                  "grouping scale: integer (multiples of one unit, which are added up without float sums: fastest, and "
                  "at up to 5 bits\n"
@@ -156,6 +162,8 @@ QuantizeJob QuantizeFlags::job() const {
   o.first_last_bits = first_last_bits;
   if (!grouping.empty()) o.grouping = parse_grouping(grouping);
   o.balance = o.balance || balance;
+  o.centre_v = o.centre_v || centre_v;
+  o.centre_k = o.centre_k || centre_k;
   if (!scales.empty())
     o.integer_ratios = scales == "integer";
   else if (parse_groups(groups) == 0)

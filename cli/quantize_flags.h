@@ -27,6 +27,7 @@ struct QuantizeFlags {
   std::string keep;
   std::vector<std::string> site_bits;
   bool balance = false;
+  bool centre_v = false, centre_k = false;
   std::string scales;  ///< empty: the preset's
   int views = 4;
   double ridge = 0.05;

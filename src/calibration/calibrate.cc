@@ -61,21 +61,29 @@ Bounds merged(const std::vector<Bounds>& all, std::size_t begin, std::size_t end
   return result;
 }
 
-std::vector<float> widths_of(const std::vector<Bounds>& points) {
+/// What ranges count as (ZeroPointLimits).
+std::vector<float> widths_of(const std::vector<Bounds>& points, float offset_width) {
   std::vector<float> widths(points.size());
-  std::transform(points.begin(), points.end(), widths.begin(), [](Bounds b) { return b.upper - b.lower; });
+  std::transform(points.begin(), points.end(), widths.begin(),
+                 [&](Bounds b) { return std::max(b.upper - b.lower, offset_width * std::abs(b.lower + b.upper)); });
   return widths;
 }
 
-std::vector<Bounds> scale_bounds(const std::vector<Bounds>& points, int groups) {
+std::vector<Bounds> scale_bounds(const std::vector<Bounds>& points, int groups, float offset_width) {
   std::vector<Bounds> result;
-  for (float w : cluster_widths(widths_of(points), groups)) result.push_back({0.0f, w});
+  for (float w : cluster_widths(widths_of(points, offset_width), groups)) result.push_back({0.0f, w});
   return result;
 }
 
-/// Scales that are multiples of one unit.
+/// Scales that are multiples of one unit. The last is a spare one for channels of other images, half as wide again as
+/// the widest of calibration.
 void plan_ratios(int channels, const std::vector<Bounds>& points, int groups, ActivationPlan& plan) {
-  const IntegerRatios ratios = slot_ratios(widths_of(points), groups, plan.bits, channels);
+  plan.multiples = {1};
+  const float offset_width = zero_point_limits(plan, channels).offset_width;
+  IntegerRatios ratios = slot_ratios(widths_of(points, offset_width), groups, plan.bits, channels);
+  if (const std::int32_t spare = spare_multiple(ratios.multiples.back(), plan.bits, channels);
+      spare > ratios.multiples.back())
+    ratios.multiples.push_back(spare);
   plan.multiples = ratios.multiples;
   plan.unit = ratios.unit;
   for (const std::int32_t m : ratios.multiples)
@@ -104,6 +112,7 @@ bool plan_pixels(const ModelConfig& config, const LinearStatistics& statistics, 
     if (seen.lower < groups[c].lower - 0.5f * step || seen.upper > groups[c].upper + 0.5f * step) return false;
   }
   plan.grouping = Grouping::kStaticGroup;  // channels run over colour, row, column
+  plan.from_image = false;
   plan.groups = std::move(groups);
   return true;
 }
@@ -122,14 +131,15 @@ GroupBounds parse_group_bounds(std::string_view name) {
 }
 
 std::string_view weight_method_name(WeightMethod method) {
-  constexpr std::array<std::string_view, 3> kNames{"rtn", "gptq", "erq"};
+  constexpr std::array<std::string_view, 4> kNames{"rtn", "gptq", "erq", "auto"};
   return kNames[static_cast<std::size_t>(method)];
 }
 
 WeightMethod parse_weight_method(std::string_view name) {
-  for (const WeightMethod method : {WeightMethod::kNearest, WeightMethod::kGptq, WeightMethod::kErq})
+  for (const WeightMethod method :
+       {WeightMethod::kNearest, WeightMethod::kGptq, WeightMethod::kErq, WeightMethod::kAuto})
     if (weight_method_name(method) == name) return method;
-  fail("unknown weight method '{}': use one of rtn, gptq, erq", name);
+  fail("unknown weight method '{}': use one of rtn, gptq, erq, auto", name);
 }
 
 std::string_view preset_name(Preset preset) { return preset == Preset::kBest ? "best" : "paper"; }
@@ -148,7 +158,9 @@ QuantizeOptions preset_options(Preset preset) {
   options.softmax_grouping = Grouping::kUpperBound;
   options.qkv_grouping = QkvGrouping::kRow;
   options.balance = true;
-  options.weights = WeightMethod::kGptq;
+  options.centre_v = true;
+  options.centre_k = true;
+  options.weights = WeightMethod::kAuto;
   options.weight_groups = 64;     // of 2 to 4 bits only
   options.weight_quantile = 0.0;  // patch embedding and head: 8 bits lose more to clipping than they gain
   return options;
@@ -202,7 +214,12 @@ ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, 
   if (plan.bits > 8) return {};
   plan.grouping = options.grouping;
   // A single row has no range per channel, pixels are alike in every channel: one quantizer for the site.
-  if (site.max_rows == 1 || site.first_or_last) plan.grouping = Grouping::kLayer;
+  if (site.max_rows == 1 || site.first_or_last) {
+    plan.from_image =
+        plan.grouping == Grouping::kIgq || plan.grouping == Grouping::kScale || plan.grouping == Grouping::kUpperBound;
+    plan.grouping = Grouping::kLayer;
+  }
+  plan.unclipped = plan.grouping == Grouping::kScale;
   const auto channels = statistics.channels.size();
   groups = std::clamp(groups, 1, static_cast<int>(channels));
   const auto& points = statistics.points.points();
@@ -227,7 +244,7 @@ ActivationPlan plan_input(const Site& site, const LinearStatistics& statistics, 
       if (options.integer_ratios)
         plan_ratios(static_cast<int>(channels), points, groups, plan);
       else
-        plan.groups = scale_bounds(points, groups);
+        plan.groups = scale_bounds(points, groups, zero_point_limits(plan, static_cast<int>(channels)).offset_width);
       break;
     case Grouping::kUpperBound:
     case Grouping::kFloat:
@@ -243,15 +260,18 @@ AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statis
   if (bits.activation > 8) return plan;
   plan.qkv.bits = plan.softmax.bits = bits.activation;
   plan.qkv.grouping = options.qkv_grouping.value_or(default_qkv_grouping(options.grouping));
+  plan.qkv.centred = options.centre_v && plan.qkv.grouping != QkvGrouping::kFloat;
+  plan.qkv.centred_k = options.centre_k && plan.qkv.grouping == QkvGrouping::kRow;
+  const std::vector<Bounds>& v = plan.qkv.centred ? statistics.centred_v : statistics.v;
   auto whole = [](const std::vector<Bounds>& heads) { return std::vector<Bounds>{merged(heads, 0, heads.size())}; };
   if (plan.qkv.grouping == QkvGrouping::kTensor) {
     plan.qkv.q = whole(statistics.q);
     plan.qkv.k = whole(statistics.k);
-    plan.qkv.v = whole(statistics.v);
+    plan.qkv.v = whole(v);
   } else if (plan.qkv.grouping == QkvGrouping::kHead) {
     plan.qkv.q = statistics.q;
     plan.qkv.k = statistics.k;
-    plan.qkv.v = statistics.v;
+    plan.qkv.v = v;
   }
   ActivationPlan& softmax = plan.softmax;
   softmax.grouping = options.softmax_grouping.value_or(options.grouping);
@@ -274,7 +294,7 @@ AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statis
           igq_bounds(statistics.row_max.points(), groups, softmax.bits, options.bounds, site_seed(site, options.seed));
       break;
     case Grouping::kScale:
-      softmax.groups = scale_bounds(statistics.row_max.points(), groups);
+      softmax.groups = scale_bounds(statistics.row_max.points(), groups, 0.0f);
       break;
     case Grouping::kUpperBound:
     case Grouping::kFloat:

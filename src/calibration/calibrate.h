@@ -28,8 +28,9 @@ enum class WeightMethod {
   kNearest,  ///< "rtn": each weight to the nearest code (the paper)
   kGptq,     ///< second-order rounding on the calibration images (rounding.h)
   kErq,      ///< the same after ridge compensation of the activation error (refine.h)
+  kAuto,     ///< of these the one that leaves the least output error on images held back, layer by layer
 };
-std::string_view weight_method_name(WeightMethod method);  ///< "rtn", "gptq", "erq"
+std::string_view weight_method_name(WeightMethod method);  ///< "rtn", "gptq", "erq", "auto"
 WeightMethod parse_weight_method(std::string_view name);   ///< Error lists the names
 
 struct QuantizeOptions {
@@ -44,8 +45,11 @@ struct QuantizeOptions {
   std::optional<QkvGrouping> qkv_grouping;   ///< default: default_qkv_grouping(grouping)
   double weight_quantile = 1e-4;  ///< of weights rounded to nearest: share clipped at either end of an output channel
   WeightMethod weights = WeightMethod::kNearest;
-  int weight_groups = 0;  ///< inputs per weight group, for weights of 2 to 4 bits (quant/weight_groups.h); 0: none
-  bool balance = false;   ///< balance_queries_and_keys() before everything else (balance.h)
+  int weight_groups = 0;    ///< inputs per weight group, for weights of 2 to 4 bits (quant/weight_groups.h); 0: none
+  bool never_worse = true;  ///< a site whose groups lose more than one quantizer would takes the one (better_plans.h)
+  bool centre_v = false;    ///< codes of v less its mean over the tokens (QkvPlan::centred)
+  bool centre_k = false;    ///< codes of k less its mean over the tokens, with q, k, v by row (QkvPlan::centred_k)
+  bool balance = false;     ///< balance_queries_and_keys() before everything else (balance.h)
   // Of kGptq and kErq:
   int views = 4;        ///< of each calibration image, 1 to kMaxViews (views.h)
   double ridge = 0.05;  ///< lambda over the mean second moment of the layer's inputs
@@ -63,8 +67,9 @@ struct QuantizeOptions {
 
 /// Settings with a name; bits and groups are the caller's.
 enum class Preset {
-  kBest,   ///< "best": what docs/accuracy.md found best: grouping `scale`, a scale per softmax row, gptq weights,
-           ///< balanced queries and keys
+  kBest,   ///< "best": what docs/accuracy.md found best: grouping `scale`, a scale per softmax row, weights rounded as
+           ///< fits each layer best,
+           ///< balanced queries and keys, centred k and v
   kPaper,  ///< "paper": the method of the paper, nothing else
 };
 std::string_view preset_name(Preset preset);

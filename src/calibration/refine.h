@@ -5,7 +5,8 @@
 // the ridge compensation of the activation error of ERQ (Zhong et al., ICML 2024); then the codes are rounded to W' in
 // the metric X_hat^T X_hat + lambda (rounding.h), and the bias takes up the mean error, so that all moments are about
 // the mean. Aiming at the float model's X instead, as some do, was worse: it fits the accumulated error of a few
-// images.
+// images. `auto` tries rounding to nearest, gptq and erq and keeps what leaves the least error of the layer's output on
+// the last eighth of the images, which none of them has seen.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,7 @@ namespace igq {
 struct RefineProgress {
   std::string site;  ///< the layer just finished
   int done = 0, total = 0;
+  WeightMethod method = WeightMethod::kGptq;  ///< how its weights were rounded
   double error = 0.0;     ///< squared error of the layer's output from rounding its weights, over the output's square
   std::size_t bytes = 0;  ///< memory held for this
 };

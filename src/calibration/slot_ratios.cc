@@ -60,6 +60,12 @@ bool ratios_fit_byte(int bits) { return slot_multiple(bits) >= 8; }
 
 int extra_slot_budget(int channels) { return (channels + channels / 16 + 63) / 64 * 64 - channels; }
 
+std::int32_t spare_multiple(std::int32_t last, int bits, int channels) {
+  const std::int32_t slot = slot_multiple(bits), wanted = (last + last / 2 + slot) / slot * slot,
+                     most = std::min({slot * kMaxSlots, kMaxMultiple / slot * slot, kMostSlots / channels * slot});
+  return std::max(last, std::min(wanted, most));
+}
+
 IntegerRatios slot_ratios(const std::vector<float>& widths, int groups, int bits, int channels) {
   const std::int32_t slot = slot_multiple(bits);
   const bool all = ratios_fit_byte(bits);

@@ -29,4 +29,7 @@ int extra_slot_budget(int channels);
 /// is rounded up to a group's. `groups` multiples, or all that occur where ratios_fit_byte(). No width is clipped.
 IntegerRatios slot_ratios(const std::vector<float>& widths, int groups, int bits, int channels);
 
+/// A multiple for widths up to half as large again as those of `last`, or `last` where slots do not allow it.
+std::int32_t spare_multiple(std::int32_t last, int bits, int channels);
+
 }  // namespace igq

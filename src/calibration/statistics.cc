@@ -68,7 +68,7 @@ Statistics::Statistics(const Model& model, std::uint64_t seed)
       s.channels = empty_bounds(site.linear->in_features());
     } else {
       auto& s = attentions_.emplace(id, AttentionStatistics(site_seed)).first->second;
-      s.q = s.k = s.v = empty_bounds(site.attention->heads());
+      s.q = s.k = s.v = s.centred_v = empty_bounds(site.attention->heads());
       s.row_position_max.assign(static_cast<std::size_t>(site.max_rows), 0.0f);
     }
   }
@@ -105,6 +105,13 @@ void Statistics::on_tensor(int site, Operand operand, int part, const float* x, 
   }
   auto& heads = operand == Operand::kQ ? s.q : operand == Operand::kK ? s.k : s.v;
   for (std::size_t c = 0; c < n; ++c) widen(heads[static_cast<std::size_t>(part)], mn_[c], mx_[c]);
+  if (operand != Operand::kV) return;
+  mn_.assign(n, kInfinity);
+  mx_.assign(n, -kInfinity);
+  mean_.resize(n);
+  centred_.resize(n * static_cast<std::size_t>(rows));
+  kernels_.centre_channels(x, ld, rows, cols, mean_.data(), centred_.data(), cols, mn_.data(), mx_.data());
+  for (std::size_t c = 0; c < n; ++c) widen(s.centred_v[static_cast<std::size_t>(part)], mn_[c], mx_[c]);
 }
 
 std::size_t Statistics::bytes() const {
@@ -112,7 +119,7 @@ std::size_t Statistics::bytes() const {
   for (const auto& [site, s] : linears_) total += (s.points.points().capacity() + s.channels.size()) * sizeof(Bounds);
   for (const auto& [site, s] : attentions_)
     total +=
-        (s.row_max.points().capacity() + 3 * s.q.size()) * sizeof(Bounds) + s.row_position_max.size() * sizeof(float);
+        (s.row_max.points().capacity() + 4 * s.q.size()) * sizeof(Bounds) + s.row_position_max.size() * sizeof(float);
   return total;
 }
 

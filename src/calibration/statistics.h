@@ -40,7 +40,8 @@ struct LinearStatistics {
 /// Of one attention: ranges per head, and softmax row maxima (as points {0, max}).
 struct AttentionStatistics {
   explicit AttentionStatistics(std::uint64_t seed) : row_max(seed) {}
-  std::vector<Bounds> q, k, v;  ///< [heads]
+  std::vector<Bounds> q, k, v;    ///< [heads]
+  std::vector<Bounds> centred_v;  ///< [heads], of v less its mean over an image's (a window's) tokens
   Reservoir row_max;
   std::vector<float> row_position_max;  ///< [tokens]: largest probability by row position
 };
@@ -63,7 +64,7 @@ class Statistics final : public SiteObserver {
   const kernels::Kernels& kernels_;
   std::map<int, LinearStatistics> linears_;
   std::map<int, AttentionStatistics> attentions_;
-  std::vector<float> mn_, mx_;
+  std::vector<float> mn_, mx_, mean_, centred_;
   int images_ = 0;
 };
 

@@ -2,8 +2,8 @@
 //
 // The corrections for zero-points (ZeroSums) are summed while a step's vectors are in registers, so that the panel is
 // not read again. Zero-points that are the same all over a group (every grouping with fixed bounds) cost one product
-// per vector: sum zero * w = zero * sum w. Others cost three, on zero + 768 in two unsigned bytes:
-//   sum zero * w = sum low * w + 256 * sum high * w - 768 * sum w.
+// per vector: sum zero * w = zero * sum w. Others cost three, on zero + kZeroOffset in two unsigned bytes:
+//   sum zero * w = sum low * w + 256 * sum high * w - kZeroOffset * sum w.
 #pragma once
 
 #include "kernels/bytes_pack256.h"
@@ -25,12 +25,12 @@ class ZeroSums {
   /// The zero-points of slots [slot, slot + 4), once for all vectors of columns; `zero` may be null where there are
   /// none.
   struct Quad {
-    __m512i low{}, high{};  ///< bytes of the zero-points plus 768, in every lane
+    __m512i low{}, high{};  ///< bytes of the zero-points plus kOffset, in every lane
 
     Quad(const std::int16_t* zero, int slot) {
       if constexpr (kZeros == Zeros::kVarying) {
         const __m128i z = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(zero + slot));
-        const __m128i shifted = _mm_add_epi16(z, _mm_set1_epi16(kOffset));
+        const __m128i shifted = _mm_add_epi16(z, _mm_set1_epi16(static_cast<short>(kOffset)));
         const __m128i low_bytes = _mm_packus_epi16(_mm_and_si128(shifted, _mm_set1_epi16(255)), _mm_setzero_si128());
         const __m128i high_bytes = _mm_packus_epi16(_mm_srli_epi16(shifted, 8), _mm_setzero_si128());
         low = _mm512_broadcastd_epi32(low_bytes);

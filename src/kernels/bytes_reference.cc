@@ -6,7 +6,7 @@
 namespace igq::kernels {
 namespace {
 
-// Sums stay below 2^31 for every documented input (K <= 16384, |code - zero| <= 1023, |w| <= 128), yet the partial sums
+// Sums stay below 2^31 for every documented input (see zero_point_limits), yet the partial sums
 // of codes and corrections are added as unsigned so that a wider input wraps the same way on every instruction set.
 std::int32_t add_product(std::int32_t sum, std::int32_t a, std::int32_t b) {
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(sum) +

@@ -39,7 +39,7 @@ inline __m512i bytes_in_order(const Words64& x) {
   return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(x.w[0], x.w[1]));
 }
 
-/// Rounded values as words: what is beyond them, with zero-points of -768 to 1023 added, is beyond every code to the
+/// Rounded values as words: what is beyond them, with zero-points within 32,511 added, is beyond every code to the
 /// same side. NaN, which min lets pass, and what is too low become the least integer and so the least word.
 inline Words64 rounded(const __m512 (&scaled)[4]) {
   __m512i x[4];

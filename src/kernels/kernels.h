@@ -24,10 +24,9 @@ inline constexpr int kBytePanel = 64;
 inline constexpr int kGroupAlign = 4;
 
 /// Rows of zero-points (ByteGemm::zero_rows): the three bytes, lowest first, of m * (z + kZeroOffset), and m, for every
-/// slot's zero-point z
-/// (-768 to 1023) and multiple m (1 to 255).
+/// slot's zero-point z (-kZeroOffset to kZeroOffset - 256) and multiple m (1 to 255).
 inline constexpr int kZeroRows = 4;
-inline constexpr std::uint32_t kZeroOffset = 768;
+inline constexpr std::uint32_t kZeroOffset = 32768;
 
 /// What quantize_multiples stores.
 enum class CodeForm { kCodes, kProducts };
@@ -49,6 +48,7 @@ struct ScaleGroups {
   const float *multiple, *copies;  ///< handed on to channels; null: not wanted
   int q_max;
   float zero_min, zero_max;  ///< limits of zero-points
+  float offset_width;        ///< a channel is as wide as max(mx - mn, offset_width * |mn + mx|)
 };
 /// The quantizers of channels, each array [channels]; zero-points are integers.
 struct ScaledChannels {
@@ -125,7 +125,8 @@ struct Kernels {
   std::size_t (*panel_bytes)(int slots, int groups, CodeRange range) noexcept;
   /// Gathers a panel: column c of slot k is w[order[k]][n0 + c] (w row major [channels][ldw], signed codes), zero where
   /// order[k] < 0 (padding) or c >= cols. Also writes corrections[g][c] = -sum over slots of g of zero[k] * w.
-  /// `zero` [slots] (code that stands for real zero, in slot order, -768..1023, 0 at padding) may be null: all zero.
+  /// `zero` [slots] (code that stands for real zero, in slot order, a word less 256 either way, 0 at padding) may be
+  /// null: all zero.
   void (*pack_bytes)(const std::int8_t* w, std::int64_t ldw, const std::int32_t* order, int slots,
                      const std::int16_t* zero, const std::int32_t* group_end, int groups, int cols, CodeRange range,
                      void* panel, std::int32_t* corrections) noexcept;
@@ -151,7 +152,7 @@ struct Kernels {
   void (*scale_quantizers)(const ScaleGroups& groups, const float* mn, const float* mx, int count,
                            const ScaledChannels& out) noexcept;
   /// code[t][c] = clamp(rint(x[t][c] * inv_scale[c]) + zero[c], 0, q_max), rint to even; NaN gives 0.
-  /// x [rows][ldx] -> codes [rows][ldc], natural channel order.
+  /// x [rows][ldx] -> codes [rows][ldc], natural channel order. |zero| is at most 32,511, 256 less than a word.
   void (*quantize_channels)(const float* x, std::int64_t ldx, int rows, int cols, const float* inv_scale,
                             const float* zero, int q_max, std::uint8_t* codes, std::int64_t ldc) noexcept;
   /// Codes and their channel's multiple m[c] (1 to 255; null: all 1), where scales are multiples of one unit. `form`:
@@ -187,6 +188,10 @@ struct Kernels {
   void (*channel_range)(const float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept;
   /// Per-row minimum and maximum.
   void (*row_range)(const float* x, std::int64_t ldx, int rows, int cols, float* mn, float* mx) noexcept;
+  /// y[t][c] = x[t][c] - mean[c], with mean[c] = the sum over rows, in their order, divided by their number, and y's
+  /// channel range merged into mn/mx.
+  void (*centre_channels)(const float* x, std::int64_t ldx, int rows, int cols, float* mean, float* y, std::int64_t ldy,
+                          float* mn, float* mx) noexcept;
   /// Layer norm over cols: y = (x - mean) * rsqrt(var + eps) * gamma + beta (biased variance, two passes). When mn/mx
   /// are given the output's channel range is merged into them. Row t becomes row y_rows[t] of y, t where y_rows is
   /// null; y may be x then.

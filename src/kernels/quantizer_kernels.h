@@ -41,10 +41,11 @@ template <class V>
 void scale_quantizers(const ScaleGroups& groups, const float* mn, const float* mx, int count,
                       const ScaledChannels& out) noexcept {
   const V half = V::splat(static_cast<float>(groups.q_max) * 0.5f), a_half = V::splat(0.5f),
-          least = V::splat(groups.zero_min), most = V::splat(groups.zero_max);
+          least = V::splat(groups.zero_min), most = V::splat(groups.zero_max), offset = V::splat(groups.offset_width);
   for_columns(count, [&]<bool kFull>(int c, int n) {
     const V low = load_lanes<kFull, V>(mn + c, n), high = load_lanes<kFull, V>(mx + c, n);
-    const V width = V::min(high - low, V::splat(__builtin_inff()));  // NaN belongs to the last group
+    // NaN of the range's width belongs to the last group, NaN of its middle says nothing.
+    const V width = V::min(V::max(V::abs(low + high) * offset, high - low), V::splat(__builtin_inff()));
     V group = V::splat(0), scale = V::splat(groups.scale[0]), inverse = V::splat(groups.inverse[0]);
     V multiple = V::splat(0), copies = V::splat(0);
     if (groups.multiple != nullptr) multiple = V::splat(groups.multiple[0]), copies = V::splat(groups.copies[0]);

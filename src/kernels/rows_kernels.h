@@ -188,6 +188,25 @@ void row_range(const float* x, std::int64_t ldx, int rows, int cols, float* mn, 
   }
 }
 
+template <class V>
+void centre_channels(const float* x, std::int64_t ldx, int rows, int cols, float* mean, float* y, std::int64_t ldy,
+                     float* mn, float* mx) noexcept {
+  const V count = V::splat(static_cast<float>(rows));
+  for_columns(cols, [&]<bool kFull>(int c, int n) {
+    V total = V::splat(0), low = V::splat(kInfinity), high = V::splat(-kInfinity);
+    for (int t = 0; t < rows; ++t) total = total + load_lanes<kFull, V>(x + t * ldx + c, n);
+    const V middle = total / count;
+    store_lanes<kFull>(middle, mean + c, n);
+    for (int t = 0; t < rows; ++t) {
+      const V v = load_lanes<kFull, V>(x + t * ldx + c, n) - middle;
+      store_lanes<kFull>(v, y + t * ldy + c, n);
+      low = V::min(v, low);
+      high = V::max(v, high);
+    }
+    merge_range<kFull>(low, high, mn + c, mx + c, n);
+  });
+}
+
 // ---- layer norm, activations, residual ------------------------------------------------------------------------------
 
 /// R rows side by side.
@@ -310,6 +329,7 @@ void fill_float_kernels(Kernels& table) {
   table.fake_quantize_channels = fake_quantize<V, false>;
   table.fake_quantize_rows = fake_quantize<V, true>;
   table.channel_range = channel_range<V>;
+  table.centre_channels = centre_channels<V>;
   table.row_range = row_range<V>;
   table.layer_norm = layer_norm<V>;
   table.activate = activate<V>;

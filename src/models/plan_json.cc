@@ -33,6 +33,8 @@ std::vector<Bounds> bounds_from_json(const json& in, const char* what) {
 
 json activation_to_json(const ActivationPlan& plan) {
   json out{{"grouping", grouping_name(plan.grouping)}, {"bits", plan.bits}, {"groups", bounds_to_json(plan.groups)}};
+  if (plan.unclipped) out["unclipped"] = true;
+  if (plan.from_image) out["from_image"] = true;
   if (plan.multiples.empty()) return out;
   out["multiples"] = plan.multiples;
   out["unit"] = float_to_json(plan.unit);
@@ -43,12 +45,22 @@ int bits_from_json(const json& in, int min) {
   return static_cast<int>(json_int(json_at(in, "bits"), "bits", min, kMaxCodeBits));
 }
 
+/// A field that is left out where it is false.
+bool flag_from_json(const json& in, const char* name) {
+  const auto at = in.find(name);
+  if (at == in.end()) return false;
+  if (!at->is_boolean()) fail("'{}' is neither true nor false", name);
+  return at->get<bool>();
+}
+
 ActivationPlan activation_from_json(const json& in) {
   ActivationPlan plan;
   plan.grouping = parse_grouping(json_string(json_at(in, "grouping"), "grouping"));
   plan.bits = bits_from_json(in, kMinCodeBits);
   plan.groups = bounds_from_json(json_at(in, "groups"), "groups");
-  json_only(in, "an input", {"grouping", "bits", "groups", "multiples", "unit"});
+  json_only(in, "an input", {"grouping", "bits", "groups", "multiples", "unit", "unclipped", "from_image"});
+  plan.unclipped = flag_from_json(in, "unclipped");
+  plan.from_image = flag_from_json(in, "from_image");
   const auto multiples = in.find("multiples");
   if (multiples == in.end()) return plan;
   for (const json& m : json_array(*multiples, "multiples", kMaxGroups))
@@ -90,6 +102,10 @@ void check_multiples(const ActivationPlan& plan) {
 void check_activation(const ActivationPlan& plan) {
   check_bits(plan.bits);
   check_multiples(plan);
+  if (plan.unclipped && plan.grouping != Grouping::kScale)
+    fail("'unclipped' beside grouping '{}', it belongs to 'scale'", grouping_name(plan.grouping));
+  if (plan.from_image && plan.grouping != Grouping::kLayer)
+    fail("'from_image' beside grouping '{}', it belongs to 'layer'", grouping_name(plan.grouping));
   switch (plan.grouping) {
     case Grouping::kFloat:
     case Grouping::kUpperBound:
@@ -110,8 +126,16 @@ void check_activation(const ActivationPlan& plan) {
   }
 }
 
+void check_softmax(const ActivationPlan& plan) {
+  check_activation(plan);
+  if (plan.unclipped || plan.from_image || !plan.multiples.empty()) fail("a softmax with fields of an FC input");
+}
+
 void check_qkv(const QkvPlan& plan) {
   check_bits(plan.bits);
+  if (plan.centred && plan.grouping == QkvGrouping::kFloat) fail("'centred' beside grouping 'float'");
+  if (plan.centred_k && plan.grouping != QkvGrouping::kRow)
+    fail("'centred_k' beside grouping '{}', it belongs to 'row'", qkv_grouping_name(plan.grouping));
   const bool fixed = plan.grouping == QkvGrouping::kTensor || plan.grouping == QkvGrouping::kHead;
   const std::size_t max = plan.grouping == QkvGrouping::kHead ? kMaxGroups : fixed ? 1 : 0;
   for (const auto* bounds : {&plan.q, &plan.k, &plan.v}) {
@@ -177,6 +201,8 @@ json plan_to_json(const QuantizationPlan& plan) {
                           {"k", bounds_to_json(qkv.k)},
                           {"v", bounds_to_json(qkv.v)}}},
                         {"softmax", activation_to_json(attention.softmax)}};
+    if (qkv.centred) attentions[site]["qkv"]["centred"] = true;
+    if (qkv.centred_k) attentions[site]["qkv"]["centred_k"] = true;
   }
   return {{"linears", std::move(linears)}, {"attentions", std::move(attentions)}};
 }
@@ -214,7 +240,9 @@ QuantizationPlan plan_from_json(const json& in, std::map<std::string, WeightShap
       AttentionPlan& attention = plan.attentions[name];
       const json& qkv = json_at(value, "qkv");
       json_only(value, "the plan", {"qkv", "softmax"});
-      json_only(qkv, "'qkv'", {"grouping", "bits", "q", "k", "v"});
+      json_only(qkv, "'qkv'", {"grouping", "bits", "q", "k", "v", "centred", "centred_k"});
+      attention.qkv.centred = flag_from_json(qkv, "centred");
+      attention.qkv.centred_k = flag_from_json(qkv, "centred_k");
       attention.qkv.grouping = parse_qkv_grouping(json_string(json_at(qkv, "grouping"), "grouping"));
       attention.qkv.bits = bits_from_json(qkv, kMinCodeBits);
       attention.qkv.q = bounds_from_json(json_at(qkv, "q"), "q");
@@ -222,7 +250,7 @@ QuantizationPlan plan_from_json(const json& in, std::map<std::string, WeightShap
       attention.qkv.v = bounds_from_json(json_at(qkv, "v"), "v");
       check_qkv(attention.qkv);
       attention.softmax = activation_from_json(json_at(value, "softmax"));
-      check_activation(attention.softmax);
+      check_softmax(attention.softmax);
     });
   }
   return plan;
@@ -238,7 +266,7 @@ void check_plan(const QuantizationPlan& plan) {
   for (const auto& [site, attention] : plan.attentions) {
     at_site(site, [&value = attention] {
       check_qkv(value.qkv);
-      check_activation(value.softmax);
+      check_softmax(value.softmax);
     });
   }
 }

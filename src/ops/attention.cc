@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/fail.h"
+#include "ops/attention_parts.h"
 #include "quant/grouping.h"
 
 namespace igq {
@@ -14,15 +15,6 @@ namespace {
 using kernels::CodeRange;
 using kernels::kBytePanel;
 using kernels::kFloatPanel;
-
-int round_up(int n, int to) { return (n + to - 1) / to * to; }
-
-/// Quantizers of one operand of one head: one per row (token) or one per column (channel of the head).
-struct OperandQuantizers {
-  bool by_row = false;
-  int q_max = 0;
-  float *scale = nullptr, *inv_scale = nullptr, *zero = nullptr;  // [rows] or [cols], capacity max(rows, cols) padded
-};
 
 void set(OperandQuantizers& q, int i, const UniformQuantizer& u) {
   q.scale[i] = u.scale;
@@ -55,44 +47,19 @@ void set_rows(const kernels::Kernels& kernels, OperandQuantizers& q, const float
   }
 }
 
-void quantize(const kernels::Kernels& k, const OperandQuantizers& q, const float* x, std::int64_t ld, int rows,
-              int cols, std::uint8_t* codes, std::int64_t ldc) {
-  (q.by_row ? k.quantize_rows : k.quantize_channels)(x, ld, rows, cols, q.inv_scale, q.zero, q.q_max, codes, ldc);
-}
-
 void fake_quantize(const kernels::Kernels& k, const OperandQuantizers& q, float* x, std::int64_t ld, int rows,
                    int cols) {
   (q.by_row ? k.fake_quantize_rows : k.fake_quantize_channels)(x, ld, rows, cols, q.scale, q.inv_scale, q.zero,
                                                                q.q_max);
 }
 
-/// k or v as byte panels, with the scales of their columns and the zero-points that meet the row sums.
-struct BytePanels {
-  std::uint8_t* data = nullptr;
-  std::size_t stride = 0;                           // bytes from a panel to the next
-  std::int32_t* corrections = nullptr;              // [panels][kBytePanel]
-  float *col_scale = nullptr, *col_zero = nullptr;  // [panels * kBytePanel]
-
-  void take(ExecContext& context, int slots, int cols) {
-    const auto panels = static_cast<std::size_t>(round_up(cols, kBytePanel) / kBytePanel);
-    stride = (context.kernels->panel_bytes(slots, 1, CodeRange{255, 128}) + 63) / 64 * 64;
-    data = context.arena.take<std::uint8_t>(panels * stride);
-    corrections = context.arena.take<std::int32_t>(panels * kBytePanel);
-    col_scale = context.arena.take<float>(panels * kBytePanel);
-    col_zero = context.arena.take<float>(panels * kBytePanel);
-  }
-  void* panel(int col) const { return data + stride * static_cast<std::size_t>(col / kBytePanel); }
-  /// Points a product at the panel of columns [col, col + 64) of `cols`.
-  void select(kernels::ByteGemm& gemm, int col, int cols) const {
-    gemm.panel = panel(col);
-    gemm.corrections = corrections + col;
-    gemm.col_scale = col_scale + col;
-    gemm.col_zero = col_zero + col;
-    gemm.cols = std::min(kBytePanel, cols - col);
-  }
-};
-
 }  // namespace
+
+void quantize(const kernels::Kernels& kernels, const OperandQuantizers& q, const float* x, std::int64_t ld, int rows,
+              int cols, std::uint8_t* codes, std::int64_t ldc) {
+  (q.by_row ? kernels.quantize_rows : kernels.quantize_channels)(x, ld, rows, cols, q.inv_scale, q.zero, q.q_max, codes,
+                                                                 ldc);
+}
 
 /// Rows that go from scores to outputs together when `left` are left: kernels.row_block, and up to a quarter more
 /// rather than few rows by themselves, which would cost nearly as much as many.
@@ -100,32 +67,6 @@ static int block_rows(const kernels::Kernels& kernels, int left) {
   return 4 * left <= 5 * kernels.row_block ? left : kernels.row_block;
 }
 static int most_block_rows(const kernels::Kernels& kernels, int n) { return std::min(n, 5 * kernels.row_block / 4); }
-
-/// One window and head.
-struct Attention::Task {
-  const float *q, *k, *v;  // rows of n tokens, stride ld
-  std::int64_t ld;
-  int n, head;
-  const float* bias;  // [n][n] or null
-  float* out;         // [n][head_dim], stride ldo
-  std::int64_t ldo;
-};
-
-/// Scratch of one thread.
-struct Attention::Scratch {
-  int n_padded = 0, d_padded = 0;  // multiples of kBytePanel
-  int scores_stride = 0;
-  float* panel = nullptr;                                         // packed k or v
-  float* scores = nullptr;                                        // [n] (integers: [row_block]) [scores_stride]
-  float *row_a = nullptr, *row_b = nullptr, *row_c = nullptr;     // [n_padded]
-  float *copy_q = nullptr, *copy_k = nullptr, *copy_v = nullptr;  // [n][head_dim], simulation
-  OperandQuantizers q, k, v;
-  std::uint8_t *codes_q = nullptr, *codes_k = nullptr, *codes_v = nullptr;
-  std::uint8_t* codes_p = nullptr;  // [row_block][n_padded]
-  std::int16_t* zero_slots = nullptr;
-  std::int32_t* order = nullptr;  // identity over n tokens, -1 padded
-  BytePanels k_panels, v_panels;
-};
 
 Attention::Attention(std::string name, int heads, int head_dim)
     : name_(std::move(name)),
@@ -158,6 +99,9 @@ Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Executio
   for (float** row : {&s.row_a, &s.row_b, &s.row_c}) *row = arena.take<float>(longest);
   if (execution != Execution::kInteger) s.panel = arena.take<float>(np * dp);
   if (execution == Execution::kFloat) return s;
+  s.mean_k = arena.take<float>(dp);
+  s.mean_v = arena.take<float>(dp);
+  std::fill_n(s.mean_v, dp, 0.0f);
   for (OperandQuantizers* q : {&s.q, &s.k, &s.v}) {
     q->scale = arena.take<float>(longest);
     q->inv_scale = arena.take<float>(longest);
@@ -165,8 +109,16 @@ Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Executio
   }
   if (execution == Execution::kSimulate) {
     for (float** copy : {&s.copy_q, &s.copy_k, &s.copy_v}) *copy = arena.take<float>(np * dp);
+    s.n_padded = static_cast<int>(longest);
+    s.codes_q = arena.take<std::uint8_t>(np * dp);
+    s.codes_p = arena.take<std::uint8_t>(16 * longest);
+    s.sums = arena.take<double>(16 * longest);
+    s.block = arena.take<float>(16 * longest);
+    for (float** row : {&s.small_panel, &s.column_scale, &s.column_zero}) *row = arena.take<float>(longest);
     return s;
   }
+  if (plan_->qkv.centred_k) s.copy_k = arena.take<float>(np * dp);
+  if (plan_->qkv.centred) s.copy_v = arena.take<float>(np * dp);
   for (std::uint8_t** codes : {&s.codes_q, &s.codes_k, &s.codes_v}) *codes = arena.take<std::uint8_t>(np * dp);
   s.codes_p = arena.take<std::uint8_t>(score_rows * np);
   s.zero_slots = arena.take<std::int16_t>(dp);
@@ -177,12 +129,15 @@ Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Executio
   return s;
 }
 
-/// A partly quantized attention (only q, k, v or only softmax) runs as simulation: exact, but not on bytes.
+/// A partly quantized attention (only q, k, v or only softmax) runs as simulation in floats, not on bytes.
 Execution Attention::actual_execution(const ExecContext& context) const {
   if (plan_ == nullptr) return Execution::kFloat;
   const Execution execution = context.execution_of(site_);
-  const bool complete = plan_->qkv.grouping != QkvGrouping::kFloat && plan_->softmax.grouping != Grouping::kFloat;
-  return execution == Execution::kInteger && !complete ? Execution::kSimulate : execution;
+  return execution == Execution::kInteger && !is_complete() ? Execution::kSimulate : execution;
+}
+
+bool Attention::is_complete() const {
+  return plan_->qkv.grouping != QkvGrouping::kFloat && plan_->softmax.grouping != Grouping::kFloat;
 }
 
 Attention::Scratch* Attention::take_scratches(ExecContext& context, int threads, int n, Execution execution) const {
@@ -227,6 +182,8 @@ void Attention::forward(ExecContext& context, const float* qkv, int windows, int
       }
       if (actual == Execution::kInteger)
         head_integer(context, task, scratch[t]);
+      else if (actual == Execution::kSimulate && is_complete())
+        head_simulated(context, task, scratch[t]);
       else
         head_float(context, task, scratch[t], actual);
     }
@@ -282,25 +239,37 @@ void Attention::forward(ExecContext& context, const Linear& qkv, const Linear& p
   qkv.forward_through(context, x, rows, range, 3, std::cref(attend), proj, into);
 }
 
-/// The quantizers of q, k and v of one head of one image.
-static void make_qkv_quantizers(const kernels::Kernels& kernels, const QkvPlan& plan, const float* q, const float* k,
-                                const float* v, std::int64_t ld, int n, int d, int head, float* mn, float* mx,
-                                OperandQuantizers& qq, OperandQuantizers& qk, OperandQuantizers& qv) {
+/// The quantizers of q, k and v of one head of one image, and what the codes of k and v are made of: they, or they less
+/// their means in copies.
+void Attention::make_quantizers(const kernels::Kernels& kernels, const Task& task, Scratch& s) const {
+  const QkvPlan& plan = plan_->qkv;
+  const int n = task.n, d = head_dim_;
+  float *mn = s.row_a, *mx = s.row_b;
+  s.from_k = task.k, s.from_v = task.v;
+  s.ld_k = s.ld_v = task.ld;
+  if (plan.centred_k) {
+    kernels.centre_channels(task.k, task.ld, n, d, s.mean_k, s.copy_k, d, mn, mx);
+    s.from_k = s.copy_k, s.ld_k = d;
+  }
+  clear_channel_range({mn, mx}, d);
+  if (plan.centred) {
+    kernels.centre_channels(task.v, task.ld, n, d, s.mean_v, s.copy_v, d, mn, mx);
+    s.from_v = s.copy_v, s.ld_v = d;
+  }
   if (plan.grouping != QkvGrouping::kRow) {
-    set_fixed(qq, plan.q, head, d, plan.bits);
-    set_fixed(qk, plan.k, head, d, plan.bits);
-    set_fixed(qv, plan.v, head, d, plan.bits);
+    set_fixed(s.q, plan.q, task.head, d, plan.bits);
+    set_fixed(s.k, plan.k, task.head, d, plan.bits);
+    set_fixed(s.v, plan.v, task.head, d, plan.bits);
     return;
   }
-  kernels.row_range(q, ld, n, d, mn, mx);
-  set_rows(kernels, qq, mn, mx, n, plan.bits, true);
-  kernels.row_range(k, ld, n, d, mn, mx);
-  set_rows(kernels, qk, mn, mx, n, plan.bits, false);
-  clear_channel_range({mn, mx}, d);
-  kernels.channel_range(v, ld, n, d, mn, mx);
-  qv.by_row = false;
-  qv.q_max = code_max(plan.bits);
-  kernels.range_quantizers(mn, mx, d, qv.q_max, qv.scale, qv.inv_scale, qv.zero);
+  if (!plan.centred) kernels.channel_range(task.v, task.ld, n, d, mn, mx);
+  s.v.by_row = false;
+  s.v.q_max = code_max(plan.bits);
+  kernels.range_quantizers(mn, mx, d, s.v.q_max, s.v.scale, s.v.inv_scale, s.v.zero);
+  kernels.row_range(task.q, task.ld, n, d, mn, mx);
+  set_rows(kernels, s.q, mn, mx, n, plan.bits, true);
+  kernels.row_range(s.from_k, s.ld_k, n, d, mn, mx);
+  set_rows(kernels, s.k, mn, mx, n, plan.bits, false);
 }
 
 void Attention::head_float(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const {
@@ -310,11 +279,11 @@ void Attention::head_float(const ExecContext& context, const Task& task, Scratch
   std::int64_t ld = task.ld;
   const bool simulate = execution == Execution::kSimulate;
   if (simulate && plan_->qkv.grouping != QkvGrouping::kFloat) {
-    make_qkv_quantizers(kernels, plan_->qkv, q, k, v, ld, n, d, task.head, s.row_a, s.row_b, s.q, s.k, s.v);
-    for (int t = 0; t < n; ++t) {
-      std::copy_n(q + t * ld, d, s.copy_q + static_cast<std::int64_t>(t) * d);
-      std::copy_n(k + t * ld, d, s.copy_k + static_cast<std::int64_t>(t) * d);
-      std::copy_n(v + t * ld, d, s.copy_v + static_cast<std::int64_t>(t) * d);
+    make_quantizers(kernels, task, s);
+    for (std::int64_t t = 0; t < n; ++t) {
+      std::copy_n(q + t * ld, d, s.copy_q + t * d);
+      if (s.from_k != s.copy_k) std::copy_n(k + t * ld, d, s.copy_k + t * d);
+      if (s.from_v != s.copy_v) std::copy_n(v + t * ld, d, s.copy_v + t * d);
     }
     fake_quantize(kernels, s.q, s.copy_q, d, n, d);
     fake_quantize(kernels, s.k, s.copy_k, d, n, d);
@@ -337,7 +306,7 @@ void Attention::head_float(const ExecContext& context, const Task& task, Scratch
                                code_max(plan_->softmax.bits));
   }
   kernels.pack_f32(v, ld, false, n, d, s.panel);
-  kernels.gemm_f32(s.scores, s.scores_stride, n, n, s.panel, 0, (d + kFloatPanel - 1) / kFloatPanel, d, nullptr, false,
+  kernels.gemm_f32(s.scores, s.scores_stride, n, n, s.panel, 0, (d + kFloatPanel - 1) / kFloatPanel, d, s.mean_v, false,
                    task.out, task.ldo);
 }
 
@@ -346,12 +315,11 @@ void Attention::pack_codes(const ExecContext& context, const Task& task, Scratch
   const kernels::Kernels& kernels = *context.kernels;
   const int n = task.n, d = head_dim_, bits = plan_->qkv.bits, middle = 1 << (bits - 1);
   const int slots_d = round_up(d, kernels::kGroupAlign), slots_n = round_up(n, kernels::kGroupAlign);
-  make_qkv_quantizers(kernels, plan_->qkv, task.q, task.k, task.v, task.ld, n, d, task.head, s.row_a, s.row_b, s.q, s.k,
-                      s.v);
+  make_quantizers(kernels, task, s);
   if (slots_d != d) std::fill_n(s.codes_q, static_cast<std::int64_t>(n) * slots_d, std::uint8_t{0});
   quantize(kernels, s.q, task.q, task.ld, n, d, s.codes_q, slots_d);
-  quantize(kernels, s.k, task.k, task.ld, n, d, s.codes_k, d);
-  quantize(kernels, s.v, task.v, task.ld, n, d, s.codes_v, d);
+  quantize(kernels, s.k, s.from_k, s.ld_k, n, d, s.codes_k, d);
+  quantize(kernels, s.v, s.from_v, s.ld_v, n, d, s.codes_v, d);
   kernels.offset_codes(s.codes_k, static_cast<std::int64_t>(n) * d, middle);
   kernels.offset_codes(s.codes_v, static_cast<std::int64_t>(n) * d, middle);
 
@@ -399,6 +367,7 @@ void Attention::head_integer(const ExecContext& context, const Task& task, Scrat
     gemm.row_scale = s.q.by_row ? s.q.scale + t : nullptr;
     gemm.row_sum = s.row_c + t;
     gemm.ldy = s.scores_stride;
+    gemm.bias = nullptr;
     gemm.range = {code_max(plan_->qkv.bits), middle};
     for (int j = 0; j < n; j += kBytePanel) {
       s.k_panels.select(gemm, j, n);
@@ -428,6 +397,7 @@ void Attention::head_integer(const ExecContext& context, const Task& task, Scrat
     gemm.range = {softmax_max, middle};
     for (int c = 0; c < d; c += kBytePanel) {
       s.v_panels.select(gemm, c, d);
+      if (plan_->qkv.centred) gemm.bias = s.mean_v + c;
       gemm.y = task.out + t * task.ldo + c;
       kernels.byte_gemm(gemm);
     }

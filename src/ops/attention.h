@@ -42,11 +42,14 @@ class Attention {
  private:
   struct Scratch;
   struct Task;
+  bool is_complete() const;
   Execution actual_execution(const ExecContext& context) const;
   Scratch* take_scratches(ExecContext& context, int threads, int n, Execution execution) const;
+  void make_quantizers(const kernels::Kernels& kernels, const Task& task, Scratch& s) const;
   const float* bias_of(AttentionBias bias, std::int64_t window, int head, int n) const;
   Scratch take_scratch(ExecContext& context, int n, Execution execution) const;
   void head_float(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const;
+  void head_simulated(const ExecContext& context, const Task& task, Scratch& s) const;
   void head_integer(const ExecContext& context, const Task& task, Scratch& s) const;
   void pack_codes(const ExecContext& context, const Task& task, Scratch& s) const;
 

@@ -74,8 +74,9 @@ void Linear::set_plan(std::shared_ptr<const LinearPlan> plan) {
 void Linear::prepare(Execution execution, const kernels::Kernels& kernels, AlignedBuffer<std::int8_t> memory) {
   const bool weight_coded = plan_ != nullptr && plan_->weight.bits != 0;
   const bool input_coded = plan_ != nullptr && plan_->input.grouping != Grouping::kFloat;
-  const bool integer = execution == Execution::kInteger && weight_coded && input_coded;
-  if (integer && col_scale_.empty()) {
+  const bool integer = execution == Execution::kInteger && weight_coded && input_coded,
+             simulated = execution == Execution::kSimulate && weight_coded && input_coded;
+  if ((integer || simulated) && col_scale_.empty()) {
     const WeightPlan& w = plan_->weight;
     const auto padded = static_cast<std::size_t>(panels_of(out_, kBytePanel)) * kBytePanel;
     col_scale_.resize_zero(padded);
@@ -91,7 +92,8 @@ void Linear::prepare(Execution execution, const kernels::Kernels& kernels, Align
   if (integer) prepare_integer(kernels, std::move(memory));
   assert((!weight_coded || !plan_->weight.codes.empty() || (integer && packed_for(kernels))) &&
          "the weight codes were given up (prepare_only)");
-  const bool dequantize = !integer && weight_coded && (execution != Execution::kFloat || packed_.empty());
+  const bool dequantize =
+      !integer && weight_coded && ((execution != Execution::kFloat && !simulated) || packed_.empty());
   if (dequantize && packed_simulated_.empty()) {
     const AlignedBuffer<float> w = dequantized(plan_->weight, in_, out_);
     packed_simulated_.resize(static_cast<std::size_t>(panels_of(out_, kFloatPanel)) * kFloatPanel *
@@ -154,18 +156,6 @@ ChannelQuantizers Linear::quantizers(ExecContext& context, const float* x, int r
     channel_range(context, x, in_, rows, in_, range);
   }
   return assign_channels(plan, *context.kernels, in_, range.mn, range.mx, context.arena);
-}
-
-void Linear::forward_simulated(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const {
-  const ArenaScope scope(context.arena);
-  const ChannelQuantizers q = quantizers(context, x, rows, range);
-  float* x_hat = context.arena.take<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(in_));
-  context.parallel_for(rows, 8, [&](std::int64_t b, std::int64_t e, int) {
-    std::copy(x + b * in_, x + e * in_, x_hat + b * in_);
-    context.kernels->fake_quantize_channels(x_hat + b * in_, in_, static_cast<int>(e - b), in_, q.scale, q.inv_scale,
-                                            q.zero, q.q_max);
-  });
-  forward_float(context, x_hat, rows, plan_->weight.bits != 0 ? packed_simulated_.data() : packed_.data(), y);
 }
 
 }  // namespace igq

@@ -82,6 +82,7 @@ class Linear {
                     int begin, int cols, int thread) const;
   CodedInput code_input(ExecContext& context, const float* x, int rows, ChannelRange range, int parts,
                         bool by_rows) const;
+  void code_rows(ExecContext& context, CodedInput& input, const float* x, int rows) const;
   void finish_codes(ExecContext& context, CodedInput& input, int rows) const;
   bool had_better_share_rows(const ExecContext& context, Into into) const;
   void order_codes(ExecContext& context, CodedInput& input, int rows) const;
@@ -102,6 +103,8 @@ class Linear {
   void multiply_by_panels(ExecContext& context, const CodedInput& input, const Use& use) const;
   void multiply_into(ExecContext& context, const CodedInput& input, Into into) const;
   void forward_float(ExecContext& context, const float* x, int rows, const float* packed, float* y) const;
+  void gather(const std::int8_t* weights, const std::int32_t* channel, int count, std::int64_t n0, int cols,
+              float* packed) const;
   void forward_simulated(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;
   void forward_integer(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const;
   ChannelQuantizers quantizers(ExecContext& context, const float* x, int rows, ChannelRange range) const;

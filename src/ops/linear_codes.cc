@@ -16,14 +16,15 @@ using kernels::kZeroRows;
 
 namespace {
 
-static_assert(kernels::kZeroOffset == -kZeroPointMin);
+static_assert(kernels::kZeroOffset >= kZeroPointLimit + code_max(8) &&
+              32767 - code_max(8) >= kZeroPointLimit + code_max(8));
 
 constexpr double kInt32Limit = 0x1p31 - 1;
 
 int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
 CodeForm form_of(const ActivationPlan& plan, int channels) {
-  return fits_slots(plan, channels) ? CodeForm::kProducts : CodeForm::kCodes;
+  return plan.from_image || fits_slots(plan, channels) ? CodeForm::kProducts : CodeForm::kCodes;
 }
 
 kernels::CodeRange code_range(CodeForm form, const LinearPlan& plan) {
@@ -39,17 +40,17 @@ LargestCodes largest_codes(const ChannelQuantizers& q) {
   for (int c = 0; c < q.channels; ++c) {
     const float code =
         q.multiple[c] * static_cast<float>(q.copies[c]) *
-        std::max(std::abs(q.zero[c]), std::abs(static_cast<float>(q.q_max) - q.zero[c]));  // below 2^18: exact
+        std::max(std::abs(q.zero[c]), std::abs(static_cast<float>(q.q_max) - q.zero[c]));  // below 2^23: exact
     largest.sum += static_cast<double>(code);
     largest.squares += static_cast<double>(code) * static_cast<double>(code);
   }
   return largest;
 }
 
-/// The sum over channels of m z. Blocks of plain sums, products below 2^18 exact in float, so that compilers make
+/// The sum over channels of m z. Blocks of plain sums, products below 2^23 exact in float, so that compilers make
 /// vectors of them.
 std::int64_t sum_of_zero_points(const ChannelQuantizers& q) {
-  constexpr int kBlock = 1024;
+  constexpr int kBlock = 128;
   std::int64_t total = 0;
   for (int begin = 0; begin < q.channels; begin += kBlock) {
     std::int32_t sum = 0;
@@ -108,7 +109,8 @@ void Linear::code_columns(const ExecContext& context, CodedInput& input, const f
       context.kernels->quantize_channels(x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, q.q_max,
                                          input.natural + at, input.stride);
     } else {
-      const bool all_ones = input.in_natural_order() && slot_multiple(plan_->input.bits) == 1;
+      const bool all_ones =
+          plan_->input.from_image || (input.in_natural_order() && slot_multiple(plan_->input.bits) == 1);
       context.kernels->quantize_multiples(
           x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, all_ones ? nullptr : q.multiple + begin, q.q_max,
           input.form, input.natural + at, input.stride,
@@ -225,9 +227,12 @@ bool Linear::norms_fit_int32(double largest_squares) const {
 /// too.
 void Linear::prepare_integer(const kernels::Kernels& kernels, AlignedBuffer<std::int8_t> memory) {
   const CodeForm form = form_of(plan_->input, in_);
-  if (!plan_->input.multiples.empty() && !always_fits_int32_ && largest_code_norm_ < 0.0) {
-    const double largest = static_cast<double>(plan_->input.multiples.back()) *
-                           std::max(kZeroPointMax, code_max(plan_->input.bits) - kZeroPointMin);
+  if (has_unit(plan_->input) && !always_fits_int32_ && largest_code_norm_ < 0.0) {
+    const auto q_max = static_cast<float>(code_max(plan_->input.bits));
+    const ZeroPointLimits limits = zero_point_limits(plan_->input, in_);
+    const double largest = plan_->input.from_image ? static_cast<double>(q_max)
+                                                   : plan_->input.multiples.back() *
+                                                         static_cast<double>(std::max(limits.max, q_max - limits.min));
     always_fits_int32_ = sum_fits_int32(largest * in_);
     if (!always_fits_int32_) {
       largest_code_norm_ = find_largest_code_norm();
@@ -297,7 +302,7 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
   for (int t = 0; t < rows; ++t) {
     std::int64_t sum = static_cast<std::int64_t>(extra[t]) - zeros;
     for (int thread = 0; thread < context.threads(); ++thread) sum += input.sums[std::int64_t{thread} * rows + t];
-    input.row_sum[t] = static_cast<float>(sum);  // in units, as the product's sums
+    input.row_sum[t] = static_cast<float>(sum) * *q.image_scale;  // in units, as the product's sums
   }
 }
 
@@ -331,6 +336,13 @@ Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int 
   }
   CodedInput input = take_input(context, rows, parts, by_rows);
   assign_channels(plan_->input, *context.kernels, input.q, 0, in_, range.mn, range.mx);
+  fit_image(plan_->input, *context.kernels, input.q, range.mn, range.mx);
+  code_rows(context, input, x, rows);
+  return input;
+}
+
+/// All codes of an input whose channels have their quantizers, and what is made of them.
+void Linear::code_rows(ExecContext& context, CodedInput& input, const float* x, int rows) const {
   if (input.in_natural_order()) lay_out_slots(context, input);
   context.parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end, int thread) {
     constexpr std::int64_t kRows = 16;
@@ -342,7 +354,6 @@ Linear::CodedInput Linear::code_input(ExecContext& context, const float* x, int 
     fill_extra_slots(context, input, static_cast<int>(begin), static_cast<int>(end - begin));
   });
   finish_codes(context, input, rows);
-  return input;
 }
 
 }  // namespace igq

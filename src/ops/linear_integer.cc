@@ -24,8 +24,6 @@ struct Outputs {
   const float* gamma = nullptr;
 };
 
-constexpr float kOne = 1.0f;
-
 /// corrections[n] = -sum over channels of m z w from the sums of the zero rows (see kZeroRows).
 void sum_zero_rows(const std::int32_t* sums, std::int64_t* corrections) {
   for (int n = 0; n < kBytePanel; ++n) {
@@ -134,7 +132,7 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
                              : image_corrections;
       gemm.groups = q.groups;
       gemm.group_end = q.group_end;
-      gemm.group_scale = q.multiples != nullptr ? &kOne : q.group_scale;  // the unit is in col_scale_
+      gemm.group_scale = q.multiples != nullptr ? q.image_scale : q.group_scale;  // the unit is in col_scale_
       gemm.multiples = natural ? nullptr : q.multiples;
       if (extra_panel != nullptr) {
         gemm.extra = input.extra + input.place(row) * input.extra_lda;
@@ -228,16 +226,35 @@ void Linear::forward_through(ExecContext& context, const float* x, int rows, Cha
   const int width = next.in_;
   const ChannelRange inner_range = take_channel_range(context, width);
   clear_channel_range(inner_range, width);
-  multiply_by_panels(context, input, [&](std::int64_t n0, int cols, int part, int t, float* panel) {
-    if (part != parts - 1) return;
-    const auto begin = static_cast<int>(n0 - std::int64_t{part} * width);
-    float *mn = inner_range.mn + begin, *mx = inner_range.mx + begin;
-    const float* columns = between(begin / kBytePanel, cols, t, panel - std::int64_t{part} * rows * kBytePanel, mn, mx);
-    const WorkTimer timer(context, Work::kQuantize, t);
-    next.fetch_first_panel(context, inner, t, begin, begin + cols, width);
-    assign_channels(next.plan_->input, *context.kernels, inner.q, begin, begin + cols, mn, mx);
-    next.code_columns(context, inner, columns, kBytePanel, 0, wanted, begin, cols, t);
-  });
+  const ActivationPlan& inner_plan = next.plan_->input;
+  const auto each_unit = [&](const auto& use) {
+    multiply_by_panels(context, input, [&](std::int64_t n0, int cols, int part, int t, float* panel) {
+      if (part != parts - 1) return;
+      const auto begin = static_cast<int>(n0 - std::int64_t{part} * width);
+      float* unit = panel - std::int64_t{part} * rows * kBytePanel;
+      use(begin, cols, t, between(begin / kBytePanel, cols, t, unit, inner_range.mn + begin, inner_range.mx + begin));
+    });
+  };
+  if (!inner_plan.from_image)
+    each_unit([&](int begin, int cols, int t, const float* columns) {
+      const WorkTimer timer(context, Work::kQuantize, t);
+      next.fetch_first_panel(context, inner, t, begin, begin + cols, width);
+      assign_channels(inner_plan, *context.kernels, inner.q, begin, begin + cols, inner_range.mn + begin,
+                      inner_range.mx + begin);
+      next.code_columns(context, inner, columns, kBytePanel, 0, wanted, begin, cols, t);
+    });
+  if (inner_plan.from_image || fit_image(inner_plan, *context.kernels, inner.q, inner_range.mn, inner_range.mx)) {
+    // Quantizers that need all ranges: rarely, an image whose channels are wider than calibration's. The inner tensor
+    // is made once more, as floats.
+    float* whole = context.arena.take<float>(static_cast<std::size_t>(wanted) * static_cast<std::size_t>(width));
+    each_unit([&](int begin, int cols, int, const float* columns) {
+      for (std::int64_t t = 0; t < wanted; ++t) std::copy_n(columns + t * kBytePanel, cols, whole + t * width + begin);
+    });
+    if (inner_plan.from_image) fit_image(inner_plan, *context.kernels, inner.q, inner_range.mn, inner_range.mx);
+    if (inner.sums != nullptr) std::fill_n(inner.sums, std::int64_t{wanted} * context.threads(), 0);
+    next.code_rows(context, inner, whole, wanted);
+    return next.multiply_into(context, inner, into);
+  }
   if (inner.in_natural_order()) {
     next.lay_out_slots(context, inner);
     const WorkTimer timer(context, Work::kPermute);

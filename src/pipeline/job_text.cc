@@ -23,6 +23,8 @@ std::string job_text(const QuantizeJob& job) {
   if (o.weight_groups != 0) text += fmt::format(" --weight-groups {}", o.weight_groups);
   if (o.grouping == Grouping::kScale) text += o.integer_ratios ? " --scales integer" : " --scales free";
   if (o.balance) text += " --balance";
+  if (o.centre_v) text += " --centre-v";
+  if (o.centre_k) text += " --centre-k";
   if (o.weights != WeightMethod::kNearest) text += fmt::format(" --views {} --ridge {}", o.views, o.ridge);
   if (o.reconstruct) text += " --reconstruct";
   if (o.reconstruct && o.reconstruct_minutes > 0.0)

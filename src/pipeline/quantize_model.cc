@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "allocation/better_plans.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -32,6 +33,14 @@ nlohmann::json noise_to_json(const Comparison& noise) {
     sites.push_back(std::move(entry));
   }
   return {{"images", noise.images}, {"logits_snr_db", noise.logits_snr}, {"sites", std::move(sites)}};
+}
+
+/// The sites for which one quantizer lost less than the groups asked for.
+nlohmann::json better_plans_to_json(const std::vector<BetterPlan>& better) {
+  nlohmann::json sites = nlohmann::json::array();
+  for (const BetterPlan& b : better)
+    sites.push_back({{"site", b.site}, {"error_of_groups", b.planned}, {"error_of_one", b.layer}});
+  return sites;
 }
 
 /// What it remembers of the reconstruction.
@@ -175,6 +184,13 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
       report.model.report["allocation"] = allocation_to_json(*report.allocation);
     }
     *plan = make_plan(model, statistics, options, runner.pool());
+    if (options.never_worse) {
+      const auto measured = stage(progress, "comparing with one quantizer per layer", images.count);
+      const std::vector<BetterPlan> better =
+          take_better_plans(runner, statistics, options, images.count, images.load, *plan);
+      if (measured) measured(images.count);
+      if (!better.empty()) report.model.report["one_quantizer"] = better_plans_to_json(better);
+    }
   }
   QuantizedModel& result = report.model;
   result.tensors = float_model.tensors;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cassert>
+#include <cmath>
 
 #include "kernels/kernels.h"
 
@@ -61,9 +62,21 @@ int group_count(const ActivationPlan& plan, int channels) {
   return std::max<int>(1, static_cast<int>(plan.groups.size()));
 }
 
+bool has_unit(const ActivationPlan& plan) { return !plan.multiples.empty() || plan.from_image; }
+
+ZeroPointLimits zero_point_limits(const ActivationPlan& plan, int channels) {
+  if (!plan.unclipped) return {};
+  constexpr std::int64_t kSums = 0x7FFFFFFF / 128;  // of codes less zero-points, times weights of 8 bits
+  const std::int64_t in_int32 = kSums / channels - 2 * code_max(8);
+  const auto limit = static_cast<float>(
+      fits_slots(plan, channels) ? kZeroPointLimit : std::clamp<std::int64_t>(in_int32, 512, kZeroPointLimit));
+  // Half the codes are on either side of the middle, and as many are left for ranges stretched by a rounding.
+  const auto q_max = static_cast<float>(code_max(plan.bits));
+  return {-limit - q_max, limit + q_max, 0.5f * q_max / limit};
+}
+
 bool fits_slots(const ActivationPlan& plan, int channels) {
   if (plan.multiples.empty()) return false;
-  constexpr std::int64_t kMostSlots = 65536;  // of products of 255 * 128
   const std::int32_t slot = slot_multiple(plan.bits), copies = (plan.multiples.back() + slot - 1) / slot;
   return copies <= kMaxSlots && std::int64_t{channels} * copies <= kMostSlots &&
          std::all_of(plan.multiples.begin(), plan.multiples.end(),
@@ -71,7 +84,8 @@ bool fits_slots(const ActivationPlan& plan, int channels) {
 }
 
 bool needs_channel_ranges(const ActivationPlan& plan) {
-  return plan.grouping == Grouping::kIgq || plan.grouping == Grouping::kScale || plan.grouping == Grouping::kUpperBound;
+  return plan.grouping == Grouping::kIgq || plan.grouping == Grouping::kScale ||
+         plan.grouping == Grouping::kUpperBound || plan.from_image;
 }
 
 ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Arena& arena) {
@@ -87,7 +101,18 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
   q.zero = arena.take<float>(n);
   q.group = arena.take<std::int32_t>(n);
   q.group_scale = arena.take<float>(g);
+  q.image_scale = arena.take<float>(1);
+  *q.image_scale = 1.0f;
   if (plan.grouping == Grouping::kUpperBound) return q;
+  if (plan.from_image) {
+    static constexpr std::int32_t kOne = 1;
+    q.multiples = &kOne;
+    q.multiple = arena.take<float>(n);
+    q.copies = arena.take<std::int32_t>(n);
+    std::fill_n(q.multiple, n, 1.0f);
+    std::fill_n(q.copies, n, 1);
+    return q;
+  }
   if (plan.multiples.empty() || plan.grouping != Grouping::kScale) {
     q.fixed = arena.take<UniformQuantizer>(g);
     for (std::size_t i = 0; i < g; ++i) {
@@ -122,19 +147,15 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
 
 void assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, ChannelQuantizers& q, int begin,
                      int end, const float* mn, const float* mx) {
+  if (plan.from_image) return;  // fit_image()
   if (plan.grouping == Grouping::kIgq)
     for (int c = begin; c < end; c += kChunk)
       nearest_bounds(plan.groups, mn + (c - begin), mx + (c - begin), std::min(kChunk, end - c), q.group + c);
   if (plan.grouping == Grouping::kScale) {
-    const kernels::ScaleGroups groups{q.groups,
-                                      q.group_widest,
-                                      q.group_scale,
-                                      q.group_inverse,
-                                      q.group_multiple,
-                                      q.group_copies,
-                                      q.q_max,
-                                      static_cast<float>(kZeroPointMin),
-                                      static_cast<float>(kZeroPointMax)};
+    const ZeroPointLimits limits = zero_point_limits(plan, q.channels);
+    const kernels::ScaleGroups groups{q.groups,         q.group_widest,     q.group_scale, q.group_inverse,
+                                      q.group_multiple, q.group_copies,     q.q_max,       limits.min,
+                                      limits.max,       limits.offset_width};
     const auto from = [&](auto* values) { return values == nullptr ? nullptr : values + begin; };
     kernels.scale_quantizers(
         groups, mn, mx, end - begin,
@@ -168,7 +189,48 @@ ChannelQuantizers assign_channels(const ActivationPlan& plan, const kernels::Ker
                                   const float* mn, const float* mx, Arena& arena) {
   ChannelQuantizers q = take_quantizers(plan, channels, arena);
   assign_channels(plan, kernels, q, 0, channels, mn, mx);
+  fit_image(plan, kernels, q, mn, mx);
   return q;
+}
+
+/// The widest range of an image's channels, their distance from zero counted in (ZeroPointLimits). NaN is left out.
+static float widest_range(const float* mn, const float* mx, int channels, float offset_width) {
+  float widest = 0.0f;
+  for (int c = 0; c < channels; ++c) {  // no branches: vectors
+    const float width = mx[c] - mn[c], offset = offset_width * std::abs(mn[c] + mx[c]);
+    widest = width > widest ? width : widest;
+    widest = offset > widest ? offset : widest;
+  }
+  return widest;
+}
+
+bool fit_image(const ActivationPlan& plan, const kernels::Kernels& kernels, ChannelQuantizers& q, const float* mn,
+               const float* mx) {
+  if (plan.from_image) {
+    Bounds range;
+    for (int c = 0; c < q.channels; ++c) {  // NaN is left out
+      range.lower = mn[c] < range.lower ? mn[c] : range.lower;
+      range.upper = mx[c] > range.upper ? mx[c] : range.upper;
+    }
+    const UniformQuantizer u = make_quantizer(range, plan.bits);
+    for (int c = 0; c < q.channels; ++c) set_channel(q, c, 0, u);
+    q.group_scale[0] = *q.image_scale = u.scale;
+    return true;
+  }
+  if (plan.grouping != Grouping::kScale || !plan.unclipped) return false;
+  constexpr float kRounding = 1.0001f;  // of ranges that are as wide as the widest group: a hundredth of a step
+  const auto last = static_cast<std::size_t>(q.groups) - 1;
+  const float widest = widest_range(mn, mx, q.channels, zero_point_limits(plan, q.channels).offset_width),
+              held = q.group_scale[last] * static_cast<float>(q.q_max), stretch = widest / held;
+  if (!(stretch > kRounding) || !std::isfinite(q.group_scale[last] * stretch)) return false;
+  *q.image_scale = stretch;
+  for (std::size_t g = 0; g <= last; ++g) {
+    q.group_scale[g] *= stretch;
+    q.group_inverse[g] = 1.0f / q.group_scale[g];
+    q.group_widest[g] *= stretch;
+  }
+  assign_channels(plan, kernels, q, 0, q.channels, mn, mx);
+  return true;
 }
 
 void order_slots(ChannelQuantizers& q, int align, Arena& arena) {

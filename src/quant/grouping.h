@@ -28,6 +28,9 @@ struct ChannelQuantizers {
   std::int32_t* copies = nullptr;
   float *group_multiple = nullptr, *group_copies = nullptr;  ///< [groups], likewise
   float *group_inverse = nullptr, *group_widest = nullptr;  ///< [groups], 1 / group_scale and widest range; kScale only
+  /// What the image's sums in units are multiplied by: 1, or more where the image's ranges are stretched, or the scale
+  /// where it is the image's own; free scales hold it themselves. Its address outlives this.
+  float* image_scale = nullptr;
   UniformQuantizer* fixed = nullptr;  ///< [groups] of the plan; null when every channel has its own
 
   // The order of contraction slots for the byte product: group by group, each padded (see order_slots).
@@ -48,6 +51,12 @@ bool fits_slots(const ActivationPlan& plan, int channels);
 /// True when the quantizers depend on the image, so that channel ranges must be measured.
 bool needs_channel_ranges(const ActivationPlan& plan);
 
+/// True when sums are added up in units: scales are multiples of one, or the image has a single scale.
+bool has_unit(const ActivationPlan& plan);
+
+/// The limits of an input's zero-points: those of its plan's version, and such that int32 holds the sums of a group.
+ZeroPointLimits zero_point_limits(const ActivationPlan& plan, int channels);
+
 /// The quantizers of an input with their memory, no channel assigned yet.
 ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Arena& arena);
 
@@ -57,7 +66,13 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
 void assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, ChannelQuantizers& q, int begin,
                      int end, const float* mn, const float* mx);
 
-/// Both, for all channels.
+/// What assign_channels() of some channels at a time cannot do, as it needs all ranges: the image's stretch of all
+/// scales
+/// (`unclipped`) or its one scale (`from_image`). True when that changes a quantizer: then all are assigned anew.
+bool fit_image(const ActivationPlan& plan, const kernels::Kernels& kernels, ChannelQuantizers& q, const float* mn,
+               const float* mx);
+
+/// All three, for all channels.
 ChannelQuantizers assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, int channels,
                                   const float* mn, const float* mx, Arena& arena);
 

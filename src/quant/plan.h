@@ -42,6 +42,8 @@ QkvGrouping parse_qkv_grouping(std::string_view name);
 inline constexpr std::int32_t kMaxMultiple = 255;
 /// Most slots of a byte product that one channel may take (slot_multiple).
 inline constexpr std::int32_t kMaxSlots = 16;
+/// Most slots of a byte product, of products of 255 * 128 in int32.
+inline constexpr std::int32_t kMostSlots = 65536;
 
 /// The quantizers of one FC input or of the softmax rows of one attention.
 struct ActivationPlan {
@@ -54,6 +56,13 @@ struct ActivationPlan {
   /// that the groups' sums are added up as integers.
   std::vector<std::int32_t> multiples;
   float unit = 0.0f;
+  /// kScale: no range is cut. A channel's group follows from its width and from how far from zero it lies, and an image
+  /// with a channel that the widest group does not hold has all its scales stretched until it does. False in files from
+  /// before: zero-points are cut to kZeroPointMin .. kZeroPointMax, ranges to that of the widest group.
+  bool unclipped = false;
+  /// kLayer, FC inputs: the one quantizer holds the image's own range; `groups` has the range at calibration, for
+  /// readers of the plan only.
+  bool from_image = false;
 };
 
 /// The largest multiple of a unit whose products with codes fit a byte, one slot of a byte product.
@@ -63,6 +72,12 @@ struct QkvPlan {
   QkvGrouping grouping = QkvGrouping::kFloat;
   int bits = 8;
   std::vector<Bounds> q, k, v;  ///< one (kTensor) or num_heads (kHead) bounds each; empty otherwise
+  /// Codes of v minus its mean over the tokens, per head and channel: P v = P (v - mu) + mu, as rows of a softmax sum
+  /// to one, so what its codes lose of that sum is lost of v - mu alone. Bounds of v are those of v - mu.
+  bool centred = false;
+  /// kRow: codes of k less its mean over the tokens, per head and channel, which moves all scores of a row alike, and a
+  /// softmax not at all.
+  bool centred_k = false;
 };
 
 /// Asymmetric codes per output channel: w_hat[o][i] = scale[o] * (codes[i][o] + 2^(code_bits()-1) - zero_point[o]).

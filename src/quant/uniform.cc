@@ -17,12 +17,12 @@ UniformQuantizer make_quantizer(Bounds bounds, int bits) {
   return {scale, inv_scale, static_cast<int>(zero), q_max};
 }
 
-UniformQuantizer make_centred_quantizer(Bounds bounds, float scale, int bits) {
+UniformQuantizer make_centred_quantizer(Bounds bounds, float scale, int bits, ZeroPointLimits limits) {
   const int q_max = code_max(bits);
   const float inv_scale = 1.0f / scale;
   const float exact = static_cast<float>(q_max) * 0.5f - (bounds.lower + bounds.upper) * 0.5f * inv_scale;
-  const float limited = exact > kZeroPointMin ? exact : kZeroPointMin;  // NaN gives the lowest
-  return {scale, inv_scale, static_cast<int>(std::nearbyint(limited < kZeroPointMax ? limited : kZeroPointMax)), q_max};
+  const float limited = exact > limits.min ? exact : limits.min;  // NaN gives the lowest
+  return {scale, inv_scale, static_cast<int>(std::nearbyint(limited < limits.max ? limited : limits.max)), q_max};
 }
 
 int quantize(float x, const UniformQuantizer& q) {

@@ -24,17 +24,26 @@ struct UniformQuantizer {
 /// Largest code of `bits` (2 to 8).
 constexpr int code_max(int bits) { return (1 << bits) - 1; }
 
-/// Limits of a zero-point that is free to lie outside the codes (grouping by scale); they keep integer sums of 16,384
-/// channels exact in int32: |code - zero_point| <= 1023.
+/// Limits of a zero-point that is free to lie outside the codes (grouping by scale), in plans that are not `unclipped`;
+/// they keep integer sums of 16,384 channels exact in int32: |code - zero_point| <= 1023.
 inline constexpr int kZeroPointMin = -768, kZeroPointMax = 1023;
+/// The same where a channel that would need more takes a wider group: codes and zero-points are added up as words.
+inline constexpr int kZeroPointLimit = 32000;
 
 /// Degenerate bounds have one behaviour each: all zero (or so narrow that 1 / scale is not finite) gives scale 1 and
 /// zero-point 0, everything becomes 0; a constant c gives [0, c] or [c, 0], c is an end of the codes. Bounds must be
 /// finite (calibration refuses NaN and infinity, naming the site).
 UniformQuantizer make_quantizer(Bounds bounds, int bits);
 
+/// Limits of zero-points, and what a range's distance from zero counts as in terms of a width: a scale whose codes hold
+/// max(upper - lower, offset_width * |lower + upper|) keeps the zero-point within the limits.
+struct ZeroPointLimits {
+  float min = kZeroPointMin, max = kZeroPointMax;
+  float offset_width = 0.0f;
+};
+
 /// Zero-point free to leave the codes: [lower, upper] is placed in the middle of the codes of the given scale.
-UniformQuantizer make_centred_quantizer(Bounds bounds, float scale, int bits);
+UniformQuantizer make_centred_quantizer(Bounds bounds, float scale, int bits, ZeroPointLimits limits = {});
 
 /// code of one value, as the kernels compute it; NaN gives 0.
 int quantize(float x, const UniformQuantizer& q);

@@ -151,7 +151,7 @@ TEST(SiteBits, KeepFirstLastAndTheLastMatchWins) {
 }
 
 TEST(WeightMethod, NamesReadBack) {
-  for (const char* name : {"rtn", "gptq", "erq"}) EXPECT_EQ(weight_method_name(parse_weight_method(name)), name);
+  for (const char* name : {"rtn", "gptq", "erq", "auto"}) EXPECT_EQ(weight_method_name(parse_weight_method(name)), name);
   EXPECT_THROW(parse_weight_method("best"), Error);
 }
 

@@ -37,6 +37,7 @@ Outcome reconstruct(std::unique_ptr<Model> model, Model& original, const Reconst
   auto load = [&](std::int64_t i, float* image) { test::small_image(original, i, image); };
   ThreadPool pool(threads);
   QuantizeOptions quantize = preset_options(Preset::kBest);
+  quantize.weights = WeightMethod::kGptq;
   quantize.weight_bits = 3;
   quantize.activation_bits = 6;
   quantize.views = 2;

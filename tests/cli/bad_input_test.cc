@@ -243,7 +243,7 @@ std::vector<Row> flag_rows() {
        {},
        quantize + "--weights magic",
        2,
-       "--weights: unknown weight method 'magic': use one of rtn, gptq, erq"},
+       "--weights: unknown weight method 'magic': use one of rtn, gptq, erq, auto"},
       {"a regular expression that is none", {}, quantize + "--keep '('", 2, "--keep: '(' is not a regular expression"},
       {"a regular expression that fits nothing",
        {},

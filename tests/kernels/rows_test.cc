@@ -180,6 +180,36 @@ TEST(Ranges, SameBitsNanIgnoredAndMerged) {
   });
 }
 
+TEST(Rows, CentredChannels) {
+  for (const auto& [rows, cols] : {std::pair{1, 1}, {5, 17}, {33, 64}, {70, 31}}) {
+    Matrix m(rows, cols, 3);
+    for (const auto& [name, kernels] : float_tables()) {
+      const auto n = static_cast<std::size_t>(cols);
+      std::vector<float> mean(n + 1, 77), low(n + 1, 1e9F), high(n + 1, -1e9F);
+      std::vector<float> y(static_cast<std::size_t>(rows) * (n + 2), 77);
+      kernels.centre_channels(m.data(), m.ld, rows, cols, mean.data(), y.data(), cols + 2, low.data(), high.data());
+      for (int c = 0; c < cols; ++c) {
+        float sum = 0, least = 1e9F, most = -1e9F;
+        for (int t = 0; t < rows; ++t) sum += m.at(t, c);
+        const float middle = sum / static_cast<float>(rows);
+        ASSERT_EQ(mean[static_cast<std::size_t>(c)], middle) << name;
+        for (int t = 0; t < rows; ++t) {
+          const float value = m.at(t, c) - middle;
+          ASSERT_EQ(y[static_cast<std::size_t>(t * (cols + 2) + c)], value) << name;
+          least = std::min(least, value);
+          most = std::max(most, value);
+        }
+        ASSERT_EQ(low[static_cast<std::size_t>(c)], least) << name;
+        ASSERT_EQ(high[static_cast<std::size_t>(c)], most) << name;
+      }
+      for (int t = 0; t < rows; ++t) ASSERT_EQ(y[static_cast<std::size_t>(t * (cols + 2) + cols)], 77) << name;
+      ASSERT_EQ(mean[n], 77) << name;
+      ASSERT_EQ(low[n], 1e9F) << name;
+      ASSERT_EQ(high[n], -1e9F) << name;
+    }
+  }
+}
+
 TEST(LayerNorm, IsWithinRoundingOfDoubleAndSameBits) {
   for_sizes([](int rows, int cols) {
     Matrix m(rows, cols, 3);

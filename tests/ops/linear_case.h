@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "quant/grouping.h"
 #include "quant/weight_groups.h"
 
 namespace igq::test {
@@ -28,6 +29,8 @@ struct LinearCase {
   std::vector<std::int32_t> multiples = {};  ///< kScale: scales are these multiples of a unit, one per group
   bool weight_zero = true;                   ///< zero-points other than the middle, which need the row sums
   int weight_group = 0;                      ///< inputs per weight group; 0: none
+  bool unclipped = false;   ///< kScale: channels far from zero, too wide for calibration's groups, constant
+  bool from_image = false;  ///< kLayer: the image's own range
 
   std::vector<float> x, bias;
   std::shared_ptr<LinearPlan> plan;
@@ -39,6 +42,8 @@ struct LinearCase {
     plan = std::make_shared<LinearPlan>();
     plan->input.grouping = grouping;
     plan->input.bits = a_bits;
+    plan->input.unclipped = unclipped;
+    plan->input.from_image = from_image;
     for (int g = 0; g < groups && grouping != Grouping::kUpperBound; ++g) {
       const float spread = 0.3F * static_cast<float>(g + 1);
       if (grouping == Grouping::kScale)
@@ -79,10 +84,33 @@ struct LinearCase {
       x[i] = normal(sigma[i % sigma.size()]);
       if (values == Values::kEnds) x[i] = random.below(2) != 0 ? 1e6F : -1e6F;
       if (values == Values::kLargest) x[i] = 1e6F;
+      if (unclipped) make_hostile(i, static_cast<std::size_t>(i % sigma.size()));
     }
   }
 
  private:
+  /// By channel: as it is, far from zero, very far, constant, all zero, wider than any group.
+  void make_hostile(std::size_t i, std::size_t channel) {
+    switch (channel % 7) {
+      case 1:
+        x[i] = 5.0F + 0.01F * x[i];
+        break;
+      case 2:
+        x[i] = -3000.0F + 0.001F * x[i];
+        break;
+      case 3:
+        x[i] = 0.7F;
+        break;
+      case 4:
+        x[i] = 0.0F;
+        break;
+      case 5:
+        if (values == Values::kEnds) x[i] *= 30.0F;
+        break;
+      default:
+        break;
+    }
+  }
   /// Random multipliers and zero-points, codes as the values ask.
   void group_weights(Random& random) {
     WeightPlan& w = plan->weight;
@@ -117,7 +145,7 @@ inline std::vector<int> integer_weights(const LinearCase& c) {
 }
 
 /// A group by definition: the nearest pair of bounds, or the smallest scale that holds the range.
-inline int group_of(const LinearCase& c, int channel, float mn, float mx) {
+inline int group_of(const LinearCase& c, int channel, float mn, float mx, float offset_width, float stretch) {
   const auto& groups = c.plan->input.groups;
   const int count = static_cast<int>(groups.size());
   int best = 0;
@@ -134,7 +162,9 @@ inline int group_of(const LinearCase& c, int channel, float mn, float mx) {
       return best;
     }
     case Grouping::kScale:
-      while (best + 1 < count && groups[static_cast<std::size_t>(best)].upper < mx - mn) ++best;
+      while (best + 1 < count && groups[static_cast<std::size_t>(best)].upper * stretch <
+                                     std::fmax(mx - mn, std::fabs(mn + mx) * offset_width))
+        ++best;
       return best;
     case Grouping::kUpperBound:
       return channel;
@@ -163,16 +193,41 @@ inline LinearResult expected(const LinearCase& c) {
         make_quantizer(c.plan->input.groups[static_cast<std::size_t>(g)], c.a_bits).scale;
   for (std::size_t g = 0; g < c.multiples.size(); ++g)
     group_scale[g] = static_cast<float>(c.multiples[g]) * c.plan->input.unit;
+  std::vector<float> lowest(in, INFINITY), highest(in, -INFINITY);
+  for (std::size_t i = 0; i < c.x.size(); ++i) {
+    lowest[i % in] = std::fmin(lowest[i % in], c.x[i]);
+    highest[i % in] = std::fmax(highest[i % in], c.x[i]);
+  }
+  ZeroPointLimits limits;
+  float stretch = 1.0F;
+  Bounds image;
+  if (c.unclipped) {
+    const bool in_slots = fits_slots(c.plan->input, c.in);
+    const auto top = static_cast<float>(code_max(c.a_bits)),
+               limit = in_slots
+                           ? 32000.0F
+                           : std::fmin(std::fmax(16777215.0F / static_cast<float>(c.in) - 510.0F, 512.0F), 32000.0F);
+    limits = {-std::floor(limit) - top, std::floor(limit) + top, 0.5F * top / std::floor(limit)};
+    float widest = 0.0F;
+    for (std::size_t k = 0; k < in; ++k)
+      widest =
+          std::fmax(widest, std::fmax(highest[k] - lowest[k], limits.offset_width * std::fabs(lowest[k] + highest[k])));
+    const float needed = widest / (group_scale.back() * top);
+    if (needed > 1.0001F) stretch = needed;
+    for (float& scale : group_scale) scale *= stretch;
+  }
+  for (std::size_t k = 0; k < in; ++k) image = {std::fmin(image.lower, lowest[k]), std::fmax(image.upper, highest[k])};
+  if (c.from_image) group_scale[0] = make_quantizer(image, c.a_bits).scale;
+  const bool unit = !c.multiples.empty() || c.from_image;
+  const float image_scale = c.from_image ? group_scale[0] : stretch;
   for (std::size_t k = 0; k < in; ++k) {
-    float mn = INFINITY, mx = -INFINITY;
-    for (int t = 0; t < c.rows; ++t) {
-      mn = std::fmin(mn, c.x[static_cast<std::size_t>(t) * in + k]);
-      mx = std::fmax(mx, c.x[static_cast<std::size_t>(t) * in + k]);
-    }
-    group[k] = group_of(c, static_cast<int>(k), mn, mx);
+    const float mn = lowest[k], mx = highest[k];
+    group[k] = group_of(c, static_cast<int>(k), mn, mx, limits.offset_width, stretch);
     const auto g = static_cast<std::size_t>(group[k]);
     if (c.grouping == Grouping::kScale)
-      quantizer[k] = make_centred_quantizer({mn, mx}, group_scale[g], c.a_bits);
+      quantizer[k] = make_centred_quantizer({mn, mx}, group_scale[g], c.a_bits, limits);
+    else if (c.from_image)
+      quantizer[k] = make_quantizer(image, c.a_bits);
     else
       quantizer[k] =
           make_quantizer(c.grouping == Grouping::kUpperBound ? Bounds{mn, mx} : c.plan->input.groups[g], c.a_bits);
@@ -197,9 +252,10 @@ inline LinearResult expected(const LinearCase& c) {
     const auto in_units = [&](const std::vector<std::int64_t>& sums) {
       std::int64_t total = 0;
       for (std::size_t g = 0; g < c.multiples.size(); ++g) total += c.multiples[g] * sums[g];
-      return static_cast<float>(total);
+      if (c.from_image) total = sums[0];
+      return static_cast<float>(total) * image_scale;
     };
-    if (!c.multiples.empty()) row_sum = in_units(code_sum);
+    if (unit) row_sum = in_units(code_sum);
     for (std::size_t n = 0; n < out; ++n) {
       std::vector<std::int64_t> sum(group_scale.size());
       const int zero = w.zero_point[n] - middle;
@@ -213,7 +269,7 @@ inline LinearResult expected(const LinearCase& c) {
       }
       float v = 0.0F;
       for (std::size_t g = 0; g < sum.size(); ++g) v = std::fma(static_cast<float>(sum[g]), group_scale[g], v);
-      if (!c.multiples.empty()) v = in_units(sum);
+      if (unit) v = in_units(sum);
       if (needs_row_sum) v = std::fma(-static_cast<float>(zero), row_sum, v);
       r.y.push_back(std::fma(v, c.multiples.empty() ? w.scale[n] : w.scale[n] * c.plan->input.unit, c.bias[n]));
       r.exact.push_back(exact + c.bias[n]);

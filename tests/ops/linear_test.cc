@@ -1,5 +1,5 @@
-// Fully connected layers: integers against plain integers bit by bit, on every instruction set and thread count; the
-// simulation against the same sums within a bound derived from its roundings.
+// Fully connected layers: integers and simulation against plain integers bit by bit, on every instruction set and
+// thread count, and these against exact values within a bound derived from their roundings.
 #include "ops/linear.h"
 
 #include <gtest/gtest.h>
@@ -39,11 +39,10 @@ void check(LinearCase c, std::uint64_t seed) {
   }
   for (const int threads : {2, 3})
     ASSERT_EQ(forward(c, Execution::kInteger, best_isa(), &pool_of(threads)), want.y) << threads;
-  const std::vector<float> simulated = forward(c, Execution::kSimulate, best_isa(), nullptr);
-  for (std::size_t i = 0; i < want.exact.size(); ++i) {
-    ASSERT_NEAR(simulated[i], want.exact[i], want.bound[i]) << "output " << i;
+  ASSERT_EQ(forward(c, Execution::kSimulate, best_isa(), nullptr), want.y);
+  ASSERT_EQ(forward(c, Execution::kSimulate, Isa::kReference, &pool_of(3)), want.y);
+  for (std::size_t i = 0; i < want.exact.size(); ++i)
     ASSERT_NEAR(want.y[i], want.exact[i], want.bound[i]) << "output " << i;
-  }
 }
 
 constexpr Grouping kGroupings[] = {Grouping::kLayer, Grouping::kStaticGroup, Grouping::kIgq, Grouping::kScale,
@@ -184,72 +183,127 @@ TEST(Linear, MultiplesOfAUnit) {
     }
 }
 
+/// Channels far from zero, constant ones and ones wider than any group: no zero-point and no range is cut.
+TEST(Linear, HostileChannelsAreNotClipped) {
+  const std::vector<std::vector<std::int32_t>> all_multiples = {
+      {}, {1, 2, 3}, {1, 16}, {1, 17, 34, 255}, {7, 100, 255}};
+  for (const std::vector<std::int32_t>& multiples : all_multiples)
+    for (const int bits : {2, 4, 8})
+      for (const int in : {1, 37, 384, 2000})
+        for (const Values values : {Values::kRandom, Values::kEnds})
+          for (const bool weight_zero : {false, true}) {
+            LinearCase c{.rows = 9,
+                         .in = in,
+                         .out = 67,
+                         .grouping = Grouping::kScale,
+                         .groups = 3,
+                         .a_bits = bits,
+                         .w_bits = 8,
+                         .values = values,
+                         .multiples = multiples,
+                         .weight_zero = weight_zero,
+                         .unclipped = true,
+                         .x = {},
+                         .bias = {},
+                         .plan = {}};
+            check(std::move(c), static_cast<std::uint64_t>(in + bits));
+          }
+}
+
+/// One quantizer from the image's own range.
+TEST(Linear, OneQuantizerFromTheImage) {
+  for (const int rows : {1, 3, 35})
+    for (const int bits : {2, 4, 7, 8})
+      for (const int in : {1, 37, 384, 1100})
+        for (const Values values : {Values::kRandom, Values::kEnds, Values::kLargest})
+          for (const bool weight_zero : {false, true}) {
+            LinearCase c{.rows = rows,
+                         .in = in,
+                         .out = 67,
+                         .grouping = Grouping::kLayer,
+                         .groups = 1,
+                         .a_bits = bits,
+                         .w_bits = 8,
+                         .values = values,
+                         .weight_zero = weight_zero,
+                         .from_image = true,
+                         .x = {},
+                         .bias = {},
+                         .plan = {}};
+            check(std::move(c), static_cast<std::uint64_t>(rows + in + bits));
+          }
+}
+
 /// Through forward_mlp the codes of the tensor in between come from panels, and threads share rows where there are
 /// enough; they must be those of the whole tensor.
 TEST(Linear, MlpEqualsItsTwoLayers) {
   for (const std::vector<std::int32_t>& multiples : {std::vector<std::int32_t>{}, {1, 2, 4}, {3, 8, 16}, {1, 30, 255}})
     for (const Grouping grouping : kGroupings)
       for (const int hidden : {1, 64, 70, 200})
-        for (const int rows : {11, 100}) {
-          if (!multiples.empty() && grouping != Grouping::kScale) continue;
-          LinearCase first{.rows = rows,
-                           .in = 24,
-                           .out = hidden,
-                           .grouping = Grouping::kIgq,
-                           .groups = 3,
-                           .a_bits = 8,
-                           .w_bits = 8,
-                           .x = {},
-                           .bias = {},
-                           .plan = {}};
-          LinearCase second{.rows = rows,
-                            .in = hidden,
-                            .out = 40,
-                            .grouping = grouping,
-                            .groups = 3,
-                            .a_bits = 6,
-                            .w_bits = 5,
-                            .multiples = multiples,
-                            .x = {},
-                            .bias = {},
-                            .plan = {}};
-          first.make(1);
-          second.make(2);
-          std::vector<float> want;
-          for (const Isa isa : supported_isas()) {
-            // Weights are packed for one instruction set; prepared again for another, layers gather them.
-            Linear fc1("fc1", first.in, first.out, first.plan, first.bias),
-                fc2("fc2", second.in, second.out, second.plan, second.bias);
-            fc1.set_site(0);
-            fc2.set_site(1);
-            for (const bool packed : {true, false})
-              for (const int threads : {1, 2, 3}) {
-                if ((threads > 1 || !packed) && isa != best_isa()) continue;
-                SCOPED_TRACE(::testing::Message() << grouping_name(grouping) << ", " << hidden << " hidden, "
-                                                  << isa_name(isa) << ", " << threads << (packed ? ", packed" : ""));
-                ExecContext context;
-                context.kernels = &kernels::kernels_for(isa);
-                context.execution = Execution::kInteger;
-                context.pool = threads == 1 ? nullptr : &pool_of(threads);
-                if (!packed && threads == 1) {
-                  fc2.set_plan(second.plan);
-                  fc2.prepare(Execution::kInteger, kernels::kernels_for(Isa::kReference));
+        for (const int rows : {11, 100})
+          for (const bool from_ranges : {false, true}) {
+            if (!multiples.empty() && grouping != Grouping::kScale) continue;
+            if (from_ranges && grouping != Grouping::kScale && grouping != Grouping::kLayer) continue;
+            LinearCase first{.rows = rows,
+                             .in = 24,
+                             .out = hidden,
+                             .grouping = Grouping::kIgq,
+                             .groups = 3,
+                             .a_bits = 8,
+                             .w_bits = 8,
+                             .x = {},
+                             .bias = {},
+                             .plan = {}};
+            LinearCase second{.rows = rows,
+                              .in = hidden,
+                              .out = 40,
+                              .grouping = grouping,
+                              .groups = 3,
+                              .a_bits = 6,
+                              .w_bits = 5,
+                              .multiples = multiples,
+                              .unclipped = from_ranges && grouping == Grouping::kScale,
+                              .from_image = from_ranges && grouping == Grouping::kLayer,
+                              .x = {},
+                              .bias = {},
+                              .plan = {}};
+            first.make(1);
+            second.make(2);
+            std::vector<float> want;
+            for (const Isa isa : supported_isas()) {
+              // Weights are packed for one instruction set; prepared again for another, layers gather them.
+              Linear fc1("fc1", first.in, first.out, first.plan, first.bias),
+                  fc2("fc2", second.in, second.out, second.plan, second.bias);
+              fc1.set_site(0);
+              fc2.set_site(1);
+              for (const bool packed : {true, false})
+                for (const int threads : {1, 2, 3}) {
+                  if ((threads > 1 || !packed) && isa != best_isa()) continue;
+                  SCOPED_TRACE(::testing::Message() << grouping_name(grouping) << ", " << hidden << " hidden, "
+                                                    << isa_name(isa) << ", " << threads << (packed ? ", packed" : ""));
+                  ExecContext context;
+                  context.kernels = &kernels::kernels_for(isa);
+                  context.execution = Execution::kInteger;
+                  context.pool = threads == 1 ? nullptr : &pool_of(threads);
+                  if (!packed && threads == 1) {
+                    fc2.set_plan(second.plan);
+                    fc2.prepare(Execution::kInteger, kernels::kernels_for(Isa::kReference));
+                  }
+                  fc1.prepare(Execution::kInteger, *context.kernels);
+                  fc2.prepare(Execution::kInteger, *context.kernels);
+                  const auto n = static_cast<std::size_t>(rows);
+                  std::vector<float> inner(n * static_cast<std::size_t>(hidden)), y(n * 40), fused(n * 40);
+                  fc1.forward(context, first.x.data(), rows, inner.data());
+                  activate(context, kernels::Activation::kGelu, inner.data(), rows, hidden);
+                  fc2.forward(context, inner.data(), rows, y.data());
+                  fc1.forward_mlp(context, first.x.data(), rows, kernels::Activation::kGelu, fc2, nullptr, fused.data(),
+                                  rows);  // adds to zeros
+                  ASSERT_EQ(fused, y);
+                  if (want.empty()) want = y;
+                  ASSERT_EQ(y, want);
                 }
-                fc1.prepare(Execution::kInteger, *context.kernels);
-                fc2.prepare(Execution::kInteger, *context.kernels);
-                const auto n = static_cast<std::size_t>(rows);
-                std::vector<float> inner(n * static_cast<std::size_t>(hidden)), y(n * 40), fused(n * 40);
-                fc1.forward(context, first.x.data(), rows, inner.data());
-                activate(context, kernels::Activation::kGelu, inner.data(), rows, hidden);
-                fc2.forward(context, inner.data(), rows, y.data());
-                fc1.forward_mlp(context, first.x.data(), rows, kernels::Activation::kGelu, fc2, nullptr, fused.data(),
-                                rows);  // adds to zeros
-                ASSERT_EQ(fused, y);
-                if (want.empty()) want = y;
-                ASSERT_EQ(y, want);
-              }
+            }
           }
-        }
 }
 
 }  // namespace

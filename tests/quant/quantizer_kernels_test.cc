@@ -58,37 +58,42 @@ TEST(Quantizers, OfScaledChannelsTakeTheFirstGroupThatIsWideEnough) {
   const std::vector<float> widest{0.5f, 1, 2, 4, 8}, multiple{1, 2, 3, 5, 8}, copies{1, 1, 1, 2, 3};
   for (const Isa isa : supported_isas())
     for (const int groups : {1, 2, 5})
-      for (const bool multiples : {false, true})
-        for (const std::size_t n : {std::size_t{1}, std::size_t{17}, std::size_t{48}, ranges.size()}) {
-          constexpr int kBits = 4;
-          const auto last = static_cast<std::ptrdiff_t>(n);
-          const Floats mn(ranges.lower.end() - last, ranges.lower.end()),
-              mx(ranges.upper.end() - last, ranges.upper.end());
-          std::vector<float> scales, inverses;
-          for (const float w : widest) scales.push_back(w / code_max(kBits)), inverses.push_back(1.0f / scales.back());
-          Floats scale(n + 1, kUntouched), inverse = scale, zero = scale, each = scale;
-          Integers group(n + 1, 77), count = group;
-          kernels::kernels_for(isa).scale_quantizers(
-              {groups, widest.data(), scales.data(), inverses.data(), multiples ? multiple.data() : nullptr,
-               multiples ? copies.data() : nullptr, code_max(kBits), static_cast<float>(kZeroPointMin),
-               static_cast<float>(kZeroPointMax)},
-              mn.data(), mx.data(), static_cast<int>(n),
-              {scale.data(), inverse.data(), zero.data(), group.data(), each.data(), count.data()});
-          for (std::size_t i = 0; i < n; ++i) {
-            int g = 0;
-            while (g + 1 < groups && !(mx[i] - mn[i] <= widest[static_cast<std::size_t>(g)])) ++g;
-            const auto at = static_cast<std::size_t>(g);
-            ASSERT_EQ(group[i], g) << isa_name(isa) << ": " << mn[i] << " " << mx[i];
-            const UniformQuantizer q = make_centred_quantizer({mn[i], mx[i]}, scales[at], kBits);
-            EXPECT_EQ(scale[i], q.scale) << isa_name(isa);
-            EXPECT_EQ(inverse[i], q.inv_scale) << isa_name(isa);
-            EXPECT_EQ(zero[i], static_cast<float>(q.zero_point)) << isa_name(isa) << ": " << mn[i] << " " << mx[i];
-            EXPECT_EQ(each[i], multiples ? multiple[at] : kUntouched) << isa_name(isa);
-            EXPECT_EQ(count[i], multiples ? static_cast<std::int32_t>(copies[at]) : 77) << isa_name(isa);
+      for (const ZeroPointLimits limits : {ZeroPointLimits{}, ZeroPointLimits{-40.0f, 55.0f, 0.25f}})
+        for (const bool multiples : {false, true})
+          for (const std::size_t n : {std::size_t{1}, std::size_t{17}, std::size_t{48}, ranges.size()}) {
+            constexpr int kBits = 4;
+            const auto last = static_cast<std::ptrdiff_t>(n);
+            const Floats mn(ranges.lower.end() - last, ranges.lower.end()),
+                mx(ranges.upper.end() - last, ranges.upper.end());
+            std::vector<float> scales, inverses;
+            for (const float w : widest)
+              scales.push_back(w / code_max(kBits)), inverses.push_back(1.0f / scales.back());
+            Floats scale(n + 1, kUntouched), inverse = scale, zero = scale, each = scale;
+            Integers group(n + 1, 77), count = group;
+            kernels::kernels_for(isa).scale_quantizers(
+                {groups, widest.data(), scales.data(), inverses.data(), multiples ? multiple.data() : nullptr,
+                 multiples ? copies.data() : nullptr, code_max(kBits), limits.min, limits.max, limits.offset_width},
+                mn.data(), mx.data(), static_cast<int>(n),
+                {scale.data(), inverse.data(), zero.data(), group.data(), each.data(), count.data()});
+            for (std::size_t i = 0; i < n; ++i) {
+              int g = 0;
+              const float offset = limits.offset_width * std::abs(mn[i] + mx[i]);
+              while (g + 1 < groups && (!(mx[i] - mn[i] <= widest[static_cast<std::size_t>(g)]) ||
+                                        offset > widest[static_cast<std::size_t>(g)]))
+                ++g;
+              const auto at = static_cast<std::size_t>(g);
+              ASSERT_EQ(group[i], g) << isa_name(isa) << ": " << mn[i] << " " << mx[i];
+              const UniformQuantizer q = make_centred_quantizer({mn[i], mx[i]}, scales[at], kBits, limits);
+              EXPECT_EQ(scale[i], q.scale) << isa_name(isa);
+              EXPECT_EQ(inverse[i], q.inv_scale) << isa_name(isa);
+              EXPECT_EQ(zero[i], static_cast<float>(q.zero_point)) << isa_name(isa) << ": " << mn[i] << " " << mx[i];
+              EXPECT_EQ(each[i], multiples ? multiple[at] : kUntouched) << isa_name(isa);
+              EXPECT_EQ(count[i], multiples ? static_cast<std::int32_t>(copies[at]) : 77) << isa_name(isa);
+            }
+            EXPECT_EQ(scale[n] + inverse[n] + zero[n] + each[n] + static_cast<float>(group[n] + count[n]),
+                      6 * kUntouched)
+                << isa_name(isa);
           }
-          EXPECT_EQ(scale[n] + inverse[n] + zero[n] + each[n] + static_cast<float>(group[n] + count[n]), 6 * kUntouched)
-              << isa_name(isa);
-        }
 }
 
 }  // namespace
