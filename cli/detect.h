@@ -21,7 +21,7 @@ class RunningDetector {
   RunningDetector(const ModelFlags& model, const RunFlags& run);
 
   const Detector& detector() const { return *detector_; }
-  /// The picture of a file, turned upright where the network was trained on such. Errors name the file.
+  /// The picture of a file as it is stored; EXIF orientation is not applied yet. Errors name the file.
   Image load(const std::string& file) const;
   /// The objects of a picture; errors name the file.
   std::vector<Detection> detect(const Image& image, const std::string& file, float threshold);
