@@ -44,6 +44,7 @@ RunningDetector::RunningDetector(const ModelFlags& model, const RunFlags& run) :
         "resized");
   if (!run.execution.empty() && run.execution != "float")
     fail("{} is a float model, which cannot run with --execution {}", model.path, run.execution);
+  note_threads(run.threads, pool_.size());
   detector_ = open_detector(model.path, model.architecture);
   context_.kernels = &kernels::kernels_for(run.parsed_isa());
   context_.pool = &pool_;

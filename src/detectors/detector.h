@@ -46,7 +46,8 @@ class Detector {
 
   virtual std::unique_ptr<State> make_state() const = 0;
   /// The objects of one picture with score > threshold, best first. Any picture of at least one pixel has a valid,
-  /// perhaps empty result. Thread safe with one context and state per thread.
+  /// perhaps empty result; Error where one is so elongated that resizing leaves no pixel of a side. Thread safe with
+  /// one context and state per thread.
   virtual std::vector<Detection> detect(ExecContext& context, const Image& image, float threshold,
                                         State& state) const = 0;
   /// Whether detections have masks.

@@ -52,9 +52,9 @@ TEST_F(DetectTest, PredictPrintsObjects) {
 
 TEST_F(DetectTest, ThresholdsLeaveFewerObjects) {
   const std::size_t all = predict("mask_rcnn_odd").at("images").at(0).at("detections").size();
-  const json some = predict("mask_rcnn_odd", "--score-threshold 0.5").at("images").at(0).at("detections");
+  const json some = predict("mask_rcnn_odd", "--score-threshold 0.8").at("images").at(0).at("detections");
   EXPECT_LT(some.size(), all);
-  for (const json& d : some) EXPECT_GT(d.at("score"), 0.5);
+  for (const json& d : some) EXPECT_GT(d.at("score"), 0.8);
   EXPECT_EQ(predict("mask_rcnn_odd", "--score-threshold 1").at("images").at(0).at("detections").size(), 0u);
   EXPECT_EQ(run("predict x y --score-threshold nan").exit_code, 2);
 }

@@ -142,6 +142,28 @@ TEST(MiniDetector, FindsValidObjectsInPicturesOfEveryShape) {
   }
 }
 
+TEST(MiniDetector, BitsDoNotDependOnInstructionSetAndThreads) {
+  const auto detector = open(corpus("cascade"), weights(true));
+  const Image image = picture(70, 50);
+  const std::vector<Detection> first = detect(*detector, image);
+  ASSERT_FALSE(first.empty());
+  for (const Isa isa : {Isa::kReference, best_isa()})
+    for (const int threads : {2, 3}) {
+      ThreadPool pool(threads);
+      ExecContext context;
+      context.kernels = &kernels::kernels_for(isa);
+      context.pool = &pool;
+      const auto state = detector->make_state();
+      const std::vector<Detection> again = detector->detect(context, image, 0.0f, *state);
+      ASSERT_EQ(again.size(), first.size());
+      for (std::size_t i = 0; i < first.size(); ++i) {
+        EXPECT_EQ(again[i].box, first[i].box);
+        EXPECT_EQ(again[i].score, first[i].score);
+        EXPECT_EQ(again[i].mask, first[i].mask);
+      }
+    }
+}
+
 TEST(MiniDetector, Version2SaysTheSameInOtherPlaces) {
   const TwoStageConfig old = mmdet_config(corpus("version2"));
   EXPECT_EQ(old.scale_long, 96);

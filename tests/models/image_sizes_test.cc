@@ -106,8 +106,12 @@ TEST(ImageSizes, ManyOfThemLeaveMemoryFlat) {
       }
     }
     EXPECT_EQ(run.context.arena.capacity(), arena);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which keep freed memory
     // 500 further sizes; each one kept would add about 20 kB.
     EXPECT_LE(resident_pages(), resident + 1024);
+#else
+    EXPECT_GT(resident, 0u);
+#endif
   }
 }
 
