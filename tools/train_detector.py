@@ -12,7 +12,7 @@ matrices, AdamW the rest; the learning rate rises, then falls to zero over --min
 repeatable). The weights written are those of the last step, in fp16 (5.9 MB).
 
 A step takes about 0.6 s of one core. 675 steps (5,400 scenes, seven minutes of one core) gave box AP 37.3 and mask AP
-36.0 on the first 120 test scenes; the goal, 60 on all 500, needs an hour of a core of its own (--minutes 60).
+36.0 on the first 120 test scenes; the goal is 60 on all 500, and was not tried with a whole hour of a core.
 
 Needs: pip install -r tools/requirements.txt
 """
