@@ -12,7 +12,7 @@
 #include "base/random.h"
 #include "bench/byte_peak.h"
 #include "bench/fma_peak.h"
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 
 namespace {
 
@@ -69,8 +69,8 @@ struct Layer {
     }
   }
   void pack(const igq::kernels::Kernels& kernels, int n0, void* panel, std::int32_t* correction) const {
-    kernels.pack_bytes(weights.data() + n0, shape.n, order.data(), slots, zero.data(), group_end.data(), groups,
-                       kBytePanel, {255, 128}, panel, correction);
+    kernels.pack_bytes({weights.data() + n0, shape.n, kBytePanel, {255, 128}},
+                       {order.data(), slots, zero.data(), group_end.data(), groups}, panel, correction);
   }
   void run(const igq::kernels::Kernels& kernels, bool gather) {
     igq::kernels::ByteGemm g{};

@@ -45,18 +45,12 @@ struct Burner {
 };
 
 Burner burner_of(Isa isa) {
-  switch (isa) {
-    case Isa::kAmx:
-      return {burn_tiles, 16384};
-    case Isa::kAvx512Vnni:
-      return {burn_dot512, 64};
-    case Isa::kAvxVnni:
-      return {burn_dot256, 32};
-    case Isa::kAvx512:
-      return {burn_words512, 32};
-    default:
-      return {burn_words256, 16};
-  }
+  const std::string_view name = isa_name(isa);
+  if (name == "amx") return {burn_tiles, 16384};
+  if (name == "avx512-vnni") return {burn_dot512, 64};
+  if (name == "avx-vnni") return {burn_dot256, 32};
+  if (name == "avx512") return {burn_words512, 32};
+  return {burn_words256, 16};
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 """Compares two JSON results of the same benchmark: prints every number of both and their ratio.
 
 Usage: compare.py BEFORE.json AFTER.json [--worse PERCENT]
-Reads what `igq bench --json`, Google Benchmark (--benchmark_format=json) and bench_peers.py --json write. With --worse,
+Reads what `igq bench --json`, Google Benchmark (--benchmark_format=json) and bench/peers.py --json write. With --worse,
 exit code 1 when a latency grew by more than PERCENT.
 """
 import argparse

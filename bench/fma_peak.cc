@@ -3,8 +3,6 @@
 #include <benchmark/benchmark.h>
 #include <immintrin.h>
 
-#include <ctime>
-
 namespace igq::bench {
 namespace {
 
@@ -34,14 +32,8 @@ constexpr int kChains = 12;  // 2 pipes * 4 to 5 cycles of latency, rounded up; 
 
 }  // namespace
 
-double thread_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
 double fma_seconds_per_flop(Isa isa, std::int64_t flops) {
-  const bool wide = isa == Isa::kAvx512 || isa == Isa::kAvx512Vnni || isa == Isa::kAmx;
+  const bool wide = isa_name(isa).starts_with("avx512") || isa_name(isa) == "amx";
   const std::int64_t per_round = kChains * (wide ? 32 : 16);
   const std::int64_t rounds = flops / per_round + 1;
   const double begin = thread_seconds();

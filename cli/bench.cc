@@ -6,10 +6,12 @@
 #include <iostream>
 #include <memory>
 #include <numeric>
+#include <set>
 
 #include "base/fail.h"
 #include "common.h"
 #include "models/registry.h"
+#include "pipeline/groups_in_use.h"
 #include "pipeline/quantize_model.h"
 #include "quantize_flags.h"
 #include "verbs.h"
@@ -79,10 +81,30 @@ void print_profiles(const std::vector<Row>& rows) {
 
 /// What igq quantize does by default, but for the weights: how they are rounded does not change the speed, so the
 /// quickest way will do.
-QuantizeJob bench_job(const BenchFlags& flags) {
+QuantizeFlags bench_flags(const BenchFlags& flags) {
   QuantizeFlags quantize = flags.quantize;
   if (quantize.weights.empty()) quantize.weights = "rtn";
-  return quantize.job();
+  return quantize;
+}
+QuantizeJob bench_job(const BenchFlags& flags) { return bench_flags(flags).job(); }
+
+/// "w8a8 scale, 8 groups (2-5 used)": what the quantized model runs with.
+std::string plan_line(const BenchFlags& flags, const LoadedModel& loaded) {
+  const QuantizationPlan& plan = *loaded.model->plan();
+  std::set<std::pair<int, int>> bits;
+  std::set<std::string_view> groupings;
+  for (const auto& [name, linear] : plan.linears) {
+    bits.emplace(linear.weight.bits, linear.input.bits);
+    if (linear.input.grouping != Grouping::kFloat) groupings.insert(grouping_name(linear.input.grouping));
+  }
+  std::string text = "integer:";
+  for (const auto& [w, a] : bits) text += fmt::format(" w{}a{}", w, a);
+  for (const std::string_view name : groupings) text += fmt::format(", {}", name);
+  const GroupsInUse used = groups_in_use(plan);
+  const bool asked = !loaded.quantized && !bench_job(flags).allocate && groups_matter(bench_job(flags).options);
+  if (used.most > 0)
+    text += fmt::format(", groups per layer {}", groups_text(asked ? flags.quantize.groups : "", used));
+  return text + "\n";
 }
 
 /// A quantized .igq as it is; anything else gets a plan from synthetic images when an execution needs one.
@@ -100,7 +122,10 @@ LoadedModel load_for_bench(const BenchFlags& flags, bool needs_plan) {
   } else {
     loaded = flags.model.load();
   }
+  if (loaded.quantized && !flags.quantize.first_given().empty())
+    fail("{} is quantized already: {} has no effect", loaded.name, flags.quantize.first_given());
   if (needs_plan && !loaded.quantized) {
+    bench_flags(flags).check_effects();
     constexpr std::int64_t kCalibrationImages = 4;
     note("igq: calibrating on synthetic images; accuracy means nothing here, only time");
     const CalibrationSet images = synthetic_calibration(*loaded.model, kCalibrationImages, flags.quantize.seed);
@@ -136,6 +161,10 @@ void run_bench(const BenchFlags& flags) {
     document["architecture"] = config.architecture;
     document["batch"] = flags.options.batch;
     document["peak_rss_mb"] = peak_rss_mb();
+    if (loaded.model->plan() != nullptr && rows.back().execution != Execution::kFloat) {
+      document["groups_least"] = groups_in_use(*loaded.model->plan()).least;
+      document["groups_most"] = groups_in_use(*loaded.model->plan()).most;
+    }
     if (!loaded.quantized && rows.back().execution != Execution::kFloat)
       document["settings"] = job_text(bench_job(flags));
     document.update(machine_json(flags.run.parsed_isa(), threads));
@@ -155,6 +184,8 @@ void run_bench(const BenchFlags& flags) {
                fmt::format("{:.2f}", row.latency.min_ms), fmt::format("{:.2f}", row.latency.p95_ms),
                fmt::format("{:.1f}", row.latency.images_per_s)});
   std::cout << table.text();
+  if (loaded.model->plan() != nullptr && rows.back().execution != Execution::kFloat)
+    std::cout << plan_line(flags, loaded);
   if (rows.size() > 1)
     std::cout << fmt::format("integer is {:.2f}x as fast as float\n",
                              rows[0].latency.median_ms / rows[1].latency.median_ms);

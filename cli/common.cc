@@ -58,6 +58,12 @@ void ModelFlags::add_to(CLI::App& app, bool required) {
       ->check(number_in(0.05, 2.0));
   app.add_option("--interpolation", interpolation, "bilinear, bicubic, ... (default: the model's)")
       ->check(parsed_by([](const std::string& t) { parse_interpolation(t); }, "NAME"));
+  app.add_option(
+         "--orientation", orientation,
+         "pictures that the camera stored turned: exif (upright), ignore, or auto: as the model's source loads them\n"
+         "(timm: ignore; transformers and detectors: exif; an .igq file: as the model that it was made from)")
+      ->check(CLI::IsMember({"auto", "exif", "ignore"}))
+      ->capture_default_str();
 }
 
 CheckpointOptions ModelFlags::checkpoint_options() const {
@@ -77,6 +83,7 @@ void ModelFlags::apply_preprocessing(Model& model) const {
     preprocess.resize_height = preprocess.resize_width = preprocess.resize_short = 0;
   }
   if (!interpolation.empty()) preprocess.interpolation = parse_interpolation(interpolation);
+  if (orientation != "auto") preprocess.orientation = parse_orientation(orientation);
   model.set_preprocess(preprocess);
 }
 
@@ -87,6 +94,7 @@ LoadedModel ModelFlags::load() const {
 
 LoadedModel ModelFlags::load(const std::string& other) const {
   LoadedModel loaded = load_model(other, checkpoint_options());
+  for (const std::string& line : loaded.model->config().notes) note(fmt::format("igq: {}: {}", other, line));
   apply_preprocessing(*loaded.model);
   return loaded;
 }
@@ -96,8 +104,7 @@ void RunFlags::add_to(CLI::App& app, bool with_execution) {
                  "threads (default: IGQ_NUM_THREADS, OMP_NUM_THREADS or one per processor that this process may use)")
       ->check(CLI::Range(1, 1024))
       ->each([](const std::string& text) { set_default_threads(std::atoi(text.c_str())); });  // loading too
-  app.add_option("--isa", isa,
-                 "instruction set: auto, reference, avx2, avx-vnni, avx512, avx512-vnni, amx; results are the same")
+  app.add_option("--isa", isa, "instruction set: auto, " + isa_names() + "; results are the same")
       ->check(parsed_by([](const std::string& t) { parse_isa(t); }, "NAME"))
       ->capture_default_str();
   if (with_execution)

@@ -46,13 +46,14 @@ CLI::Validator count_from_one();
 /// kind (nor empty): a slip of the keyboard must not cost a checkpoint or a photograph. Does nothing for an empty path.
 void check_output(const std::string& path, bool overwrite, const OutputKind& kind);
 
-/// --arch, --img-size, --crop-pct, --interpolation: how to read the MODEL argument.
+/// --arch, --img-size, --crop-pct, --interpolation, --orientation: how to read the MODEL argument.
 struct ModelFlags {
   std::string path;
   std::string architecture;
   std::vector<int> image_size;
   double crop_pct = 0.0;
   std::string interpolation;
+  std::string orientation = "auto";
 
   /// `required`: MODEL must be given; otherwise --arch alone is enough.
   void add_to(CLI::App& app, bool required = true);
@@ -61,7 +62,7 @@ struct ModelFlags {
   LoadedModel load() const;
   /// `other`, with the same preprocessing flags.
   LoadedModel load(const std::string& other) const;
-  /// --crop-pct and --interpolation over the configuration's own.
+  /// --crop-pct, --interpolation and --orientation over the configuration's own.
   void apply_preprocessing(Model& model) const;
 };
 

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "common.h"
+#include "folders.h"
 #include "verbs.h"
 
 namespace igq::cli {
@@ -18,6 +19,7 @@ struct CompareFlags {
   std::string other, data_dir;
   std::int64_t limit = 0;
   int alone_images = 8;
+  ClassFlags classes;
 };
 
 nlohmann::json flips_json(const Comparison& c, const std::vector<Sample>& samples) {
@@ -34,9 +36,8 @@ void run_compare(const CompareFlags& flags) {
   LoadedModel b = is_igq_file(flags.other) ? load_model(flags.other) : flags.model.load(flags.other);
   b.model->set_preprocess(a.model->config().preprocess);  // the same pixels for both
   const ModelConfig& config = a.model->config();
-  ImageFolder folder = list_images(flags.data_dir);
-  const bool labelled = !folder.classes.empty();
-  if (labelled) map_labels(folder, config.labels, config.num_classes);
+  ImageFolder folder = open_folder(flags.data_dir);
+  const bool labelled = !folder.classes.empty() && flags.classes.try_label(folder, config);
   const std::vector<Sample> samples =
       flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
 
@@ -113,6 +114,7 @@ void add_compare(CLI::App& app, int&) {
   verb->add_option("B", flags->other, "the second model: usually the .igq file made from the first")->required();
   verb->add_option("--data-dir", flags->data_dir, "folder of images; with class folders accuracies are printed too")
       ->required();
+  flags->classes.add_to(*verb);
   verb->add_option("--limit", flags->limit, "only so many images, spread over the classes")->check(count_from_one());
   verb->add_option("--alone-images", flags->alone_images, "images for the error of each site alone (0: leave it out)")
       ->check(CLI::Range(0, 100000))

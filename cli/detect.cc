@@ -44,7 +44,9 @@ RunningDetector::RunningDetector(const ModelFlags& model, const RunFlags& run) :
         "resized");
   if (!run.execution.empty() && run.execution != "float")
     fail("{} is a float model, which cannot run with --execution {}", model.path, run.execution);
+  orientation_ = model.orientation == "ignore" ? Orientation::kIgnore : Orientation::kExif;
   note_threads(run.threads, pool_.size());
+  orientation_ = model.orientation == "ignore" ? Orientation::kIgnore : Orientation::kExif;
   detector_ = open_detector(model.path, model.architecture);
   context_.kernels = &kernels::kernels_for(run.parsed_isa());
   context_.pool = &pool_;
@@ -52,7 +54,7 @@ RunningDetector::RunningDetector(const ModelFlags& model, const RunFlags& run) :
   state_ = detector_->make_state();
 }
 
-Image RunningDetector::load(const std::string& file) const { return load_image(file); }
+Image RunningDetector::load(const std::string& file) const { return load_image(file, orientation_); }
 
 std::vector<Detection> RunningDetector::detect(const Image& image, const std::string& file, float threshold) {
   std::string fault;

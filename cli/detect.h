@@ -21,7 +21,8 @@ class RunningDetector {
   RunningDetector(const ModelFlags& model, const RunFlags& run);
 
   const Detector& detector() const { return *detector_; }
-  /// The picture of a file as it is stored; EXIF orientation is not applied yet. Errors name the file.
+  /// The picture of a file, turned upright unless --orientation says ignore: OpenCV (mmdetection) and transformers do
+  /// so too. Errors name the file.
   Image load(const std::string& file) const;
   /// The objects of a picture; errors name the file.
   std::vector<Detection> detect(const Image& image, const std::string& file, float threshold);
@@ -31,6 +32,7 @@ class RunningDetector {
   std::unique_ptr<Detector::State> state_;
   ThreadPool pool_;
   ExecContext context_;
+  Orientation orientation_;
 };
 
 struct PredictDetectionsFlags {

@@ -12,6 +12,7 @@
 #include "detect.h"
 #include "eval_coco.h"
 #include "eval_detector.h"
+#include "folders.h"
 #include "verbs.h"
 
 namespace igq::cli {
@@ -26,14 +27,15 @@ struct EvalFlags {
   int batch = 0;
   EvalOptions options;
   bool overwrite = false;
+  ClassFlags classes;
 };
 
 void run_eval(const EvalFlags& flags) {
   check_output(flags.results_file, flags.overwrite, kResultsOutput);
   LoadedModel loaded = flags.model.load();
   const ModelConfig& config = loaded.model->config();
-  ImageFolder folder = list_images(flags.data_dir);
-  map_labels(folder, config.labels, config.num_classes);
+  ImageFolder folder = open_folder(flags.data_dir);
+  flags.classes.label(folder, config);
   std::vector<Sample> samples =
       flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
   const Execution execution = flags.run.execution_for(loaded);
@@ -61,6 +63,7 @@ void run_eval(const EvalFlags& flags) {
                                {"seconds", result.seconds},
                                {"peak_rss_mb", peak_rss_mb()},
                                {"bad_images", bad}};
+    document.update(folder_json(folder));
     document.update(machine_json(runner.isa(), runner.threads()));
     print_json(document);
     return;
@@ -104,10 +107,11 @@ void add_eval(CLI::App& app, int&) {
   const auto flags = std::make_shared<EvalFlags>();
   flags->model.add_to(*verb, false);
   flags->coco.add_to(*verb);
-  verb->add_option(
-      "--data-dir", flags->data_dir,
-      "folder with one folder per class; class folders named like the model's labels are matched by name,\n"
-      "others count as class 0, 1, ... in alphabetical order");
+  verb->add_option("--data-dir", flags->data_dir,
+                   "folder with one folder per class, named after the model's labels or 0, 1, ...; without labels as "
+                   "many folders\n"
+                   "as classes, in alphabetical order (see --class-order)");
+  flags->classes.add_to(*verb);
   verb->add_option("--images", flags->images,
                    "with --coco and a detector as MODEL: the folder of the annotated images");
   verb->add_option("--limit", flags->limit,

@@ -163,9 +163,14 @@ void inspect_model(const InspectFlags& flags) {
                            scaled(static_cast<double>(count_parameters(config))),
                            scaled(static_cast<double>(count_macs(config))));
   const PreprocessConfig& p = config.preprocess;
-  std::cout << fmt::format("preprocessing: {}, crop {} ({}), mean {:.4g} {:.4g} {:.4g}, std {:.4g} {:.4g} {:.4g}\n",
-                           interpolation_name(p.interpolation), p.crop_pct, crop_mode_name(p.crop_mode), p.mean[0],
-                           p.mean[1], p.mean[2], p.std[0], p.std[1], p.std[2]);
+  const std::string resize = p.resize_short > 0 ? fmt::format("short side to {}", p.resize_short)
+                             : p.resize_height > 0
+                                 ? fmt::format("resize to {}x{}", p.resize_height, p.resize_width)
+                                 : fmt::format("crop {} ({})", p.crop_pct, crop_mode_name(p.crop_mode));
+  std::cout << fmt::format("preprocessing: {}, {}, mean {:.4g} {:.4g} {:.4g}, std {:.4g} {:.4g} {:.4g}\n",
+                           interpolation_name(p.interpolation), resize, p.mean[0], p.mean[1], p.mean[2], p.std[0],
+                           p.std[1], p.std[2]);
+  std::cout << fmt::format("orientation of pictures: {}\n", orientation_name(p.orientation));
   if (loaded.quantized) {
     std::cout << fmt::format("quantized from {} ({}) on {} images ({}), igq {}\nsettings: {}\n",
                              printable(loaded.provenance.source), printable(loaded.provenance.source_checksum),

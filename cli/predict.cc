@@ -42,7 +42,7 @@ void run_predict(const PredictFlags& flags) {
   for (const std::string& file : flags.images) {
     preprocess_file(file, config.preprocess, config.image_height, config.image_width, image.data());
     const std::span<const float> logits = runner.run(image.data());
-    const std::vector<double> p = softmax(logits);
+    const std::vector<double> p = class_scores(logits, config.scores);
     nlohmann::json predictions = nlohmann::json::array();
     if (!flags.run.json) std::cout << printable(file) << '\n';
     for (const int c : rank_classes(logits, flags.topk)) {
@@ -52,7 +52,10 @@ void run_predict(const PredictFlags& flags) {
         if (at < config.labels.size()) entry["label"] = config.labels[at];
         predictions.push_back(std::move(entry));
       } else {
-        std::cout << fmt::format("  {:6.2f} %  {}\n", 100.0 * p[at], class_name(config, c));
+        if (config.scores == Scores::kNone)
+          std::cout << fmt::format("  {:10.5g}  {}\n", p[at], class_name(config, c));
+        else
+          std::cout << fmt::format("  {:6.2f} %  {}\n", 100.0 * p[at], class_name(config, c));
       }
     }
     images.push_back({{"file", file}, {"predictions", std::move(predictions)}});
@@ -70,7 +73,7 @@ void add_predict(CLI::App& app, int&) {
   auto* verb = app.add_subcommand("predict", "the most likely classes of images, or the objects in them");
   const auto flags = std::make_shared<PredictFlags>();
   flags->model.add_to(*verb);
-  verb->add_option("IMAGE", flags->images, "JPEG or PNG files")->required();
+  verb->add_option("IMAGE", flags->images, "image files: JPEG, PNG, WebP, TIFF, GIF, BMP")->required();
   verb->add_option("--topk", flags->topk, "classes printed per image")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();

@@ -1,5 +1,6 @@
 // The igq program: parses the command line, runs one verb, turns every fault into one clear line and an exit code
 // (0 ok, 1 failed, 2 usage, 3 an accuracy gate not met).
+#include <algorithm>
 #include <csignal>
 #include <exception>
 #include <iostream>
@@ -10,6 +11,7 @@
 #include "base/processors.h"
 #include "common.h"
 #include "igq/version.h"
+#include "list_flags.h"
 #include "program.h"
 #include "terminal.h"
 #include "verbs.h"
@@ -64,7 +66,9 @@ int run(int argc, char** argv) {
     return kUsage;
   }
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> arguments = end_lists(app, argc, argv);
+    std::reverse(arguments.begin(), arguments.end());  // as the parser wants them
+    app.parse(std::move(arguments));
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() != 0) {
       print_usage_error(app, e, argc, argv);

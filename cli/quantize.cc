@@ -1,7 +1,11 @@
 // igq quantize: checkpoint and calibration images -> .igq file.
 #include <fmt/format.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -11,7 +15,10 @@
 #include "io/igq_container.h"
 #include "eval/benchmark.h"
 #include "eval/evaluate.h"
+#include "pipeline/calibration_state.h"
+#include "pipeline/groups_in_use.h"
 #include "pipeline/quantize_model.h"
+#include "folders.h"
 #include "quantize_flags.h"
 #include "verbs.h"
 
@@ -24,10 +31,12 @@ struct QuantizeVerb {
   QuantizeFlags quantize;
   std::string calibration_dir, output, data_dir;
   int samples = 32;
+  int held_back = -1;
   int noise_images = 4;
   double max_drop = -1.0;
   std::int64_t limit = 0;
   bool overwrite = false;
+  ClassFlags classes;
 };
 
 std::uint64_t float_bytes(const Model& model) {
@@ -56,7 +65,7 @@ Table site_table(const QuantizeReport& report, const Model& model) {
     if (activation != nullptr && activation->grouping != Grouping::kFloat) {
       bits = fmt::format("{}", activation->bits);
       grouping = grouping_name(activation->grouping);
-      groups = activation->groups.empty() ? "each" : fmt::format("{}", activation->groups.size());
+      groups = activation->groups.empty() ? "each" : fmt::format("{}", groups_in_use(*activation));
     }
     if (i < report.noise.sites.size()) {
       const SiteNoise& noise = report.noise.sites[i];
@@ -66,6 +75,26 @@ Table site_table(const QuantizeReport& report, const Model& model) {
     table.add({site.name, weight_bits, bits, grouping, groups, alone, accumulated});
   }
   return table;
+}
+
+/// What --groups became, and with --bits auto what the bits are on average.
+std::string used_groups_line(const QuantizeVerb& flags, const QuantizeReport& report) {
+  const QuantizeJob job = flags.quantize.job();
+  const bool chosen = job.allocate || !groups_matter(job.options);
+  std::string text;
+  if (const GroupsInUse used = groups_in_use(report.model.plan); used.most > 0)
+    text = fmt::format("groups per layer: {}\n", groups_text(chosen ? "" : flags.quantize.groups, used));
+  if (report.bit_allocation)
+    text += fmt::format(
+        "bits per layer chosen by measurement: weights {:.2f} of {:.2f} MB, activations {:.2f} of {:.2f} GBOPs, "
+        "divergence "
+        "{:.2g} instead of {:.2g} with the same bits everywhere\n",
+        static_cast<double>(report.bit_allocation->weight_size) / 8e6,
+        static_cast<double>(report.bit_allocation->weight_budget) / 8e6,
+        static_cast<double>(report.bit_allocation->bops) / 1e9,
+        static_cast<double>(report.bit_allocation->bops_budget) / 1e9, report.bit_allocation->divergence,
+        report.bit_allocation->uniform_divergence);
+  return text;
 }
 
 std::string reconstruction_text(const Reconstruction& r) {
@@ -84,8 +113,8 @@ struct Gate {
 Gate measure_drop(const QuantizeVerb& flags, LoadedModel& float_model) {
   restore_float(float_model);
   const ModelConfig& config = float_model.model->config();
-  ImageFolder folder = list_images(flags.data_dir);
-  map_labels(folder, config.labels, config.num_classes);
+  ImageFolder folder = open_folder(flags.data_dir);
+  flags.classes.label(folder, config);
   const auto samples = flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
   auto top1 = [&](Model& model, Execution execution, const char* what) {
     Runner runner(model, execution, flags.run.parsed_isa(), flags.run.threads);
@@ -102,20 +131,45 @@ Gate measure_drop(const QuantizeVerb& flags, LoadedModel& float_model) {
   return gate;
 }
 
+/// Says where the images are fewer than asked for, and which of them the verdict is on.
+void note_split(const QuantizeVerb& flags, const CalibrationSplit& split) {
+  const std::size_t used = split.calibration.size(), held = split.held_back.size();
+  if (static_cast<int>(used) < flags.samples && held > 0)
+    note(fmt::format(
+        "igq: {} holds only {} images: {} calibrate, {} are held back for the verdict (--held-back 0: none)",
+        flags.calibration_dir, used + held, used, held));
+  else if (static_cast<int>(used) < flags.samples)
+    note(fmt::format("igq: {} holds only {} image{}; all of them are used for calibration", flags.calibration_dir, used,
+                     used == 1 ? "" : "s"));
+  if (held == 0 && flags.noise_images > 0)
+    note(
+        "igq: no images are held back: the verdict is on images that the model was calibrated with, which flatters it");
+}
+
 void run_quantize(const QuantizeVerb& flags, int& exit_code) {
   namespace fs = std::filesystem;
-  if (flags.max_drop >= 0.0 && flags.data_dir.empty())
-    throw CLI::ValidationError("--max-drop needs labelled images: add --data-dir DIR");
+  if (flags.max_drop >= 0.0 && flags.data_dir.empty() && flags.noise_images == 0)
+    throw CLI::ValidationError("--max-drop has nothing to go by: add --data-dir DIR, or leave out --noise-images 0");
+  flags.quantize.check_effects();
+  if (flags.data_dir.empty() && flags.limit > 0) throw CLI::ValidationError("--limit has no effect without --data-dir");
   check_output(flags.output, flags.overwrite, kIgqOutput);
+  const auto start = std::chrono::steady_clock::now();
+#ifdef __GLIBC__
+  // Buffers of many sizes come and go, layer by layer: in the heap they would leave holes that are never given back.
+  mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+#endif
   LoadedModel loaded = flags.model.load();
   flags.quantize.check_sites(*loaded.model);
-  const ImageFolder folder = list_images(flags.calibration_dir);
-  const QuantizeJob job = flags.quantize.job();
-  const std::vector<Sample> samples = choose_samples(folder, flags.samples, job.options.seed);
-  if (static_cast<int>(samples.size()) < flags.samples)
-    note(fmt::format("igq: {} holds only {} images; all of them are used for calibration", flags.calibration_dir,
-                     samples.size()));
-  const CalibrationSet images = calibration_from_files(*loaded.model, samples);
+  const ImageFolder folder = open_folder(flags.calibration_dir);
+  QuantizeJob job = flags.quantize.job();
+  job.state = calibration_state_path(flags.output);
+  const struct NoEmptyFolder {  // finished layers stay when this fails, a folder without any does not
+    const std::filesystem::path& folder;
+    ~NoEmptyFolder() { remove_empty_state_folder(folder); }
+  } no_empty_folder{job.state};
+  const CalibrationSplit split = split_calibration(folder, flags.samples, flags.held_back, job.options.seed);
+  note_split(flags, split);
+  const CalibrationSet images = calibration_from_files(*loaded.model, split.calibration, split.held_back);
   QuantizeReport report;
   {
     std::unique_ptr<Progress> progress;
@@ -123,6 +177,11 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
                             stage_progress(progress));
   }
   save_igq(flags.output, report.model, flags.overwrite);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  remove_calibration_state(job.state, *loaded.model);
+  for (const std::string& line : report.notes) note("igq: note: " + line);
+  if (report.resumed_layers > 0)
+    note(fmt::format("igq: went on from an interrupted run, which had finished {} layers", report.resumed_layers));
   const std::string table = site_table(report, *loaded.model).text();  // measure_drop takes the plan off the model
 
   const auto file_bytes = static_cast<double>(fs::file_size(flags.output));
@@ -131,6 +190,8 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
   if (!flags.data_dir.empty()) {
     gate = measure_drop(flags, loaded);
     if (flags.max_drop >= 0.0 && gate.float_top1 - gate.top1 > flags.max_drop) exit_code = kGateNotMet;
+  } else if (flags.max_drop >= 0.0 && !(100.0 - report.verdict.agreement <= flags.max_drop)) {
+    exit_code = kGateNotMet;
   }
   if (flags.run.json) {
     nlohmann::json document = {{"model", loaded.name},
@@ -139,9 +200,14 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
                                {"calibration_images", images.count},
                                {"calibration_memory_mb", static_cast<double>(report.calibration_bytes) / 1e6},
                                {"peak_rss_mb", peak_rss_mb()},
+                               {"seconds", seconds},
                                {"file_mb", file_bytes / 1e6},
                                {"float_mb", before / 1e6},
+                               {"groups_least", groups_in_use(report.model.plan).least},
+                               {"groups_most", groups_in_use(report.model.plan).most},
+                               {"notes", report.notes},
                                {"report", report.model.report}};
+    if (report.verdict.images > 0) document["verdict"] = verdict_to_json(report.verdict);
     if (!flags.data_dir.empty()) {
       document["top1_float"] = gate.float_top1;
       document["top1"] = gate.top1;
@@ -150,19 +216,29 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
     print_json(document);
   } else {
     std::cout << table;
-    std::cout << fmt::format("\n{}: {} from {} in float ({:.1f}x smaller), {} calibration images{}\n", flags.output,
-                             megabytes(file_bytes), megabytes(before), before / file_bytes, images.count,
-                             report.noise.images > 0 ? fmt::format(", logits {:.1f} dB", report.noise.logits_snr) : "");
+    std::cout << used_groups_line(flags, report);
+    std::cout << fmt::format("\n{}: {} from {} in float ({:.1f}x smaller), {} calibration images\n", flags.output,
+                             megabytes(file_bytes), megabytes(before), before / file_bytes, images.count);
     if (report.reconstruction) std::cout << reconstruction_text(*report.reconstruction);
-    std::cout << fmt::format("memory: statistics {}, peak {:.0f} MB\n",
+    std::cout << fmt::format("took {:.0f} s; memory: statistics {}, peak {:.0f} MB\n", seconds,
                              megabytes(static_cast<double>(report.calibration_bytes)), peak_rss_mb());
     if (!flags.data_dir.empty())
       std::cout << fmt::format("top-1 on {} images: float {:.2f} %, quantized {:.2f} %\n", gate.images, gate.float_top1,
                                gate.top1);
+    std::cout << (report.verdict.images > 0 ? verdict_text(report.verdict) : "no verdict: --noise-images is 0\n");
+    std::cout << std::flush;  // warnings come last
   }
-  if (exit_code == kGateNotMet)
+  for (const std::string& warning : report.verdict.warnings) note("igq: WARNING: " + warning);
+  if (flags.quantize.file_size > 0.0 && file_bytes > flags.quantize.file_size * 1e6)
+    note(fmt::format("igq: WARNING: the file has {}, more than --file-size {} MB asked for", megabytes(file_bytes),
+                     flags.quantize.file_size));
+  if (exit_code == kGateNotMet && !flags.data_dir.empty())
     note(fmt::format("igq: top-1 fell by {:.2f} points, more than --max-drop {}", gate.float_top1 - gate.top1,
                      flags.max_drop));
+  else if (exit_code == kGateNotMet)
+    note(fmt::format(
+        "igq: {:.2f} % of {} calibration images are predicted otherwise than in float, more than --max-drop {}",
+        100.0 - report.verdict.agreement, report.verdict.images, flags.max_drop));
 }
 
 }  // namespace
@@ -176,16 +252,27 @@ void add_quantize(CLI::App& app, int& exit_code) {
   verb->add_option("--samples", flags->samples, "calibration images taken from the folder, spread over its classes")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
-  verb->add_option("-o,--output", flags->output, "the .igq file to write")->required();
+  verb->add_option(
+          "--held-back", flags->held_back,
+          "images of the folder that do not calibrate but measure the result (default: up to 32 of those that\n"
+          "--samples leaves over; where it leaves none, a quarter of the folder, at most 8)")
+      ->check(CLI::Range(0, 100000));
+  verb->add_option(
+          "-o,--output", flags->output,
+          "the .igq file to write; finished layers are kept in OUTPUT.calibration until it is written, and the\n"
+          "same command goes on from there")
+      ->required();
   verb->add_flag("--overwrite", flags->overwrite, "replace an existing output");
   flags->quantize.add_to(*verb);
   verb->add_option("--noise-images", flags->noise_images,
-                   "calibration images that measure the error of each site for the table (0: none)")
+                   "images that measure the error of each site for the table (0: no errors and no verdict)")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   verb->add_option("--data-dir", flags->data_dir, "labelled test images: top-1 before and after is printed");
+  flags->classes.add_to(*verb);
   verb->add_option("--max-drop", flags->max_drop,
-                   "exit with code 3 when top-1 on --data-dir falls by more points than this")
+                   "exit with code 3 when top-1 on --data-dir falls by more points than this; without --data-dir when\n"
+                   "more percent of the images held back are predicted otherwise than in float")
       ->check(number_in(0.0, 100.0));
   verb->add_option("--limit", flags->limit, "only so many images of --data-dir")->check(count_from_one());
   flags->run.add_to(*verb, false);

@@ -17,7 +17,10 @@ struct QuantizeFlags {
   std::string preset, grouping;
   int average_groups = 8;
   double budget_gbops = 0.0;
+  std::string average_bits;  ///< with bits "auto"; empty: "4"
+  double file_size = 0.0;    ///< MB, likewise
   std::string perturbation_cache;
+  bool measure_all = false;
   std::string bounds;
   std::string weights;
   std::string softmax, qkv;
@@ -41,6 +44,17 @@ struct QuantizeFlags {
   QuantizeJob job() const;
   /// Error when --keep or --site-bits fits no site of `model`.
   void check_sites(const Model& model) const;
+  /// The options given on the command line that change nothing under job(): one line each, what and why.
+  std::vector<std::string> without_effect() const;
+  /// Error with the first of them.
+  void check_effects() const;
+  /// The first option given that decides how a model is quantized; empty when none is: for models that are already.
+  std::string first_given() const;
+
+ private:
+  bool given(const std::string& option) const;
+  const CLI::App* app_ = nullptr;  ///< whose options these are
+  bool with_grid_ = true;
 };
 
 }  // namespace igq::cli

@@ -12,6 +12,7 @@
 #include "base/fail.h"
 #include "base/output_file.h"
 #include "common.h"
+#include "folders.h"
 #include "verbs.h"
 
 namespace igq::cli {
@@ -23,14 +24,15 @@ struct ReportFlags {
   std::string data_dir, float_model, output;
   std::int64_t limit = 500, noise_images = 16;
   bool no_speed = false, skip_bad_images = false, overwrite = false;
+  ClassFlags classes;
 };
 
 /// The images of --data-dir, labelled when every one lies in a class folder that the model has a class for.
 void add_images(const ReportFlags& flags, const ModelConfig& config, report::ReportOptions& options) {
-  ImageFolder folder = list_images(flags.data_dir);
+  ImageFolder folder = open_folder(flags.data_dir);
   options.labelled = !folder.classes.empty() && std::all_of(folder.samples.begin(), folder.samples.end(),
                                                             [](const Sample& s) { return s.label >= 0; });
-  if (options.labelled) map_labels(folder, config.labels, config.num_classes);
+  options.labelled = options.labelled && flags.classes.try_label(folder, config);
   options.samples = flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
 }
 
@@ -80,6 +82,7 @@ void add_report(CLI::App& app, int&) {
   auto* data_dir = verb->add_option(
       "--data-dir", flags->data_dir,
       "folder of images: predictions and channel ranges come from them, and accuracy with class folders");
+  flags->classes.add_to(*verb);
   verb->add_option("--float", flags->float_model,
                    "the float model it was made from: agreement, and errors measured on --data-dir")
       ->needs(data_dir);

@@ -1,22 +1,25 @@
-// igq table: the paper's table for one model, one row per reference setting (method.md section 7).
+// igq table: the paper's table for one model, one row per reference setting (docs/method.md, section 7).
 #include "pipeline/table.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
+#include <map>
 #include <memory>
 
 #include "base/fail.h"
 #include "base/output_file.h"
 #include "common.h"
+#include "folders.h"
 #include "quantize_flags.h"
 #include "verbs.h"
 
 namespace igq::cli {
 namespace {
 
-const std::vector<std::string> kSettings{"float",         "layer",       "static-group", "igq",
-                                         "igq-allocated", "upper-bound", "scale",        "best"};
+const std::vector<std::string> kSettings{"float",       "layer", "static-group", "igq",      "igq-allocated",
+                                         "upper-bound", "scale", "best",         "best-bits"};
 
 struct TableFlags {
   ModelFlags model;
@@ -29,7 +32,33 @@ struct TableFlags {
   int samples = 32;
   std::int64_t limit = 0;
   bool skip_bad_images = false;
+  ClassFlags classes;
 };
+
+/// Settings that are the same in all that decides them are one row: --groups 1,8 is no choice for `best` up to 5 bits.
+std::vector<TableSetting> without_twins(std::vector<TableSetting> rows) {
+  std::vector<TableSetting> kept;
+  for (TableSetting& row : rows) {
+    const auto same = [&](const TableSetting& k) {
+      return k.name == row.name && k.bits == row.bits && job_text(k.job) == job_text(row.job);
+    };
+    if (row.name != "float" && std::any_of(kept.begin(), kept.end(), same))
+      note(fmt::format("igq: --groups has no effect on {} at {}: one row stands for all", row.name, row.bits));
+    else
+      kept.push_back(std::move(row));
+  }
+  return kept;
+}
+
+/// An option that changes none of the rows is refused.
+void check_effects(const std::vector<QuantizeFlags>& rows) {
+  std::map<std::string, std::size_t> idle;
+  for (const QuantizeFlags& row : rows)
+    for (const std::string& line : row.without_effect()) ++idle[line.substr(0, line.find(' '))];
+  for (const auto& [option, count] : idle)
+    if (count == rows.size())
+      throw CLI::ValidationError(option + " has no effect on any of the rows asked for (--settings, --weights-list)");
+}
 
 /// The rows of the table, in reading order: per bits, settings without a number of groups once, others per number.
 std::vector<TableSetting> table_settings(const TableFlags& flags) {
@@ -38,6 +67,7 @@ std::vector<TableSetting> table_settings(const TableFlags& flags) {
     return std::find(flags.settings.begin(), flags.settings.end(), name) != flags.settings.end();
   };
   if (wants("float")) rows.push_back({"float", "-", "-", {}});
+  std::vector<QuantizeFlags> all;
   const std::vector<std::string> methods =
       flags.weights.empty() ? std::vector<std::string>{flags.quantize.weights} : flags.weights;
   for (const std::string& bits : flags.bits)
@@ -50,14 +80,21 @@ std::vector<TableSetting> table_settings(const TableFlags& flags) {
       auto add = [&](const std::string& name, const char* grouping, const std::string& groups) {
         QuantizeFlags row = base;
         row.grouping = grouping;
-        if (name == "best") row.preset = "best";
+        if (name.starts_with("best")) row.preset = "best";
+        if (name == "best-bits") {
+          row.bits = "auto";
+          row.average_bits = bits;
+        }
         if (name == "igq-allocated") {
           row.groups = "auto";
           row.average_groups = std::stoi(groups);
         } else if (groups != "each") {
           row.groups = groups;
         }
-        rows.push_back({name + suffix, bits, groups, row.job()});
+        all.push_back(row);
+        const QuantizeJob job = row.job();
+        const bool choice = name == "layer" || groups == "each" || job.allocate || groups_matter(job.options);
+        rows.push_back({name + suffix, bits, choice ? groups : "-", job});
       };
       if (wants("layer")) add("layer", "layer", "1");
       for (const char* name : {"static-group", "igq", "igq-allocated", "scale"})
@@ -65,17 +102,21 @@ std::vector<TableSetting> table_settings(const TableFlags& flags) {
           for (const int g : flags.groups)
             add(name, std::string(name) == "igq-allocated" ? "igq" : name, fmt::format("{}", g));
       if (wants("upper-bound")) add("upper-bound", "upper-bound", "each");
-      if (wants("best"))
-        for (const int g : flags.groups) add("best", "", fmt::format("{}", g));
+      for (const char* name : {"best", "best-bits"})
+        if (wants(name))
+          for (const int g : flags.groups) add(name, "", fmt::format("{}", g));
     }
-  return rows;
+  check_effects(all);
+  return without_twins(std::move(rows));
 }
 
 Table text_table(const std::vector<TableRow>& rows) {
-  Table table({"setting", "bits", "groups", "top-1 %", "+-95 %", "top-5 %", "as float %", "GBOPs", "file MB"});
+  Table table(
+      {"setting", "bits", "groups", "top-1 %", "+-95 %", "top-5 %", "as float %", "+-95 %", "GBOPs", "file MB"});
   for (const TableRow& r : rows)
     table.add({r.name, r.bits, r.groups, fmt::format("{:.2f}", r.top1), fmt::format("{:.2f}", r.interval),
-               fmt::format("{:.2f}", r.top5), fmt::format("{:.2f}", r.agreement), fmt::format("{:.2f}", r.gbops),
+               fmt::format("{:.2f}", r.top5), fmt::format("{:.2f}", r.agreement),
+               fmt::format("{:.2f}", confidence_95(r.agreement, r.images)), fmt::format("{:.2f}", r.gbops),
                fmt::format("{:.2f}", r.file_mb)});
   return table;
 }
@@ -99,9 +140,9 @@ void run_table(const TableFlags& flags) {
   const ModelConfig config = loaded.model->config();  // a copy: make_table builds the model anew
   const std::vector<TableSetting> settings = table_settings(flags);
   const CalibrationSet images = calibration_from_files(
-      *loaded.model, choose_samples(list_images(flags.calibration_dir), flags.samples, flags.quantize.seed));
-  ImageFolder folder = list_images(flags.data_dir);
-  map_labels(folder, config.labels, config.num_classes);
+      *loaded.model, choose_samples(open_folder(flags.calibration_dir), flags.samples, flags.quantize.seed));
+  ImageFolder folder = open_folder(flags.data_dir);
+  flags.classes.label(folder, config);
   const std::vector<Sample> samples =
       flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
 
@@ -149,6 +190,7 @@ void add_table(CLI::App& app, int&) {
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   verb->add_option("--data-dir", flags->data_dir, "folder of labelled test images")->required();
+  flags->classes.add_to(*verb);
   verb->add_option("--limit", flags->limit, "only so many test images, spread over the classes")
       ->check(count_from_one());
   verb->add_flag("--skip-bad-images", flags->skip_bad_images, "go on without images that cannot be read");

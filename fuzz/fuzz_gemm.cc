@@ -11,12 +11,12 @@ using namespace igq;
 using namespace igq::kernels;
 
 void check_bytes(fuzz::Bytes& in) {
-  testing::Shape shape;
+  test::Shape shape;
   shape.rows = in.below(10);
   shape.cols = 1 + in.below(kBytePanel);
   shape.a_bits = 2 + in.below(7);
   shape.w_bits = 2 + in.below(7);
-  shape.fill = static_cast<testing::Fill>(in.below(4));
+  shape.fill = static_cast<test::Fill>(in.below(4));
   const std::uint8_t options = in.byte();
   shape.zero = (options & 1) != 0;
   shape.row_scale = (options & 2) != 0;
@@ -36,14 +36,14 @@ void check_bytes(fuzz::Bytes& in) {
     shape.group_channels[0] = 1 + shape.group_channels[0] * (1 + in.below(12));
     shape.extra = 1 + in.below(150);
   }
-  const testing::Case problem(shape, in.byte());
-  const testing::Result reference = testing::run(kernels_for(Isa::kReference), problem);
-  const auto sums = testing::oracle_sums(problem);
+  const test::Case problem(shape, in.byte());
+  const test::Result reference = test::run(kernels_for(Isa::kReference), problem);
+  const auto sums = test::oracle_sums(problem);
   if (reference.sums.size() != sums.size()) std::abort();
   for (std::size_t i = 0; i < sums.size(); ++i)
     if (reference.sums[i] != sums[i]) std::abort();
   for (const Isa isa : supported_isas())
-    if (!(testing::run(kernels_for(isa), problem) == reference)) std::abort();
+    if (!(test::run(kernels_for(isa), problem) == reference)) std::abort();
 }
 
 void check_floats(fuzz::Bytes& in) {
@@ -64,8 +64,18 @@ void check_floats(fuzz::Bytes& in) {
     const Kernels& kernels = kernels_for(isa);
     std::vector<float> packed(at(panels * kFloatPanel, k)), y = start;
     kernels.pack_f32(w.data(), transposed ? k : n, transposed, k, n, packed.data());
-    kernels.gemm_f32(x.data(), k, rows, k, packed.data(), 0, panels, n, biased ? bias.data() : nullptr, accumulate,
-                     y.data(), n);
+    kernels.gemm_f32({.x = x.data(),
+                      .ldx = k,
+                      .rows = rows,
+                      .k = k,
+                      .packed = packed.data(),
+                      .panel_begin = 0,
+                      .panel_end = panels,
+                      .n = n,
+                      .bias = biased ? bias.data() : nullptr,
+                      .accumulate = accumulate,
+                      .y = y.data(),
+                      .ldy = n});
     if (expected.empty())
       expected = y;
     else if (!y.empty() && std::memcmp(expected.data(), y.data(), y.size() * sizeof(float)) != 0)

@@ -28,7 +28,7 @@ std::size_t size_of(const json& tensor) {
 /// A header text, a zero byte, a payload. Tensors without offset or size get those that fit, all get right checksums; a
 /// payload that is too short for them is filled with numbers that any tensor may hold.
 std::string forged(igq::fuzz::Bytes in) {
-  igq::testing::Forged file;
+  igq::test::Forged file;
   file.header = in.text();
   file.payload = in.rest();
   json header = json::parse(file.header, nullptr, false);

@@ -1,5 +1,5 @@
-// JPEG and PNG: any bytes either decode to as many pixels as they claim, and then pass a model's preprocessing, or are
-// an Error.
+// Images of every format: any bytes either decode to as many pixels as they claim, and then pass a model's
+// preprocessing, or are an Error.
 #include <cmath>
 #include <vector>
 
@@ -10,7 +10,7 @@
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace igq;
   fuzz::expect_error_or_success([&] {
-    const Image image = decode_image(std::as_bytes(std::span(data, size)), "input");
+    const Image image = decode_image(std::as_bytes(std::span(data, size)), "input", Orientation::kExif);
     if (image.width <= 0 || image.height <= 0) std::abort();
     if (image.rgb.size() != static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3)
       std::abort();

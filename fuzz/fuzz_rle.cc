@@ -36,7 +36,9 @@ std::vector<std::uint32_t> walked(const std::vector<double>& xy, int height, int
       std::swap(xs, xe);
       std::swap(ys, ye);
     }
-    const double slope = steps == 0 ? 0.0 : dx >= dy ? static_cast<double>(ye - ys) / dx : static_cast<double>(xe - xs) / dy;
+    const double slope = steps == 0 ? 0.0
+                         : dx >= dy ? static_cast<double>(ye - ys) / dx
+                                    : static_cast<double>(xe - xs) / dy;
     for (int d = 0; d <= steps; ++d) {
       const int t = flip ? steps - d : d;
       us.push_back(dx >= dy ? t + xs : static_cast<int>(xs + slope * t + .5));

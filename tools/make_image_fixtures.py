@@ -14,12 +14,13 @@ import zlib
 import numpy as np
 import timm
 import torch
-from PIL import Image, __version__ as pillow_version
+import tifffile
+from PIL import Image, ImageOps, PngImagePlugin, __version__ as pillow_version
 from timm.data.transforms_factory import transforms_imagenet_eval
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "images"
 rng = np.random.default_rng(2024)
-manifest = {"decode": [], "bad": [], "resize": [], "preprocess": [], "normalize": []}
+manifest = {"decode": [], "bad": [], "resize": [], "preprocess": [], "normalize": [], "upright": []}
 expected = bytearray()
 
 
@@ -163,7 +164,6 @@ def make_bad():
         "JPEG")
     bad("no_tables.jpg", plain.replace(b"\xff\xdb", b"\xff\xfe"), "damaged")
     bad("truncated_half.png", picture[:len(picture) // 2], "truncated")
-    bad("truncated_end.png", picture[:-12], "truncated")
     bad("only_signature.png", picture[:8], "truncated")
     bad("bad_checksum.png", picture[:200] + bytes([picture[200] ^ 255]) + picture[201:], "damaged")
 
@@ -175,8 +175,183 @@ def make_bad():
     bad("huge.png", empty_png(1 << 30, 1 << 30, 16, 6, b""), "limit")
     bad("claims_more.png", empty_png(10000, 10000, 8, 2, bytes(100)), "truncated")
     bad("empty.png", b"", "empty")
-    bad("text.jpg", b"<html>404 not found</html>\n", "not a JPEG or PNG")
+    bad("text.jpg", b"<html>404 not found</html>\n", "not an image that igq reads")
     bad("gif.png", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "GIF")
+
+
+def saved(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def make_damaged_pngs():
+    """Pillow stops at the last row: what follows it may be missing or wrong."""
+    picture = png(content(17, 23, 3), 8, 2)
+    at = picture.index(b"IDAT")
+    length = struct.unpack(">I", picture[at - 4:at])[0]
+    data = picture[at + 4:at + 4 + length]
+    decode("no_end.png", picture[:-12])
+    decode("no_checksum.png", picture[:-16])
+    decode("half_adler.png", picture[:-18])
+    decode("wrong_checksum.png", picture[:at + 4 + length] + b"\0\0\0\0" + picture[-12:])
+    parts = [data[i:i + 50] for i in range(0, length, 50)]
+    decode("many_parts.png", picture[:at - 4] + b"".join(chunk(b"IDAT", p) for p in [b"", *parts, b""]) + picture[-12:])
+    decode("more_data.png", picture[:at - 4] + chunk(b"IDAT", zlib.compress(zlib.decompress(data) + bytes(9)))
+           + picture[-12:])
+    bad("header_checksum.png", picture[:16] + bytes([picture[16] ^ 1]) + picture[17:], "damaged")
+
+
+def gif(screen, frame, offset, palette, local=None, transparent=None, interlaced=False):
+    """An own writer: codes of nine bits, cleared before they grow."""
+    indices = [int(v) for v in rng.integers(0, 256, frame[0] * frame[1])]
+    out = b"GIF89a" + struct.pack("<HHBBB", *screen, 0xF7 if palette else 0x70, 0, 0) + (palette or b"")
+    if transparent is not None:
+        out += b"!\xf9\x04\x01\0\0" + bytes([transparent]) + b"\0"
+    out += b"," + struct.pack("<HHHHB", *offset, *frame, (0x87 if local else 0) | (0x40 if interlaced else 0))
+    codes = [c for i, v in enumerate(indices) for c in ([256, v] if i % 100 == 0 else [v])] + [257]
+    bits = "".join(format(c, "09b")[::-1] for c in codes)
+    data = bytes(int(bits[i:i + 8][::-1], 2) for i in range(0, len(bits), 8))
+    blocks = b"".join(bytes([len(data[i:i + 255])]) + data[i:i + 255] for i in range(0, len(data), 255))
+    return out + (local or b"") + b"\x08" + blocks + b"\0;"
+
+
+def bmp(width, height, bits, compression=0, header=40, palette=b"", masks=b"", data=None, top_down=False, colors=0):
+    stride = (width * bits + 31) // 32 * 4
+    if data is None:
+        data = rng.integers(0, 256, stride * height, dtype=np.uint8).tobytes()
+    if header == 12:
+        head = struct.pack("<IHHHH", 12, width, height, 1, bits)
+    else:
+        head = struct.pack("<IiiHHIIiiII", header, width, -height if top_down else height, 1, bits, compression,
+                           len(data), 2835, 2835, colors, 0) + (masks + bytes(100))[:header - 40]
+    behind = masks if header == 40 else b""
+    at = 14 + len(head) + len(behind) + len(palette)
+    return b"BM" + struct.pack("<IHHI", at + len(data), 0, 0, at) + head + behind + palette + data
+
+
+def make_webp_and_gif():
+    rgb, rgba = (Image.fromarray(content(15, 22, n).astype(np.uint8)) for n in (3, 4))
+    decode("lossy.webp", saved(rgb, "WEBP", quality=70))
+    decode("lossless.webp", saved(rgb, "WEBP", lossless=True))
+    decode("alpha.webp", saved(rgba, "WEBP", quality=80))
+    decode("alpha_lossless.webp", saved(rgba, "WEBP", lossless=True, exact=True))
+    decode("animated.webp", saved(rgba, "WEBP", lossless=True, save_all=True, append_images=[rgba.rotate(180)]))
+    bad("truncated.webp", saved(rgb, "WEBP", quality=70)[:-30], "WebP")
+    one, two = (rng.integers(0, 256, 768, dtype=np.uint8).tobytes() for _ in range(2))
+    ramp = bytes(v for v in range(256) for _ in range(3))
+    decode("plain.gif", gif((9, 8), (9, 8), (0, 0), one))
+    decode("interlaced.gif", gif((7, 13), (7, 13), (0, 0), one, interlaced=True))
+    decode("local.gif", gif((9, 8), (9, 8), (0, 0), one, local=two))
+    decode("only_local.gif", gif((9, 8), (9, 8), (0, 0), None, local=two))
+    decode("local_ramp.gif", gif((9, 8), (9, 8), (0, 0), one, local=ramp))
+    decode("no_palette.gif", gif((9, 8), (9, 8), (0, 0), None))
+    decode("part.gif", gif((12, 10), (7, 5), (3, 2), one))
+    decode("part_transparent.gif", gif((12, 10), (7, 5), (3, 2), one, transparent=9))
+    decode("beyond.gif", gif((5, 5), (7, 6), (2, 1), one))
+    decode("no_end.gif", gif((9, 8), (9, 8), (0, 0), one)[:-2])
+    decode("animated.gif", saved(rgb.quantize(19), "GIF", save_all=True, append_images=[rgb.quantize(5)]))
+    bad("truncated.gif", gif((9, 8), (9, 8), (0, 0), one)[:-9], "truncated")
+    bad("claims_more.gif", b"GIF89a" + struct.pack("<HHBBB", 60000, 2000, 0x70, 0, 0) + b","
+        + struct.pack("<HHHHB", 0, 0, 60000, 2000, 0) + b"\x08\x02\x00\x01\0;", "truncated")
+
+
+def make_bmps():
+    palette = rng.integers(0, 256, 1024, dtype=np.uint8).tobytes()
+    for bits in (1, 4, 8):
+        decode(f"palette{bits}.bmp", bmp(13, 5, bits, palette=palette[:4 << bits]))
+        decode(f"palette{bits}_os2.bmp", bmp(13, 5, bits, header=12, palette=palette[:3 << bits]))
+    decode("palette_short.bmp", bmp(13, 5, 8, palette=palette[:400], colors=100))
+    decode("gray_ramp.bmp", bmp(13, 5, 8, palette=bytes(v for i in range(16) for v in (i, i, i, 0)), colors=16))
+    for bits in (16, 24, 32):
+        decode(f"rgb{bits}.bmp", bmp(7, 5, bits))
+        decode(f"rgb{bits}_top_down.bmp", bmp(7, 5, bits, top_down=True, header=124))
+    decode("fields565.bmp", bmp(7, 5, 16, 3, masks=struct.pack("<III", 0xF800, 0x7E0, 0x1F)))
+    decode("fields_rgba.bmp", bmp(7, 5, 32, 3, 108, masks=struct.pack("<IIII", 0xFF, 0xFF00, 0xFF0000, 0xFF000000)))
+    decode("fields_xbgr.bmp", bmp(7, 5, 32, 3, 56, masks=struct.pack("<IIII", 0xFF000000, 0xFF0000, 0xFF00, 0)))
+    runs = (b"\x05\x07\x00\x03\x01\x02\x03\x00\x00\x00" b"\x08\x03\x00\x00"
+            b"\x00\x02\x02\x00\x03\x09\x00\x00" b"\x08\x01\x00\x01")
+    decode("runs8.bmp", bmp(8, 4, 8, 1, palette=palette, data=runs))
+    decode("runs4.bmp", bmp(8, 3, 4, 2, palette=palette[:64],
+                            data=b"\x05\x7a\x00\x03\x12\x30\x00\x00\x08\x3c\x00\x00\x08\x11\x00\x01"))
+    whole = bmp(7, 5, 24)
+    bad("truncated.bmp", whole[:-20], "truncated")
+    bad("fields_unknown.bmp", bmp(7, 5, 16, 3, masks=struct.pack("<III", 0xF00, 0xF0, 0xF)), "bit fields")
+    bad("huge.bmp", whole[:18] + struct.pack("<ii", 60000, 60000) + whole[26:], "limit")
+    bad("claims_more.bmp", whole[:18] + struct.pack("<ii", 10000, 10000) + whole[26:], "truncated")
+
+
+def tiff(name, samples, **options):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, samples, **options)
+    decode(name, buffer.getvalue())
+
+
+def make_tiffs():
+    h, w = 11, 13
+    images = {"rgb": Image.fromarray(content(h, w, 3).astype(np.uint8)),
+              "rgba": Image.fromarray(content(h, w, 4).astype(np.uint8)),
+              "gray": Image.fromarray(content(h, w, 1)[..., 0].astype(np.uint8)),
+              "cmyk": Image.frombytes("CMYK", (w, h), content(h, w, 4).astype(np.uint8).tobytes())}
+    images["palette"], images["bilevel"] = images["rgb"].quantize(30), images["gray"].convert("1")
+    for kind, image in images.items():
+        decode(f"{kind}.tif", saved(image, "TIFF"))
+        decode(f"{kind}_lzw.tif", saved(image, "TIFF", compression="tiff_lzw"))
+    decode("bilevel_g4.tif", saved(images["bilevel"], "TIFF", compression="group4"))
+    decode("rgb_jpeg.tif", saved(images["rgb"], "TIFF", compression="jpeg"))
+    decode("rgb_packbits.tif", saved(images["rgb"], "TIFF", compression="packbits"))
+    decode("pages.tif", saved(images["rgb"], "TIFF", save_all=True, append_images=[images["gray"]]))
+    decode("big.tif", saved(images["rgb"], "TIFF", big_tiff=True))
+    for order in "<>":
+        side = "le" if order == "<" else "be"
+        tiff(f"gray16_{side}.tif", content(h, w, 1, 600)[..., 0].astype(np.uint16), byteorder=order)
+        tiff(f"rgb16_{side}.tif", content(h, w, 3, 65535).astype(np.uint16), byteorder=order, photometric="rgb")
+        tiff(f"float_{side}.tif", (content(h, w, 1, 400)[..., 0] - 50.3).astype(np.float32), byteorder=order)
+        tiff(f"signed_{side}.tif", (content(h, w, 1, 400)[..., 0] - 90).astype(np.int16), byteorder=order)
+    rgb = content(h, w, 3).astype(np.uint8)
+    tiff("tiles.tif", rgb, photometric="rgb", tile=(16, 16), compression="zlib", predictor=True)
+    tiff("planes.tif", rgb.transpose(2, 0, 1).copy(), photometric="rgb", planarconfig="separate", rowsperstrip=3)
+    tiff("inverted.tif", rgb[..., 0].copy(), photometric="miniswhite")
+    rgba = content(h, w, 4).astype(np.uint8)
+    tiff("premultiplied.tif", rgba, photometric="rgb", extrasamples=["assocalpha"])
+    whole = saved(images["rgb"], "TIFF")
+    bad("lab.tif", saved(Image.merge("LAB", images["rgb"].split()), "TIFF"), "photometric interpretation 8")
+    bad("truncated.tif", whole[:60], "TIFF")
+
+
+def upright(name, data):
+    (OUT / name).write_bytes(data)
+    rgb = np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    manifest["upright"].append({"file": name, "width": rgb.shape[1], "height": rgb.shape[0], "offset": store(rgb)})
+
+
+def make_upright():
+    image = Image.fromarray(content(9, 14, 3).astype(np.uint8))
+
+    def record(orientation):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        return exif.tobytes()
+
+    for orientation in range(1, 9):
+        upright(f"turned{orientation}.jpg", saved(image, "JPEG", exif=record(orientation)))
+    upright("turned9.jpg", saved(image, "JPEG", exif=record(9)))  # no such orientation
+    big_endian = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0\0\0\0\0"
+    upright("turned_big_endian.jpg", saved(image, "JPEG", exif=big_endian))
+    upright("turned.png", saved(image, "PNG", exif=record(6)))
+    upright("turned.webp", saved(image, "WEBP", lossless=True, exif=record(7)))
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="5"/></x:xmpmeta>'
+    upright("turned_xmp.jpg", saved(image, "JPEG", xmp=xmp))
+    upright("turned_xmp.webp", saved(image, "WEBP", lossless=True, xmp=xmp))
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp.decode(), zip=True)
+    upright("turned_xmp.png", saved(image, "PNG", pnginfo=text))
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(record(8)):8}\n{record(8).hex()}\n", zip=True)
+    upright("turned_raw.png", saved(image, "PNG", pnginfo=text))
+    turned = saved(image, "TIFF", tiffinfo={0x0112: 6})
+    upright("turned.tif", turned)
+    decode("turned_always.tif", turned)  # Pillow turns a TIFF when it opens one
 
 
 def make_resize():
@@ -251,7 +426,8 @@ def main():
     OUT.mkdir(parents=True, exist_ok=True)
     for old in OUT.iterdir():
         old.unlink()
-    for make in (make_pngs, make_jpegs, make_bad, make_resize, make_preprocess, make_transformers_preprocess):
+    for make in (make_pngs, make_jpegs, make_bad, make_resize, make_preprocess, make_transformers_preprocess,
+                 make_damaged_pngs, make_webp_and_gif, make_bmps, make_tiffs, make_upright):
         make()
     manifest["made_with"] = {"pillow": pillow_version, "timm": timm.__version__,
                              "torch": torch.__version__.split("+")[0]}

@@ -3,7 +3,7 @@
 
     python tools/make_quant_fixtures.py [--out tests/fixtures/quant]
 
-Definitions: method.md sections 2 to 5 and 8 and the comments of src/quant/*.h. All arithmetic is float32, one rounding per
+Definitions: docs/method.md, sections 2 to 5 and 8 and the comments of src/quant/*.h. All arithmetic is float32, one rounding per
 operation, round half to even. Files, each a list of cases:
     quantizer.json  bounds, bits -> scale, zero_point; x -> codes
     channels.json   FC inputs: grouping, bits, groups (bounds), x [tokens][channels] -> group, scale, zero_point per channel, codes

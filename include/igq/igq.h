@@ -28,12 +28,15 @@ struct ClassifierOptions {
   int threads = 0;           ///< that one image is split over; 0: one per processor
   std::string isa = "auto";  ///< "reference", "avx2", "avx-vnni", "avx512", "avx512-vnni", "amx"; results are the same
   std::string execution;     ///< "float", "simulate" or "integer"; empty: integer for .igq files, float for others
+  std::string orientation;   ///< "exif": turn pictures upright; "ignore"; empty or "auto": as the model's source does
 };
 
 struct Prediction {
-  int index = 0;       ///< of the class
-  std::string label;   ///< empty when the model has no names
-  double score = 0.0;  ///< softmax probability
+  int index = 0;      ///< of the class
+  std::string label;  ///< empty when the model has no names
+  /// Softmax probability; sigmoid of the logit for models of several labels an image (problem_type
+  /// multi_label_classification) and for a single logit; the logit itself for regression.
+  double score = 0.0;
   float logit = 0.0f;
 };
 
@@ -49,8 +52,8 @@ class IGQ_API Classifier {
   /// used by one thread at a time. `threads` as in ClassifierOptions. May be called while others predict.
   Classifier share(int threads = 1) const;
 
-  /// The `topk` most likely classes of a JPEG or PNG file, best first; decoded and resized as the model expects. Error
-  /// when the file cannot be read or is no whole image.
+  /// The `topk` most likely classes of an image file (JPEG, PNG, WebP, TIFF, GIF, BMP), best first; decoded and resized
+  /// as the model expects. Error when the file cannot be read or is no whole image.
   std::vector<Prediction> predict(const std::filesystem::path& image, int topk = 5);
   /// The same for a normalised image [3, height, width] of image_floats() values. Error for another size.
   std::vector<Prediction> predict(std::span<const float> image, int topk = 5);

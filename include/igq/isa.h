@@ -7,11 +7,15 @@
 
 namespace igq {
 
-/// In ascending order of preference. Every one of them gives bit-identical results.
-enum class Isa { kReference, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAmx };
+/// One of the instruction sets built into this library, in ascending order of preference. Every one of them gives
+/// bit-identical results. Which there are depends on the processor architecture; only the reference, plain C++, is
+/// everywhere, so others are named by parse_isa("avx2").
+enum class Isa : int { kReference = 0 };
 
-/// "reference", "avx2", "avx-vnni", "avx512", "avx512-vnni", "amx".
+/// e.g. "reference", "avx2", "avx512-vnni".
 std::string_view isa_name(Isa isa);
+/// The names of all that are built in, separated by commas.
+std::string isa_names();
 /// The inverse of isa_name; "auto" and "" give best_isa(). Throws Error for an unknown name and for an instruction
 /// set this machine does not run (the text lists those it runs).
 Isa parse_isa(std::string_view name);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "allocation/knapsack.h"
 #include "base/fail.h"
@@ -15,7 +16,41 @@ std::int64_t bops_with(const SiteShape& shape, const QuantizeOptions& options, i
   return site_bops(shape, setting).total();
 }
 
+/// In bit operations; `uniform`: those of the uniform setting.
+std::int64_t total_budget(const AllocationBudget& budget, std::int64_t uniform) {
+  if (!(budget.gbops > 0.0)) return uniform;
+  if (budget.gbops > 4e9) fail("a budget of {} GBOPs is out of range", budget.gbops);
+  return static_cast<std::int64_t>(std::floor(budget.gbops * 1e9));
+}
+
+void check_least(std::int64_t budget, std::int64_t least) {
+  if (budget < least)
+    fail(
+        "a budget of {:.3f} GBOPs is too small: the smallest number of groups in every layer takes {:.3f}; give "
+        "--budget-gbops {:.3f} or more, or fewer bits",
+        static_cast<double>(budget) / 1e9, static_cast<double>(least) / 1e9,
+        std::ceil(static_cast<double>(least) / 1e6) / 1e3);
+}
+
 }  // namespace
+
+void check_budget(std::span<const SiteShape> shapes, const QuantizeOptions& options, const AllocationBudget& budget,
+                  std::span<const int> candidates) {
+  std::int64_t least = 0, uniform = 0;
+  for (const SiteShape& shape : shapes) {
+    if (!has_group_choice(shape, options)) {
+      const std::int64_t fixed = site_bops(shape, site_setting(shape, options)).total();
+      least += fixed;
+      uniform += fixed;
+      continue;
+    }
+    std::int64_t lightest = std::numeric_limits<std::int64_t>::max();
+    for (const int groups : candidates) lightest = std::min(lightest, bops_with(shape, options, groups));
+    least += lightest;
+    uniform += bops_with(shape, options, budget.average_groups);
+  }
+  check_least(total_budget(budget, uniform), least);
+}
 
 Allocation allocate_groups(std::span<const SiteShape> shapes, const QuantizeOptions& options,
                            const std::vector<SitePerturbation>& perturbations, const AllocationBudget& budget) {
@@ -48,20 +83,11 @@ Allocation allocate_groups(std::span<const SiteShape> shapes, const QuantizeOpti
   }
   if (uniform_known) allocation.uniform_divergence = uniform_divergence;
 
-  allocation.budget = fixed + uniform;
-  if (budget.gbops > 0.0) {
-    if (budget.gbops > 4e9) fail("a budget of {} GBOPs is out of range", budget.gbops);
-    allocation.budget = static_cast<std::int64_t>(std::floor(budget.gbops * 1e9));
-  }
+  allocation.budget = total_budget(budget, fixed + uniform);
   std::int64_t least = fixed;
   const auto lighter = [](const KnapsackChoice& a, const KnapsackChoice& b) { return a.weight < b.weight; };
   for (const auto& choices : classes) least += std::min_element(choices.begin(), choices.end(), lighter)->weight;
-  if (allocation.budget < least)
-    fail(
-        "a budget of {:.3f} GBOPs is too small: the smallest number of groups in every layer takes {:.3f}; give "
-        "--budget-gbops {:.3f} or more, or fewer bits",
-        static_cast<double>(allocation.budget) / 1e9, static_cast<double>(least) / 1e9,
-        std::ceil(static_cast<double>(least) / 1e6) / 1e3);
+  check_least(allocation.budget, least);
 
   const KnapsackSolution solution = solve_knapsack(classes, allocation.budget - fixed);
   allocation.bops = fixed + solution.weight;

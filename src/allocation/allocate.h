@@ -1,5 +1,5 @@
-// Group size allocation (method.md section 6): one number of groups per layer, least sum of divergences within a budget
-// of bit operations.
+// Group size allocation (docs/method.md, section 6): one number of groups per layer, least sum of divergences within a
+// budget of bit operations.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +40,11 @@ struct Allocation {
   double uniform_divergence = -1.0;
   std::int64_t bops = 0, budget = 0;  ///< of the whole model
 };
+
+/// Error when no allocation fits the budget, whatever will be measured: what allocate_groups() says, before the work.
+/// `candidates` are those of PerturbationOptions.
+void check_budget(std::span<const SiteShape> shapes, const QuantizeOptions& options, const AllocationBudget& budget,
+                  std::span<const int> candidates = kGroupCandidates);
 
 /// `perturbations` as measure_perturbations() gives them for the same options and model. options.site_groups is ignored
 /// for the layers with a choice. Error when the budget is below the cost of the lightest choice in every layer (it says

@@ -65,6 +65,17 @@ bool has_group_choice(const SiteShape& shape, const QuantizeOptions& options) {
   return is_grouped(site_setting(shape, options).grouping) && members(shape) > 1;
 }
 
+bool has_bit_choice(const SiteShape& shape, const QuantizeOptions& options) {
+  if (shape.first_or_last || site_setting(shape, options).grouping == Grouping::kFloat) return false;
+  QuantizeOptions other = options;
+  other.allocated_bits.clear();
+  other.weight_bits = other.activation_bits = 2;
+  const SiteBits two = bits_of_shape(shape, other);
+  other.weight_bits = other.activation_bits = 3;
+  const SiteBits three = bits_of_shape(shape, other);
+  return two.weight != three.weight;
+}
+
 SiteBops site_bops(const SiteShape& shape, const SiteSetting& setting) {
   SiteBops bops;
   bops.name = shape.name;

@@ -1,4 +1,4 @@
-// Bit operations of a quantized model (method.md section 6): what a number of groups costs.
+// Bit operations of a quantized model (docs/method.md, section 6): what a number of groups costs.
 //
 //   FC layer          Cin Cout N w a            products of w-bit weights and a-bit activations
 //   attention         heads N N d (a a + a a)   both products, per window
@@ -38,6 +38,10 @@ SiteSetting site_setting(const SiteShape& shape, const QuantizeOptions& options)
 /// Whether the number of groups is a choice at this site: igq, scale or static groups, more than one row, not float,
 /// and not the fixed set of integer ratios.
 bool has_group_choice(const SiteShape& shape, const QuantizeOptions& options);
+
+/// Whether the bits of this site are a choice of an allocation of bits: quantized, not patch embedding or head (which
+/// have bits of their own), and not given by options.site_bits.
+bool has_bit_choice(const SiteShape& shape, const QuantizeOptions& options);
 
 struct SiteBops {
   std::string name;

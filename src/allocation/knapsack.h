@@ -1,5 +1,6 @@
-// The multiple-choice knapsack of group size allocation (method.md section 6): one choice per class (layer), least sum
-// of costs (perturbations) within a budget of weights (BOPs). Deterministic, and exact within a bounded effort.
+// The multiple-choice knapsack of group size allocation (docs/method.md, section 6): one choice per class (layer),
+// least sum of costs (perturbations) within a budget of weights (BOPs). Deterministic, and exact within a bounded
+// effort.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 #include "allocation/perturbation.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <memory>
@@ -8,177 +9,26 @@
 
 #include "allocation/bops.h"
 #include "allocation/perturbation_cache.h"
-#include "allocation/site_error.h"
+#include "allocation/prober.h"
 #include "base/fail.h"
 #include "base/hash.h"
+#include "quant/weight_groups.h"
+#include "quant/weights.h"
 
 namespace igq {
 namespace {
 
-/// One quantizer of a layer that is tried, and what came out.
-struct Trial {
-  GroupCandidate candidate;
-  std::shared_ptr<const LinearPlan> linear;  // one of the two
-  std::shared_ptr<const AttentionPlan> attention;
-
-  const ActivationPlan& plan() const { return linear != nullptr ? linear->input : attention->softmax; }
-};
-
-std::vector<double> log_softmax(const float* logits, std::size_t classes) {
-  const double largest = *std::max_element(logits, logits + classes);
-  double sum = 0.0;
-  for (std::size_t i = 0; i < classes; ++i) sum += std::exp(logits[i] - largest);
-  std::vector<double> result(classes);
-  for (std::size_t i = 0; i < classes; ++i) result[i] = logits[i] - largest - std::log(sum);
-  return result;
-}
-
-double divergence(const std::vector<double>& log_p, const std::vector<double>& log_q) {
-  double sum = 0.0;
-  for (std::size_t i = 0; i < log_p.size(); ++i) sum += std::exp(log_p[i]) * (log_p[i] - log_q[i]);
-  return std::max(sum, 0.0);
-}
-
-/// The model's float activations at one step for every image, and runs of the rest of the network from there.
-class Prober {
- public:
-  explicit Prober(Runner& runner) : runner_(runner), model_(runner.model()) {
-    for (int t = 0; t < runner.threads(); ++t) {
-      auto worker = std::make_unique<Worker>();
-      worker->context.kernels = runner.context().kernels;
-      worker->context.site_execution.assign(model_.sites().size(), Execution::kFloat);
-      workers_.push_back(std::move(worker));
-    }
-  }
-
-  /// Loads the images and runs them in float; the checksum of images and predictions.
-  std::string start(std::int64_t images, const std::function<void(std::int64_t, float*)>& load) {
-    const auto count = static_cast<std::size_t>(images);
-    states_.resize(count);
-    log_p_.resize(count);
-    std::vector<std::uint64_t> hashes(count);
-    each_image([&](Worker& w, std::size_t i) {
-      w.image.resize(static_cast<std::size_t>(model_.image_floats()));
-      load(static_cast<std::int64_t>(i), w.image.data());
-      hashes[i] = hash_bytes(std::as_bytes(std::span(w.image.data(), w.image.size())));
-      states_[i].image = w.image.data();
-      model_.run_step(w.context, 0, states_[i]);
-      states_[i].image = nullptr;
-      copy_state(states_[i], w.state);
-      for (int step = 1; step < model_.steps(); ++step) model_.run_step(w.context, step, w.state);
-      log_p_[i] = checked_log_softmax(w.state);
-    });
-    step_ = 1;
-    Hasher hasher;
-    hasher.update(std::as_bytes(std::span(hashes)));
-    for (const auto& log_p : log_p_) hasher.update(std::as_bytes(std::span(log_p)));
-    return hash_text(hasher.digest());
-  }
-
-  /// Moves the float activations on to where `step` begins.
-  void advance(int step) {
-    for (; step_ < step; ++step_)
-      each_image([&](Worker& w, std::size_t i) { model_.run_step(w.context, step_, states_[i]); });
-  }
-
-  /// The error of every trial's quantizer at the site itself.
-  void measure_errors(const Site& site, int id, std::vector<Trial>& trials) {
-    std::vector<const ActivationPlan*> plans;
-    for (const Trial& trial : trials) plans.push_back(&trial.plan());
-    std::shared_ptr<const std::vector<float>> columns;
-    if (site.linear != nullptr) columns = std::make_shared<const std::vector<float>>(column_powers(*site.linear));
-    std::vector<std::vector<double>> errors(states_.size());
-    for (auto& w : workers_) w->errors = std::make_unique<SiteErrors>(id, plans, columns, *w->context.kernels);
-    each_image([&](Worker& w, std::size_t i) {
-      copy_state(states_[i], w.state);
-      w.context.observer = w.errors.get();
-      model_.run_step(w.context, step_, w.state);
-      w.context.observer = nullptr;
-      errors[i] = w.errors->take();
-    });
-    for (std::size_t g = 0; g < trials.size(); ++g) {
-      double sum = 0.0;
-      for (const auto& of_image : errors) sum += of_image[g];
-      trials[g].candidate.error = sum / static_cast<double>(errors.size());
-    }
-  }
-
-  /// The divergence when the site is simulated under the plan attached to it.
-  double measure_divergence(int site) {
-    std::vector<double> divergences(states_.size());
-    each_image([&](Worker& w, std::size_t i) {
-      copy_state(states_[i], w.state);
-      Execution& execution = w.context.site_execution[static_cast<std::size_t>(site)];
-      execution = Execution::kSimulate;
-      model_.run_step(w.context, step_, w.state);
-      execution = Execution::kFloat;
-      for (int step = step_ + 1; step < model_.steps(); ++step) model_.run_step(w.context, step, w.state);
-      divergences[i] = divergence(log_p_[i], checked_log_softmax(w.state));
-    });
-    double sum = 0.0;
-    for (const double d : divergences) sum += d;
-    return sum / static_cast<double>(divergences.size());
-  }
-
-  std::size_t bytes() const {
-    std::size_t total = 0;
-    for (const StepState& s : states_) total += s.x.size() * sizeof(float);
-    for (const auto& w : workers_)
-      total += w->context.arena.capacity() + (w->state.x.size() + w->image.size()) * sizeof(float);
-    return total;
-  }
-
- private:
-  struct Worker {
-    ExecContext context;
-    StepState state;
-    AlignedBuffer<float> image;
-    std::unique_ptr<SiteErrors> errors;
-  };
-
-  template <typename Body>
-  void each_image(Body&& body) {
-    std::atomic<std::size_t> next{0};
-    runner_.pool().run([&](int t) {
-      Worker& w = *workers_[static_cast<std::size_t>(t)];
-      for (std::size_t i = next.fetch_add(1); i < states_.size(); i = next.fetch_add(1)) {
-        w.context.arena.reset();
-        body(w, i);
-      }
-    });
-  }
-
-  static void copy_state(const StepState& from, StepState& to) {
-    to.x = from.x;
-    to.tokens = from.tokens;
-    to.channels = from.channels;
-    to.height = from.height;
-    to.width = from.width;
-  }
-
-  std::vector<double> checked_log_softmax(const StepState& state) const {
-    for (const float v : state.logits)
-      if (!std::isfinite(v))
-        fail("{}: an output is not finite; are the weights damaged?", model_.config().architecture);
-    return log_softmax(state.logits.data(), state.logits.size());
-  }
-
-  Runner& runner_;
-  const Model& model_;
-  std::vector<std::unique_ptr<Worker>> workers_;
-  std::vector<StepState> states_;  // before step_, by image
-  std::vector<std::vector<double>> log_p_;
-  int step_ = 1;
-};
-
-/// A layer whose number of groups is a choice.
+/// A layer whose number of groups, or bits, is a choice; or its weights.
 struct Layer {
   int site = 0;
   int members = 0;  // channels or rows
-  std::string key;  // in the cache
+  bool weights = false;
+  std::string key;                         // in the cache
+  std::vector<GroupCandidate> candidates;  // to be tried
 };
 
 constexpr double kNotRun = -1.0, kToRun = 0.0;  // GroupCandidate::measured before the run
+constexpr std::array kBitAnchors{3, 6};
 
 std::vector<GroupCandidate> candidates_of(const Layer& layer, const PerturbationOptions& options) {
   std::vector<GroupCandidate> result;
@@ -193,6 +43,39 @@ std::vector<GroupCandidate> candidates_of(const Layer& layer, const Perturbation
     std::min_element(result.begin(), result.end(), nearer)->measured = kToRun;
   }
   return result;
+}
+
+/// Of bits, each with every number of groups that is a choice there. The softmax, whose queries, keys and values change
+/// their bits too, has no error at the site that would stand for all of them: each is run.
+std::vector<GroupCandidate> bit_candidates_of(const Layer& layer, const SiteShape& shape,
+                                              const QuantizeOptions& options, const PerturbationOptions& perturbation) {
+  std::vector<GroupCandidate> result;
+  const bool run_all = perturbation.anchors.empty() || (shape.attention && !layer.weights);
+  for (const int bits : layer.weights ? perturbation.weight_bits : perturbation.activation_bits) {
+    QuantizeOptions at_bits = options;
+    at_bits.allocated_bits[shape.name] = {bits, bits};
+    const bool anchor = std::find(kBitAnchors.begin(), kBitAnchors.end(), bits) != kBitAnchors.end();
+    Layer plain = layer;
+    std::vector<GroupCandidate> groups{{options.groups}};
+    if (!layer.weights && perturbation.choose_groups && has_group_choice(shape, at_bits))
+      groups = candidates_of(plain, perturbation);
+    for (GroupCandidate c : groups) {
+      c.bits = bits;
+      const bool middle = groups.size() == 1 || c.groups == options.groups;
+      c.measured = run_all || (anchor && middle) ? kToRun : kNotRun;
+      result.push_back(c);
+    }
+  }
+  return result;
+}
+
+/// Whether what a cache holds, which others may have written to, is what would be measured.
+bool same_candidates(const std::vector<GroupCandidate>& known, const std::vector<GroupCandidate>& expected) {
+  return std::equal(known.begin(), known.end(), expected.begin(), expected.end(),
+                    [](const GroupCandidate& a, const GroupCandidate& b) {
+                      return a.groups == b.groups && a.bits == b.bits &&
+                             (a.measured == kNotRun) == (b.measured == kNotRun);
+                    });
 }
 
 /// Of what the quantizers of a layer are made from.
@@ -212,43 +95,86 @@ std::string checksum_of(const Site& site, int id, const Statistics& statistics) 
 /// Everything the divergences of a layer follow from.
 std::string cache_key(const Site& site, const SiteSetting& setting, const QuantizeOptions& options,
                       const PerturbationOptions& perturbation, const std::string& predictions,
-                      const std::string& statistics) {
-  const nlohmann::json key = {{"version", 2},
-                              {"model", perturbation.model_checksum},
-                              {"predictions", predictions},
-                              {"statistics", statistics},
-                              {"site", site.name},
-                              {"grouping", grouping_name(setting.grouping)},
-                              {"bits", setting.activation_bits},
-                              {"bounds", static_cast<int>(options.bounds)},
-                              {"seed", options.seed},
-                              {"candidates", perturbation.candidates},
-                              {"anchors", perturbation.anchors}};
+                      const std::string& statistics, bool weights) {
+  nlohmann::json key = {{"version", 2},
+                        {"model", perturbation.model_checksum},
+                        {"predictions", predictions},
+                        {"statistics", statistics},
+                        {"site", site.name},
+                        {"grouping", grouping_name(setting.grouping)},
+                        {"bits", setting.activation_bits},
+                        {"bounds", static_cast<int>(options.bounds)},
+                        {"seed", options.seed},
+                        {"candidates", perturbation.candidates},
+                        {"anchors", perturbation.anchors}};
+  if (!perturbation.activation_bits.empty() || !perturbation.weight_bits.empty())
+    key.update({{"activation_bits", perturbation.activation_bits},
+                {"weight_bits", perturbation.weight_bits},
+                {"choose_groups", perturbation.choose_groups},
+                {"groups", options.groups},
+                {"integer", options.integer_ratios},
+                {"softmax", grouping_name(options.softmax_grouping.value_or(options.grouping))},
+                {"qkv", qkv_grouping_name(options.qkv_grouping.value_or(default_qkv_grouping(options.grouping)))},
+                {"weight_groups", options.weight_groups},
+                {"weights", weights}});
   const std::string text = key.dump();
   return hash_text(hash_bytes(std::as_bytes(std::span(text))));
 }
 
-Trial make_trial(const Site& site, int id, const Statistics& statistics, const QuantizeOptions& options,
+/// Rounded to nearest: second-order rounding, which comes later, gains about as much at every number of bits.
+WeightPlan trial_weights(const Linear& linear, const QuantizeOptions& options, int bits) {
+  const AlignedBuffer<float> weight = linear.weight();
+  const int in = linear.in_features(), out = linear.out_features(),
+            group_size = effective_group_size(options.weight_groups, bits, in);
+  return group_size == 0 ? quantize_weights(weight, in, out, bits, options.weight_quantile)
+                         : quantize_grouped_weights(weight, in, out, bits, group_size, options.clipping);
+}
+
+/// Squared error of the weights over their square.
+double weight_error(const Linear& linear, const WeightPlan& plan) {
+  const AlignedBuffer<float> weight = linear.weight();
+  const auto in = static_cast<std::size_t>(linear.in_features()), out = static_cast<std::size_t>(linear.out_features());
+  const int offset = 1 << (plan.code_bits() - 1);
+  double noise = 0.0, power = 0.0;
+  for (std::size_t o = 0; o < out; ++o)
+    for (std::size_t i = 0; i < in; ++i) {
+      const auto w = static_cast<double>(weight[o * in + i]);
+      const double w_hat = static_cast<double>(plan.scale[o]) * (plan.codes[i * out + o] + offset - plan.zero_point[o]);
+      noise += (w - w_hat) * (w - w_hat);
+      power += w * w;
+    }
+  return power > 0.0 ? noise / power : 0.0;
+}
+
+Trial make_trial(const Site& site, const Layer& layer, const Statistics& statistics, const QuantizeOptions& given,
                  GroupCandidate candidate) {
   Trial trial;
   trial.candidate = candidate;
+  QuantizeOptions options = given;
+  if (candidate.bits != 0) options.allocated_bits[site.name] = {candidate.bits, candidate.bits};
   if (site.linear != nullptr) {
     auto plan = std::make_shared<LinearPlan>();  // without weight codes: only the input is quantized
-    plan->input = plan_input(site, statistics.linear(id), options, candidate.groups);
+    if (layer.weights)
+      plan->weight = trial_weights(*site.linear, options, candidate.bits);
+    else
+      plan->input = plan_input(site, statistics.linear(layer.site), options, candidate.groups);
     trial.linear = std::move(plan);
   } else {
-    auto plan = std::make_shared<AttentionPlan>();  // the softmax alone
-    plan->softmax = plan_attention(site, statistics.attention(id), options, candidate.groups).softmax;
+    auto plan = std::make_shared<AttentionPlan>(
+        plan_attention(site, statistics.attention(layer.site), options, candidate.groups));
+    if (candidate.bits == 0) plan->qkv = {};  // the softmax alone
     trial.attention = std::move(plan);
   }
   return trial;
 }
 
-void attach(const Site& site, const Trial* trial) {
-  if (site.linear != nullptr)
+void attach(const Site& site, const Trial* trial, const kernels::Kernels& kernels) {
+  if (site.linear != nullptr) {
     site.linear->set_plan(trial == nullptr ? nullptr : trial->linear);
-  else
+    if (trial != nullptr) site.linear->prepare(Execution::kSimulate, kernels);
+  } else {
     site.attention->set_plan(trial == nullptr ? nullptr : trial->attention);
+  }
 }
 
 }  // namespace
@@ -261,20 +187,31 @@ Perturbations measure_perturbations(Runner& runner, const Statistics& statistics
   if (perturbation.candidates.empty()) fail("allocation needs at least one candidate number of groups");
   const Model& model = runner.model();
   const auto sites = model.sites();
-  for (const Site& site : sites) attach(site, nullptr);
+  const kernels::Kernels& kernels = *runner.context().kernels;
+  for (const Site& site : sites) attach(site, nullptr, kernels);
   PerturbationCache cache(perturbation.cache);
   Prober prober(runner);
   const std::string predictions = prober.start(images, load);
 
   const std::vector<SiteShape> shapes = site_shapes(model.config());
+  const bool of_bits = !perturbation.activation_bits.empty() || !perturbation.weight_bits.empty();
   std::vector<Layer> layers, missing;
-  for (std::size_t i = 0; i < shapes.size(); ++i) {
-    if (!has_group_choice(shapes[i], options)) continue;
-    Layer layer{static_cast<int>(i), static_cast<int>(shapes[i].attention ? shapes[i].tokens : shapes[i].in), {}};
+  const auto add = [&](std::size_t i, bool weights) {
+    Layer layer{
+        static_cast<int>(i), static_cast<int>(shapes[i].attention ? shapes[i].tokens : shapes[i].in), weights, {}, {}};
     layer.key = cache_key(sites[i], site_setting(shapes[i], options), options, perturbation, predictions,
-                          checksum_of(sites[i], layer.site, statistics));
-    layers.push_back(layer);
-    if (cache.find(layer.key, sites[i].name) == nullptr) missing.push_back(std::move(layer));
+                          checksum_of(sites[i], layer.site, statistics), weights);
+    layer.candidates =
+        of_bits ? bit_candidates_of(layer, shapes[i], options, perturbation) : candidates_of(layer, perturbation);
+    const SitePerturbation* known = cache.find(layer.key, sites[i].name);
+    if (known == nullptr || !same_candidates(known->candidates, layer.candidates)) missing.push_back(layer);
+    layers.push_back(std::move(layer));
+  };
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    if (!of_bits && has_group_choice(shapes[i], options)) add(i, false);
+    if (!of_bits || !has_bit_choice(shapes[i], options)) continue;
+    if (!perturbation.activation_bits.empty()) add(i, false);
+    if (!perturbation.weight_bits.empty() && !shapes[i].attention) add(i, true);
   }
 
   const auto work_of = [&](const Layer& layer, const GroupCandidate& candidate) {
@@ -282,41 +219,53 @@ Perturbations measure_perturbations(Runner& runner, const Statistics& statistics
   };
   double work = 0.0, all_work = 0.0;
   for (const Layer& layer : missing)
-    for (const GroupCandidate& candidate : candidates_of(layer, perturbation)) all_work += work_of(layer, candidate);
+    for (const GroupCandidate& candidate : layer.candidates) all_work += work_of(layer, candidate);
 
   for (std::size_t n = 0; n < missing.size(); ++n) {
     const Layer& layer = missing[n];
     const Site& site = sites[static_cast<std::size_t>(layer.site)];
     prober.advance(site.step);
-    const std::vector<GroupCandidate> candidates = candidates_of(layer, perturbation);
-    std::vector<Trial> trials(candidates.size());
+    std::vector<Trial> trials(layer.candidates.size());
     std::atomic<std::size_t> next{0};
     runner.pool().run([&](int) {  // the largest number of groups takes longest to cluster: first
       for (std::size_t i = next.fetch_add(1); i < trials.size(); i = next.fetch_add(1)) {
         const std::size_t c = trials.size() - 1 - i;
-        trials[c] = make_trial(site, layer.site, statistics, options, candidates[c]);
+        trials[c] = make_trial(site, layer, statistics, options, layer.candidates[c]);
       }
     });
     SitePerturbation result;
     result.site = site.name;
-    prober.measure_errors(site, layer.site, trials);
+    if (layer.weights)
+      for (Trial& trial : trials) trial.candidate.error = weight_error(*site.linear, trial.linear->weight);
+    else
+      prober.measure_errors(site, layer.site, trials);
     for (Trial& trial : trials) {
       GroupCandidate& candidate = trial.candidate;
       work += work_of(layer, candidate);
-      attach(site, &trial);
+      attach(site, &trial, kernels);
       if (candidate.measured == kToRun) candidate.measured = prober.measure_divergence(layer.site);
       candidate.divergence = std::max(candidate.measured, 0.0);
       result.candidates.push_back(candidate);
     }
-    attach(site, nullptr);
+    attach(site, nullptr, kernels);
     cache.add(layer.key, result);
     if (progress) progress({site.name, static_cast<int>(n) + 1, static_cast<int>(missing.size()), work / all_work});
   }
 
   Perturbations perturbations;
-  for (const Layer& layer : layers)
-    perturbations.sites.push_back(*cache.find(layer.key, sites[static_cast<std::size_t>(layer.site)].name));
-  if (!perturbation.anchors.empty()) fit_divergences(perturbations.sites);
+  std::vector<SitePerturbation> measured;  // of the softmax, all of whose bits were run
+  for (const Layer& layer : layers) {
+    const auto i = static_cast<std::size_t>(layer.site);
+    auto& list = layer.weights                    ? perturbations.weights
+                 : of_bits && shapes[i].attention ? measured
+                                                  : perturbations.sites;
+    list.push_back(*cache.find(layer.key, sites[i].name));
+  }
+  if (!perturbation.anchors.empty()) {
+    fit_divergences(perturbations.sites);
+    fit_divergences(perturbations.weights);
+  }
+  perturbations.sites.insert(perturbations.sites.end(), measured.begin(), measured.end());
   perturbations.from_cache = static_cast<int>(layers.size() - missing.size());
   perturbations.bytes = prober.bytes();
   return perturbations;

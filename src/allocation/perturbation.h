@@ -1,4 +1,4 @@
-// How much the number of groups of one layer changes the predictions (method.md section 6):
+// How much the number of groups of one layer changes the predictions (docs/method.md, section 6):
 //
 //   Psi_L(g) = KL( p_float || p_only-layer-L's-activations-quantized-with-g-groups ), averaged over calibration images.
 //
@@ -33,14 +33,21 @@
 
 namespace igq {
 
-/// Of method.md section 6.
+/// Of docs/method.md, section 6.
 inline const std::vector<int> kGroupCandidates = {1, 2, 4, 6, 8, 10, 12, 16, 24, 32};
+/// Bits that an allocation of bits chooses from, for weights and for activations.
+inline const std::vector<int> kBitCandidates = {2, 3, 4, 6, 8};
 
 struct PerturbationOptions {
   std::vector<int> candidates = kGroupCandidates;
   /// Candidates (the nearest ones) that are run through the network; the divergence of every candidate follows from the
-  /// fit. Empty: all are run and each keeps the divergence that was measured, as method.md says.
+  /// fit. Empty: all are run and each keeps the divergence that was measured, as docs/method.md says.
   std::vector<int> anchors = {1, 8};
+  /// Not empty: bits of the activations, and of the weights, are the choice, at every site whose bits are
+  /// (has_bit_choice). 3 and 6 bits are the anchors then; with `choose_groups` each number of bits is tried with every
+  /// candidate above.
+  std::vector<int> activation_bits, weight_bits;
+  bool choose_groups = false;
   /// File that keeps finished layers, so that an interrupted run goes on where it was; empty: none. One file can serve
   /// several models and settings.
   std::filesystem::path cache;
@@ -53,6 +60,7 @@ struct GroupCandidate {
   double divergence = 0.0;  ///< Psi as the allocation takes it, nats per image: fitted, or measured when all are
   double error = 0.0;       ///< e of site_error.h, mean over images
   double measured = -1.0;   ///< Psi from runs of the network; negative: not run
+  int bits = 0;             ///< of the site's activations, or of its weights; 0: those of the options
   bool operator==(const GroupCandidate&) const = default;
 };
 
@@ -64,9 +72,10 @@ struct SitePerturbation {
 };
 
 struct Perturbations {
-  std::vector<SitePerturbation> sites;  ///< every site whose number of groups is a choice, in the order of the model
-  int from_cache = 0;                   ///< how many of them
-  std::size_t bytes = 0;                ///< of activations kept
+  std::vector<SitePerturbation> sites;    ///< every site whose number of groups is a choice, in the order of the model
+  std::vector<SitePerturbation> weights;  ///< with weight_bits: of the FC layers' weights, all else in float
+  int from_cache = 0;                     ///< how many of them all
+  std::size_t bytes = 0;                  ///< of activations kept
 };
 
 struct PerturbationProgress {

@@ -19,8 +19,10 @@ using nlohmann::json;
 
 json to_json(const std::string& key, const SitePerturbation& perturbation) {
   json line = {{"key", key}, {"site", perturbation.site}, {"candidates", json::array()}};
-  for (const GroupCandidate& c : perturbation.candidates)
+  for (const GroupCandidate& c : perturbation.candidates) {
     line["candidates"].push_back({{"groups", c.groups}, {"error", c.error}, {"measured", c.measured}});
+    if (c.bits != 0) line["candidates"].back()["bits"] = c.bits;
+  }
   return line;
 }
 
@@ -37,6 +39,7 @@ SitePerturbation from_json(const json& line) {
     candidate.groups = static_cast<int>(json_int(json_at(c, "groups"), "groups", 1, 1 << 20));
     candidate.error = finite_number(json_at(c, "error"), "error");
     candidate.measured = finite_number(json_at(c, "measured"), "measured");
+    if (const json* bits = json_find(c, "bits")) candidate.bits = static_cast<int>(json_int(*bits, "bits", 2, 8));
     candidate.divergence = std::max(candidate.measured, 0.0);
     perturbation.candidates.push_back(candidate);
   }

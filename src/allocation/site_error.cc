@@ -68,7 +68,7 @@ void SiteErrors::fc_input(const float* x, std::int64_t ld, int rows, int cols) {
     const ArenaScope scope(arena_);
     const ChannelQuantizers q = assign_channels(*plans_[g], kernels_, cols, low_.data(), high_.data(), arena_);
     copy_rows(x, ld, rows, cols);
-    kernels_.fake_quantize_channels(quantized_.data(), cols, rows, cols, q.scale, q.inv_scale, q.zero, q.q_max);
+    kernels_.fake_quantize_channels({quantized_.data(), cols, rows, cols}, q.scale, {q.inv_scale, q.zero, q.q_max});
     add_error(g, x, ld, rows, cols, weight);
   }
   add_size(x, ld, rows, cols, weight);
@@ -85,8 +85,8 @@ void SiteErrors::softmax(const float* p, std::int64_t ld, int rows, int cols) {
   for (std::size_t g = 0; g < plans_.size(); ++g) {
     assign_rows(*plans_[g], rows, high_.data(), scale_.data(), inv_scale_.data());
     copy_rows(p, ld, rows, cols);
-    kernels_.fake_quantize_rows(quantized_.data(), cols, rows, cols, scale_.data(), inv_scale_.data(), zero_.data(),
-                                code_max(plans_[g]->bits));
+    kernels_.fake_quantize_rows({quantized_.data(), cols, rows, cols}, scale_.data(),
+                                {inv_scale_.data(), zero_.data(), code_max(plans_[g]->bits)});
     add_error(g, p, ld, rows, cols, values_.data());
   }
   add_size(p, ld, rows, cols, values_.data());

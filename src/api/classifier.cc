@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "base/fail.h"
+#include "base/finite.h"
 #include "base/float_state.h"
 #include "base/memory_reserve.h"
 #include "base/processors.h"
@@ -33,7 +34,13 @@ LoadedModel load(const std::filesystem::path& path, const ClassifierOptions& opt
   checkpoint.architecture = options.architecture;
   checkpoint.image_height = options.image_height;
   checkpoint.image_width = options.image_width;
-  return load_model(path, checkpoint);
+  LoadedModel loaded = load_model(path, checkpoint);
+  if (!options.orientation.empty() && options.orientation != "auto") {
+    PreprocessConfig preprocess = loaded.model->config().preprocess;
+    preprocess.orientation = parse_orientation(options.orientation);
+    loaded.model->set_preprocess(preprocess);
+  }
+  return loaded;
 }
 
 }  // namespace
@@ -99,14 +106,15 @@ std::span<const float> run_one(Runner& runner, std::span<const float> image) {
     fail("an image of {} values was given, the model takes 3 x {} x {} = {}", image.size(), config.image_height,
          config.image_width, floats);
   }
+  if (!all_finite(image)) fail("the image that was given holds values that are not finite");
   return runner.run(image.data());
 }
 
-std::vector<Prediction> ranked(std::span<const float> values, int topk, int classes,
-                               const std::vector<std::string>& names) {
-  if (values.size() != static_cast<std::size_t>(classes))
-    fail("{} logits were given, the model has {} classes", values.size(), classes);
-  const std::vector<double> scores = softmax(values);
+std::vector<Prediction> ranked(std::span<const float> values, int topk, const ModelConfig& config) {
+  if (values.size() != static_cast<std::size_t>(config.num_classes))
+    fail("{} logits were given, the model has {} classes", values.size(), config.num_classes);
+  const std::vector<double> scores = class_scores(values, config.scores);
+  const std::vector<std::string>& names = config.labels;
   std::vector<Prediction> predictions;
   for (const int c : rank_classes(values, topk)) {
     const auto at = static_cast<std::size_t>(c);
@@ -163,7 +171,7 @@ std::vector<Prediction> Classifier::predict(std::span<const float> image, int to
 }
 
 std::vector<Prediction> Classifier::rank(std::span<const float> values, int topk) const {
-  return guarded([&] { return ranked(values, topk, num_classes(), labels()); });
+  return guarded([&] { return ranked(values, topk, impl_->config()); });
 }
 
 std::span<const float> Classifier::logits(std::span<const float> image) {

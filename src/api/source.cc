@@ -40,7 +40,7 @@ void preprocess_source(const ImageSource& image, const PreprocessConfig& config,
       preprocess_file(image.path, config, height, width, chw);
       return;
     case ImageSource::Kind::kEncoded:
-      run(decode_image(image.encoded, "image"), config, height, width, chw);
+      run(decode_image(image.encoded, "image", config.orientation), config, height, width, chw);
       return;
     case ImageSource::Kind::kPixels:
       run(copy_pixels(image), config, height, width, chw);

@@ -48,15 +48,6 @@ std::string temporary_name(std::string_view target, std::uint64_t number) {
   return fmt::format("{}{:016x}-{:016x}{}", kBegins, number, checksum, kEnds);
 }
 
-bool is_temporary_of(std::string_view target, std::string_view name) {
-  constexpr std::size_t kDigits = 16;
-  if (name.size() != kBegins.size() + 2 * kDigits + 1 + kEnds.size() || !name.starts_with(kBegins)) return false;
-  const std::string digits(name.substr(kBegins.size(), kDigits));
-  char* end = nullptr;
-  const std::uint64_t number = std::strtoull(digits.c_str(), &end, 16);
-  return end == digits.c_str() + kDigits && name == temporary_name(target, number);
-}
-
 /// Gives `fd` the access list of the file `path`, or none where that has none. False when it cannot have it.
 bool copy_access_list(const fs::path& path, int fd) {
   std::vector<char> list(4096);
@@ -80,6 +71,15 @@ int rename_to_new(int folder, const char* from, const char* to) {
 }
 
 }  // namespace
+
+bool is_temporary_of(std::string_view target, std::string_view name) {
+  constexpr std::size_t kDigits = 16;
+  if (name.size() != kBegins.size() + 2 * kDigits + 1 + kEnds.size() || !name.starts_with(kBegins)) return false;
+  const std::string digits(name.substr(kBegins.size(), kDigits));
+  char* end = nullptr;
+  const std::uint64_t number = std::strtoull(digits.c_str(), &end, 16);
+  return end == digits.c_str() + kDigits && name == temporary_name(target, number);
+}
 
 void OutputFile::fail_to_write(int error) const { fail("cannot write {}: {}", path_.string(), std::strerror(error)); }
 
@@ -122,15 +122,17 @@ bool OutputFile::look_at_target() {
     } catch (const Error&) {
     }
     if (!is_one)
-      fail("{} exists and is not {}: igq replaces only files of the kind it writes; remove it, or write to another file",
-           path_.string(), kind_->name);
+      fail(
+          "{} exists and is not {}: igq replaces only files of the kind it writes; remove it, or write to another file",
+          path_.string(), kind_->name);
   }
   return true;
 }
 
 /// Mode, owner, group and access list of the file that will be replaced. The owner first: changing it clears bits.
 void OutputFile::keep_rights() {
-  struct stat there {}, own {};
+  struct stat there {
+  }, own{};
   if (::fstatat(own_.folder, target_.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0 || ::fstat(own_.file, &own) != 0)
     fail_to_write(errno);
   const bool other = there.st_uid != own.st_uid || there.st_gid != own.st_gid;
@@ -142,7 +144,8 @@ void OutputFile::keep_rights() {
   if ((own.st_mode & 07777) != mode && ::fchmod(own_.file, mode) != 0) fail_to_write(errno);
   if (!other) return;
   struct stat now {};
-  if (::fstat(own_.file, &now) == 0 && (now.st_mode & 07777) != mode && ::fchmod(own_.file, mode) != 0) fail_to_write(errno);
+  if (::fstat(own_.file, &now) == 0 && (now.st_mode & 07777) != mode && ::fchmod(own_.file, mode) != 0)
+    fail_to_write(errno);
 }
 
 OutputFile::Temporary::~Temporary() {
@@ -191,7 +194,8 @@ void OutputFile::remove_leftovers() const {
 
 /// A file without a name where the file system has such, otherwise one with a name; locked until it is closed.
 void OutputFile::open_temporary(unsigned mode) {
-  if (::access("/proc/self/fd", X_OK) == 0) own_.file = ::openat(own_.folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
+  if (::access("/proc/self/fd", X_OK) == 0)
+    own_.file = ::openat(own_.folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
   if (own_.file < 0 && (errno == EROFS || errno == EACCES || errno == ENOSPC || errno == EDQUOT)) fail_to_write(errno);
   for (int attempt = 0; own_.file < 0; ++attempt) {
     name_temporary();

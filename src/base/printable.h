@@ -3,8 +3,9 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
 #include <string_view>
+
+#include "base/text.h"
 
 namespace igq {
 
@@ -45,25 +46,21 @@ void escape_controls(std::string_view text, bool lines, const Sink& sink) {
       text.remove_prefix(1);
       continue;
     }
-    const bool commands = point < 0xA0 || (point >= 0x200E && point <= 0x200F) || (point >= 0x2028 && point <= 0x202E) ||
-                          (point >= 0x2066 && point <= 0x2069);
+    const bool commands = point < 0xA0 || point == 0x61C || point == 0xFEFF || (point >= 0x200E && point <= 0x200F) ||
+                          (point >= 0x2028 && point <= 0x202E) || (point >= 0x2066 && point <= 0x2069);
     if (commands) {
-      const std::array<char, 6> shown{'\\', 'u', kDigits[point >> 12 & 15], kDigits[point >> 8 & 15],
-                                      kDigits[point >> 4 & 15], kDigits[point & 15]};
+      const std::array<char, 6> shown{'\\',
+                                      'u',
+                                      kDigits[point >> 12 & 15],
+                                      kDigits[point >> 8 & 15],
+                                      kDigits[point >> 4 & 15],
+                                      kDigits[point & 15]};
       sink(std::string_view(shown.data(), shown.size()));
     } else {
       sink(text.substr(0, size));
     }
     text.remove_prefix(size);
   }
-}
-
-/// `text` on one line, as escape_controls() has it.
-inline std::string printable(std::string_view text) {
-  std::string line;
-  line.reserve(text.size());
-  escape_controls(text, false, [&](std::string_view piece) { line += piece; });
-  return line;
 }
 
 }  // namespace igq

@@ -149,7 +149,18 @@ void BlockGradients::linear_backward(const Layer& layer, const float* y, float* 
     }
     for (int o = 0; o < out; ++o) d[o] *= g[o];
   }
-  kernels_.gemm_f32(dy, out, rows, out, layer.packed.data(), 0, panels_of(in), in, nullptr, false, dx, in);
+  kernels_.gemm_f32({.x = dy,
+                     .ldx = out,
+                     .rows = rows,
+                     .k = out,
+                     .packed = layer.packed.data(),
+                     .panel_begin = 0,
+                     .panel_end = panels_of(in),
+                     .n = in,
+                     .bias = nullptr,
+                     .accumulate = false,
+                     .y = dx,
+                     .ldy = in});
 }
 
 /// dy *= f'(x). The derivative is a central difference of the kernel itself: one formula for every activation, the same
@@ -217,7 +228,18 @@ void BlockGradients::attention_backward(const BlockTape& tape, const float* dy, 
   float *ds = arena.take<float>(area(n, n)), *turned = arena.take<float>(area(n, n));
   float* packed = arena.take<float>(std::max(packed_size(d, n), packed_size(n, d)));
   const auto multiply = [&](const float* a, std::int64_t lda, int k, int cols, float* y, std::int64_t ldy) {
-    kernels_.gemm_f32(a, lda, n, k, packed, 0, panels_of(cols), cols, nullptr, false, y, ldy);
+    kernels_.gemm_f32({.x = a,
+                       .ldx = lda,
+                       .rows = n,
+                       .k = k,
+                       .packed = packed,
+                       .panel_begin = 0,
+                       .panel_end = panels_of(cols),
+                       .n = cols,
+                       .bias = nullptr,
+                       .accumulate = false,
+                       .y = y,
+                       .ldy = ldy});
   };
   for (int window = 0; window < block_.windows; ++window)
     for (int head = 0; head < heads; ++head) {

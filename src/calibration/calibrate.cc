@@ -106,7 +106,8 @@ bool plan_pixels(const ModelConfig& config, const LinearStatistics& statistics, 
   if (config.in_channels != static_cast<int>(kColours) || statistics.channels.size() % kColours != 0) return false;
   std::vector<Bounds> groups;
   for (std::size_t c = 0; c < kColours; ++c) {
-    groups.push_back(pixel_bounds(config.preprocess.mean[c], config.preprocess.std[c]));
+    groups.push_back(
+        pixel_bounds(static_cast<float>(config.preprocess.mean[c]), static_cast<float>(config.preprocess.std[c])));
     const Bounds seen = merged(statistics.channels, c * per_colour, (c + 1) * per_colour);
     const float step = (groups[c].upper - groups[c].lower) / 255.0f;
     if (seen.lower < groups[c].lower - 0.5f * step || seen.upper > groups[c].upper + 0.5f * step) return false;
@@ -152,7 +153,10 @@ Preset parse_preset(std::string_view name) {
 
 QuantizeOptions preset_options(Preset preset) {
   QuantizeOptions options;
-  if (preset == Preset::kPaper) return options;
+  if (preset == Preset::kPaper) {
+    options.bounds = GroupBounds::kMse;  // means clip half of a group's channels: at 8 bits that alone costs 15 dB
+    return options;
+  }
   options.grouping = Grouping::kScale;
   options.integer_ratios = true;
   options.softmax_grouping = Grouping::kUpperBound;
@@ -202,6 +206,8 @@ SiteBits bits_of(const Site& site, const QuantizeOptions& options) {
   if (!options.keep.empty() && std::regex_search(site.name, make_regex(options.keep))) return {};
   SiteBits bits{options.weight_bits, options.activation_bits};
   if (site.first_or_last) bits = {options.first_last_bits, options.first_last_bits};
+  if (const auto given = options.allocated_bits.find(site.name); given != options.allocated_bits.end())
+    bits = {given->second.first, given->second.second};
   for (const auto& [pattern, pair] : options.site_bits)
     if (std::regex_search(site.name, make_regex(pattern))) bits = {pair.first, pair.second};
   return bits.weight > 8 ? SiteBits{} : bits;

@@ -1,4 +1,5 @@
-// Calibration: float passes over a few images -> statistics -> QuantizationPlan (method.md sections 3 to 5 and 7).
+// Calibration: float passes over a few images -> statistics -> QuantizationPlan (docs/method.md, sections 3 to 5 and
+// 7).
 #pragma once
 
 #include <functional>
@@ -15,9 +16,9 @@ namespace igq {
 
 /// How a group's bounds follow from the (min, max) points assigned to it.
 enum class GroupBounds {
-  kMean,      ///< the paper: mean minimum and mean maximum
+  kMean,      ///< the literal reading of the paper's Eqs. 5 and 6: mean minimum and mean maximum; clips
   kEnvelope,  ///< 10 % quantile of the minima, 90 % quantile of the maxima: clips less
-  kMse,       ///< least expected squared error of rounding and clipping together
+  kMse,       ///< least expected squared error of rounding and clipping together: the reading of `paper`
 };
 
 std::string_view group_bounds_name(GroupBounds bounds);  ///< "mean", "envelope", "mse"
@@ -61,6 +62,8 @@ struct QuantizeOptions {
   std::string keep;  ///< regex: sites that stay float; empty: none
   /// regex -> {weight bits, activation bits}; the last match wins.
   std::vector<std::pair<std::string, std::pair<int, int>>> site_bits;
+  /// Bits of single sites, from allocation: site name -> {weight bits, activation bits}; site_bits wins.
+  std::map<std::string, std::pair<int, int>> allocated_bits;
   /// Groups of single sites, from allocation: site name -> groups. Others use `groups`.
   std::map<std::string, int> site_groups;
 };
@@ -68,9 +71,8 @@ struct QuantizeOptions {
 /// Settings with a name; bits and groups are the caller's.
 enum class Preset {
   kBest,   ///< "best": what docs/accuracy.md found best: grouping `scale`, a scale per softmax row, weights rounded as
-           ///< fits each layer best,
-           ///< balanced queries and keys, centred k and v
-  kPaper,  ///< "paper": the method of the paper, nothing else
+           ///< fits each layer best, balanced queries and keys, centred k and v
+  kPaper,  ///< "paper": the method of the paper in its best reading (bounds kMse), nothing else
 };
 std::string_view preset_name(Preset preset);
 Preset parse_preset(std::string_view name);  ///< Error lists the names

@@ -1,5 +1,5 @@
 // Bounds of igq groups that minimise the expected squared error of what is quantized with them, instead of the distance
-// to the channels' minima and maxima that the paper minimises (method.md section 3).
+// to the channels' minima and maxima that the paper minimises (docs/method.md, section 3).
 #pragma once
 
 #include <cstdint>

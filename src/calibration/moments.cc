@@ -35,6 +35,7 @@ void Moments::add(const float* x, const float* y, int rows) {
   add_product(x, in_, rows, square_);
   add_product(y, out_, rows, cross_);
   rows_ += rows;
+  mean_square_ = square_.diagonal().mean();
 }
 
 void Moments::add_product(const float* a, int cols, int rows, Eigen::MatrixXd& sum) {
@@ -43,8 +44,18 @@ void Moments::add_product(const float* a, int cols, int rows, Eigen::MatrixXd& s
   kernels_.pack_f32(a, cols, false, rows, cols, packed_.data());
   product_.resize(static_cast<std::size_t>(in_) * static_cast<std::size_t>(cols));
   pool_.parallel_for(in_, 16, [&](std::int64_t begin, std::int64_t end, int) {
-    kernels_.gemm_f32(transposed_.data() + begin * rows, rows, static_cast<int>(end - begin), rows, packed_.data(), 0,
-                      panels, cols, nullptr, false, product_.data() + begin * cols, cols);
+    kernels_.gemm_f32({.x = transposed_.data() + begin * rows,
+                       .ldx = rows,
+                       .rows = static_cast<int>(end - begin),
+                       .k = rows,
+                       .packed = packed_.data(),
+                       .panel_begin = 0,
+                       .panel_end = panels,
+                       .n = cols,
+                       .bias = nullptr,
+                       .accumulate = false,
+                       .y = product_.data() + begin * cols,
+                       .ldy = cols});
   });
   pool_.parallel_for(cols, 16, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t j = begin; j < end; ++j)
@@ -56,6 +67,12 @@ void Moments::add_product(const float* a, int cols, int rows, Eigen::MatrixXd& s
 Eigen::MatrixXd Moments::square(bool centred) const {
   if (!centred) return square_;
   return square_ - sum_x_ * sum_x_.transpose() / static_cast<double>(rows_);
+}
+
+Eigen::MatrixXd Moments::take_square(bool centred) {
+  for (auto* buffer : {&transposed_, &packed_, &product_}) *buffer = {};
+  for (int j = 0; j < in_ && centred; ++j) square_.col(j) -= sum_x_ * sum_x_(j) / static_cast<double>(rows_);
+  return std::move(square_);
 }
 
 Eigen::MatrixXd Moments::cross(bool centred) const {

@@ -6,7 +6,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/thread_pool.h"
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 
 namespace igq {
 
@@ -22,6 +22,11 @@ class Moments {
   /// sum of x x^T [in][in] and x y^T [in][out]; about the means when `centred`.
   Eigen::MatrixXd square(bool centred) const;
   Eigen::MatrixXd cross(bool centred) const;
+  /// square(centred) without a copy of it, and the memory of add() freed: only cross(), the means and mean_square() may
+  /// be asked for afterwards.
+  Eigen::MatrixXd take_square(bool centred);
+  /// Mean of the diagonal of sum of x x^T, not centred.
+  double mean_square() const { return mean_square_; }
   Eigen::VectorXd mean_x() const { return sum_x_ / static_cast<double>(rows_); }
   Eigen::VectorXd mean_y() const { return sum_y_ / static_cast<double>(rows_); }
   std::size_t bytes() const;
@@ -35,6 +40,7 @@ class Moments {
   std::int64_t rows_ = 0;
   Eigen::MatrixXd square_, cross_;
   Eigen::VectorXd sum_x_, sum_y_;
+  double mean_square_ = 0.0;
   AlignedBuffer<float> transposed_, packed_, product_;
 };
 

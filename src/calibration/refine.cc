@@ -8,6 +8,7 @@
 #include "base/fail.h"
 #include "calibration/moments.h"
 #include "calibration/rounding.h"
+#include "calibration/step_weights.h"
 #include "calibration/views.h"
 #include "quant/grouping.h"
 
@@ -41,7 +42,7 @@ void quantize_input(const ActivationPlan& plan, const kernels::Kernels& kernels,
   std::fill_n(mx, n, -std::numeric_limits<float>::infinity());
   kernels.channel_range(x, channels, rows, channels, mn, mx);
   const ChannelQuantizers q = assign_channels(plan, kernels, channels, mn, mx, arena);
-  kernels.fake_quantize_channels(x, channels, rows, channels, q.scale, q.inv_scale, q.zero, q.q_max);
+  kernels.fake_quantize_channels({x, channels, rows, channels}, q.scale, {q.inv_scale, q.zero, q.q_max});
 }
 
 class Refiner {
@@ -62,28 +63,31 @@ class Refiner {
     states_.resize(static_cast<std::size_t>(images_));
   }
 
-  BiasMap run(const std::function<void(std::int64_t, float*)>& load,
-              const std::function<void(const RefineProgress&)>& progress) {
+  BiasMap run(const std::function<void(std::int64_t, float*)>& load, const RefineHooks& hooks) {
     views_.emplace(model_.config(), options_.views, load);
     model_.set_plan(plan_);
-    model_.prepare(Execution::kSimulate, kernels_);
     const auto sites = model_.sites();
     RefineProgress state;
     for (const Site& site : sites) state.total += refinable(site) ? 1 : 0;
     for (int step = 0; step < model_.steps(); ++step) {
+      prepare_simulated(model_, step, kernels_);
       for (std::size_t id = 0; id < sites.size(); ++id) {
         if (sites[id].step != step || !refinable(sites[id])) continue;
         state.site = sites[id].name;
-        refine_site(static_cast<int>(id), state);
+        state.found = hooks.finished != nullptr && take_finished(sites[id], *hooks.finished, state);
+        if (!state.found) {
+          refine_site(static_cast<int>(id), state);
+          if (hooks.finished != nullptr) keep_finished(sites[id], *hooks.finished, state);
+        }
         ++state.done;
-        if (progress) progress(state);
+        if (hooks.progress) hooks.progress(state);
       }
-      if (step == 0) {
+      if (step == 0)
         for (std::int64_t i = 0; i < images_; ++i) embed(i, states_[static_cast<std::size_t>(i)]);
-        continue;
-      }
-      each_image(0, images_,
-                 [&](std::int64_t i, Worker& w) { run_step(w, step, states_[static_cast<std::size_t>(i)]); });
+      else
+        each_image(0, images_,
+                   [&](std::int64_t i, Worker& w) { run_step(w, step, states_[static_cast<std::size_t>(i)]); });
+      forget_simulated(model_, step);
     }
     return std::move(biases_);
   }
@@ -98,6 +102,33 @@ class Refiner {
     if (site.linear == nullptr) return false;
     const auto it = plan_->linears.find(site.name);
     return it != plan_->linears.end() && it->second.weight.bits != 0;
+  }
+
+  /// The layer as an earlier run left it.
+  bool take_finished(const Site& site, RefinedLayers& finished, RefineProgress& state) {
+    std::optional<RefinedLayer> layer = finished.find(site.name);
+    if (!layer || layer->bias.size() != site.linear->bias().size()) return false;
+    plan_->linears.at(site.name) = std::move(layer->plan);
+    attach(site);
+    if (!layer->bias.empty()) {
+      site.linear->set_bias({layer->bias.data(), layer->bias.size()});
+      biases_[site.linear->name() + ".bias"] = std::move(layer->bias);
+    }
+    state.alike = layer->alike;
+    return true;
+  }
+
+  void keep_finished(const Site& site, RefinedLayers& finished, const RefineProgress& state) {
+    RefinedLayer layer;
+    layer.plan = plan_->linears.at(site.name);
+    if (const auto bias = biases_.find(site.linear->name() + ".bias"); bias != biases_.end()) layer.bias = bias->second;
+    layer.alike = state.alike;
+    finished.keep(site.name, layer);
+  }
+
+  void attach(const Site& site) {
+    site.linear->set_plan(std::shared_ptr<const LinearPlan>(plan_, &plan_->linears.at(site.name)));
+    site.linear->prepare(Execution::kSimulate, kernels_);
   }
 
   /// body(i, worker) for every image, several at once.
@@ -155,8 +186,9 @@ class Refiner {
     HeldBack held{{}, {}, static_cast<int>((images_ - learnt) * rows)};
     held.coded.resize(static_cast<std::size_t>(held.rows) * static_cast<std::size_t>(in));
     held.gap.resize(static_cast<std::size_t>(held.rows) * static_cast<std::size_t>(out));
-    constexpr int kChunkRows = 2048;
-    const std::int64_t per_chunk = std::max<std::int64_t>(pool_.size(), kChunkRows / rows);
+    // Rows at once: enough for fast products, and no more than 12 MB of inputs in wide layers.
+    constexpr int kChunkRows = 2048, kChunkFloats = 2048 * 1536;
+    const std::int64_t per_chunk = std::max<std::int64_t>(pool_.size(), std::min(kChunkRows, kChunkFloats / in) / rows);
     AlignedBuffer<float> coded, target, gap, packed;
     const int panels = (out + kFloatPanel - 1) / kFloatPanel;
     packed.resize(static_cast<std::size_t>(panels) * kFloatPanel * static_cast<std::size_t>(in));
@@ -175,14 +207,34 @@ class Refiner {
       });
       const auto n = static_cast<std::int64_t>(coded.size());
       pool_.parallel_for(chunk, 16, [&](std::int64_t b, std::int64_t e, int) {
-        kernels_.gemm_f32(target.data() + b * in, in, static_cast<int>(e - b), in, packed.data(), 0, panels, out,
-                          nullptr, false, gap.data() + b * out, out);
+        kernels_.gemm_f32({.x = target.data() + b * in,
+                           .ldx = in,
+                           .rows = static_cast<int>(e - b),
+                           .k = in,
+                           .packed = packed.data(),
+                           .panel_begin = 0,
+                           .panel_end = panels,
+                           .n = out,
+                           .bias = nullptr,
+                           .accumulate = false,
+                           .y = gap.data() + b * out,
+                           .ldy = out});
       });
       for (const float v : gap) square += begin < learnt ? static_cast<double>(v) * static_cast<double>(v) : 0.0;
       for (std::int64_t i = 0; i < n; ++i) target[static_cast<std::size_t>(i)] -= coded[static_cast<std::size_t>(i)];
       pool_.parallel_for(chunk, 16, [&](std::int64_t b, std::int64_t e, int) {
-        kernels_.gemm_f32(target.data() + b * in, in, static_cast<int>(e - b), in, packed.data(), 0, panels, out,
-                          nullptr, false, gap.data() + b * out, out);
+        kernels_.gemm_f32({.x = target.data() + b * in,
+                           .ldx = in,
+                           .rows = static_cast<int>(e - b),
+                           .k = in,
+                           .packed = packed.data(),
+                           .panel_begin = 0,
+                           .panel_end = panels,
+                           .n = out,
+                           .bias = nullptr,
+                           .accumulate = false,
+                           .y = gap.data() + b * out,
+                           .ldy = out});
       });
       if (begin < learnt) {
         moments.add(coded.data(), gap.data(), static_cast<int>(chunk));
@@ -192,12 +244,18 @@ class Refiner {
       }
     }
 
-    Eigen::MatrixXd h = moments.square(has_bias);
-    h.diagonal().array() += options_.ridge * h.diagonal().mean() + 1e-9;
+    std::size_t bytes = moments.bytes() + (coded.size() + target.size() + gap.size() + packed.size() +
+                                           held.coded.size() + held.gap.size()) *
+                                              sizeof(float);
+    for (const StepState& image : states_) bytes += image.x.size() * sizeof(float);
+    for (auto* buffer : {&coded, &target, &gap, &packed}) *buffer = {};
+    Eigen::MatrixXd h = moments.take_square(has_bias);
+    state.alike = regularize(h, moments.mean_square());
     const auto rounded_as = [&](WeightMethod method) {
       if (method == WeightMethod::kNearest) return Rounded{std::move(plan.weight), {}};
       AlignedBuffer<float> wanted = weight;  // W'
-      if (method == WeightMethod::kErq) add_compensation(h, moments, has_bias, in, out, wanted);
+      // Of inputs that are all alike, the bias takes up the whole error of their activations.
+      if (method == WeightMethod::kErq && !state.alike) add_compensation(h, moments, has_bias, in, out, wanted);
       RoundingOptions rounding;
       rounding.bits = plan.weight.bits;
       rounding.clipping = options_.clipping;
@@ -221,17 +279,27 @@ class Refiner {
       state.method = method;
     }
     plan.weight = std::move(rounded.plan);
-    linear.set_plan(std::shared_ptr<const LinearPlan>(plan_, &plan));
-    linear.prepare(Execution::kSimulate, kernels_);
+    attach(site);
     if (has_bias) move_bias(linear, bias);
     double error = 0.0;
     for (const double e : rounded.error) error += e;
-    state.error = error / square;
-    std::size_t bytes = 0;
-    for (const StepState& image : states_) bytes += image.x.size() * sizeof(float);
-    state.bytes = bytes + moments.bytes() + static_cast<std::size_t>(h.size()) * sizeof(double) +
-                  (coded.size() + target.size() + gap.size() + packed.size() + held.coded.size() + held.gap.size()) *
-                      sizeof(float);
+    state.error = square > 0.0 ? error / square : 0.0;
+    state.bytes = bytes;
+  }
+
+  /// Adds lambda, the ridge times its mean, to the diagonal of h. Where that is no more than what float sums may have
+  /// left of a variance that is none, h is nothing but their errors: it becomes a multiple of the identity, and the
+  /// result is true.
+  bool regularize(Eigen::MatrixXd& h, double mean_square) const {
+    constexpr double kRounding = 1e-6;
+    const double ridge = options_.ridge * h.diagonal().mean(), least = kRounding * mean_square;
+    if (ridge > least) {
+      h.diagonal().array() += ridge;
+      return false;
+    }
+    h.setZero();
+    h.diagonal().setConstant(least > 0.0 ? least : 1.0);
+    return true;
   }
 
   /// Views of the last images, on which `auto` compares: an eighth, none of fewer than four images.
@@ -259,8 +327,18 @@ class Refiner {
     });
     kernels_.pack_f32(change.data(), in, true, in, out, packed.data());
     pool_.parallel_for(held.rows, 16, [&](std::int64_t b, std::int64_t e, int) {
-      kernels_.gemm_f32(held.coded.data() + b * in, in, static_cast<int>(e - b), in, packed.data(), 0, panels, out,
-                        shift.empty() ? nullptr : shift.data(), false, output.data() + b * out, out);
+      kernels_.gemm_f32({.x = held.coded.data() + b * in,
+                         .ldx = in,
+                         .rows = static_cast<int>(e - b),
+                         .k = in,
+                         .packed = packed.data(),
+                         .panel_begin = 0,
+                         .panel_end = panels,
+                         .n = out,
+                         .bias = shift.empty() ? nullptr : shift.data(),
+                         .accumulate = false,
+                         .y = output.data() + b * out,
+                         .ldy = out});
     });
     double error = 0.0;
     for (std::size_t i = 0; i < output.size(); ++i) {
@@ -273,7 +351,12 @@ class Refiner {
   /// W' of erq, the ridge compensation of the activation error.
   static void add_compensation(const Eigen::MatrixXd& h, const Moments& moments, bool has_bias, int in, int out,
                                AlignedBuffer<float>& wanted) {
-    const Eigen::MatrixXd change = h.llt().solve(moments.cross(has_bias));  // [in][out]
+    Eigen::LLT<Eigen::MatrixXd> llt(h);
+    for (double more = 0.0; llt.info() != Eigen::Success;) {
+      more = more_damping(h, more);
+      llt.compute(h + more * Eigen::MatrixXd::Identity(in, in));
+    }
+    const Eigen::MatrixXd change = llt.solve(moments.cross(has_bias));  // [in][out]
     for (int o = 0; o < out; ++o)
       for (int i = 0; i < in; ++i)
         wanted[static_cast<std::size_t>(o) * static_cast<std::size_t>(in) + static_cast<std::size_t>(i)] +=
@@ -331,11 +414,11 @@ class Refiner {
 
 BiasMap refine_weights(Model& model, const std::shared_ptr<QuantizationPlan>& plan, const QuantizeOptions& options,
                        std::int64_t images, const std::function<void(std::int64_t, float*)>& load, Isa isa,
-                       ThreadPool& pool, const std::function<void(const RefineProgress&)>& progress) {
+                       ThreadPool& pool, const RefineHooks& hooks) {
   if (options.weights == WeightMethod::kNearest || images == 0) return {};
   // Eigen splits products by cache sizes; fixed ones give the same bytes on every machine.
   Eigen::setCpuCacheSizes(32 * 1024, 512 * 1024, 4 * 1024 * 1024);
-  return Refiner(model, plan, options, images, isa, pool).run(load, progress);
+  return Refiner(model, plan, options, images, isa, pool).run(load, hooks);
 }
 
 }  // namespace igq

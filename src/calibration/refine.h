@@ -15,6 +15,7 @@
 #include <string>
 
 #include "calibration/calibrate.h"
+#include "calibration/refined_layers.h"
 #include "models/model.h"
 
 namespace igq {
@@ -25,17 +26,26 @@ struct RefineProgress {
   WeightMethod method = WeightMethod::kGptq;  ///< how its weights were rounded
   double error = 0.0;     ///< squared error of the layer's output from rounding its weights, over the output's square
   std::size_t bytes = 0;  ///< memory held for this
+  /// The layer's inputs hardly differ from each other (one image, images of one colour, the single row of the head):
+  /// its weights are rounded as if all inputs mattered alike.
+  bool alike = false;
+  bool found = false;  ///< not worked on: an earlier run had finished it
+};
+
+struct RefineHooks {
+  std::function<void(const RefineProgress&)> progress;  ///< after each layer
+  RefinedLayers* finished = nullptr;                    ///< asked for each layer before it is worked on, told after
 };
 
 /// Biases that changed, by tensor name ("blocks.0.attn.qkv.bias"); the caller stores them beside the plan.
 using BiasMap = std::map<std::string, AlignedBuffer<float>>;
 
 /// Rewrites the weights of `plan`, which make_plan() made for `model` from these images and options. load(i, image)
-/// gives image i of `images`. The model is left with `plan` attached, prepared for simulation, and with the new biases.
-/// The result does not depend on the number of threads. Error from `load` or when a second moment is singular in spite
-/// of the ridge.
+/// gives image i of `images`. The model is left with `plan` attached and with the new biases; prepare() it before the
+/// next pass. The result does not depend on the number of threads, nor on how many layers hooks.finished knew. Error
+/// from `load`.
 BiasMap refine_weights(Model& model, const std::shared_ptr<QuantizationPlan>& plan, const QuantizeOptions& options,
                        std::int64_t images, const std::function<void(std::int64_t, float*)>& load, Isa isa,
-                       ThreadPool& pool, const std::function<void(const RefineProgress&)>& progress = {});
+                       ThreadPool& pool, const RefineHooks& hooks = {});
 
 }  // namespace igq

@@ -24,7 +24,13 @@ struct Factors {
   std::vector<double> pivot;  // R_kk^2
 };
 
+void check_finite(const Eigen::MatrixXd& h) {
+  if (!std::isfinite(h.sum()))
+    fail("weight rounding: the inputs' second moments are not finite: are the weights damaged?");
+}
+
 Factors factorize(const Eigen::MatrixXd& h) {
+  check_finite(h);
   Factors f;
   f.in = static_cast<int>(h.rows());
   const auto n = static_cast<std::size_t>(f.in);
@@ -32,12 +38,14 @@ Factors factorize(const Eigen::MatrixXd& h) {
   std::iota(f.order.begin(), f.order.end(), 0);
   std::stable_sort(f.order.begin(), f.order.end(), [&](int a, int b) { return h(a, a) < h(b, b); });
   Eigen::MatrixXd permuted(f.in, f.in);
-  for (int j = 0; j < f.in; ++j)
-    for (int i = 0; i < f.in; ++i)
-      permuted(i, j) = h(f.order[static_cast<std::size_t>(i)], f.order[static_cast<std::size_t>(j)]);
-  const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> llt(permuted);  // in place: L below the diagonal, R = L^T
-  if (llt.info() != Eigen::Success)
-    fail("weight rounding: the inputs' second moments are not positive definite: raise the ridge");
+  for (double more = 0.0;; more = more_damping(h, more)) {
+    for (int j = 0; j < f.in; ++j)
+      for (int i = 0; i < f.in; ++i)
+        permuted(i, j) = h(f.order[static_cast<std::size_t>(i)], f.order[static_cast<std::size_t>(j)]);
+    permuted.diagonal().array() += more;
+    const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> llt(permuted);  // in place: L below the diagonal, R = L^T
+    if (llt.info() == Eigen::Success) break;
+  }
   f.unit.resize_zero(n * n);
   f.pivot.resize(n);
   for (int k = 0; k < f.in; ++k) {
@@ -93,8 +101,18 @@ class Panel {
       const int begin = std::max(0, end - kBlock);
       for (auto& row : sum) std::fill_n(row, kLanes, 0.0f);
       if (end < f_.in)
-        kernels_.gemm_f32(f_.unit.data() + static_cast<std::int64_t>(begin) * f_.in + end, f_.in, end - begin,
-                          f_.in - end, e_.data() + at(end), 0, 1, kLanes, nullptr, false, &sum[0][0], kLanes);
+        kernels_.gemm_f32({.x = f_.unit.data() + static_cast<std::int64_t>(begin) * f_.in + end,
+                           .ldx = f_.in,
+                           .rows = end - begin,
+                           .k = f_.in - end,
+                           .packed = e_.data() + at(end),
+                           .panel_begin = 0,
+                           .panel_end = 1,
+                           .n = kLanes,
+                           .bias = nullptr,
+                           .accumulate = false,
+                           .y = &sum[0][0],
+                           .ldy = kLanes});
       for (int k = end - 1; k >= begin; --k) {
         float* acc = sum[k - begin];
         const float* row = f_.unit.data() + static_cast<std::int64_t>(k) * f_.in;
@@ -181,6 +199,13 @@ ChannelGroups channel_quantizers(const Search& s, int o, float factor, bool shar
 }
 
 }  // namespace
+
+double more_damping(const Eigen::MatrixXd& h, double before) {
+  check_finite(h);
+  if (before > 0.0) return 10.0 * before;  // definite at the latest above the largest sum of a row's sizes
+  const double largest = h.cwiseAbs().maxCoeff();
+  return largest > 0.0 ? 1e-6 * largest : 1.0;
+}
 
 Rounded round_weights(const Eigen::MatrixXd& h, std::span<const float> w, int in, int out,
                       const RoundingOptions& options, const kernels::Kernels& kernels, ThreadPool& pool) {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 #include "quant/plan.h"
 
 namespace igq {
@@ -30,8 +30,13 @@ struct Rounded {
   std::vector<double> error;  ///< [out]: E
 };
 
-/// w [out][in]; h [in][in] symmetric positive definite. The result does not depend on the number of threads. Error
-/// when h is not positive definite.
+/// What to add to the diagonal of h next, when with `before` more it is not positive definite: inputs that are all
+/// alike, or fewer than there are channels, leave second moments that rounding errors make indefinite. Error when h is
+/// not finite.
+double more_damping(const Eigen::MatrixXd& h, double before);
+
+/// w [out][in]; h [in][in] symmetric, positive definite up to rounding errors. The result does not depend on the number
+/// of threads. Error when h is not finite.
 Rounded round_weights(const Eigen::MatrixXd& h, std::span<const float> w, int in, int out,
                       const RoundingOptions& options, const kernels::Kernels& kernels, ThreadPool& pool);
 

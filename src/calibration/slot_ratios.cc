@@ -58,7 +58,9 @@ float unit_of(double unit) {
 
 bool ratios_fit_byte(int bits) { return slot_multiple(bits) >= 8; }
 
-int extra_slot_budget(int channels) { return (channels + channels / 16 + 63) / 64 * 64 - channels; }
+int extra_slot_budget(int channels) {
+  return (channels + channels / 16 + kSlotStep - 1) / kSlotStep * kSlotStep - channels;
+}
 
 std::int32_t spare_multiple(std::int32_t last, int bits, int channels) {
   const std::int32_t slot = slot_multiple(bits), wanted = (last + last / 2 + slot) / slot * slot,
@@ -96,7 +98,8 @@ IntegerRatios slot_ratios(const std::vector<float>& widths, int groups, int bits
     double error = 0.0, extra = 0.0;
     for (const Candidate& c : chosen) {
       error += c.count * c.multiple * c.multiple * unit * unit;
-      extra += c.count * ((c.multiple + slot - 1) / slot - 1);
+      const std::int32_t extra_slots = (c.multiple + slot - 1) / slot - 1;
+      extra += c.count * extra_slots;
     }
     if (extra > slots_each || !(error < least)) continue;
     least = error;

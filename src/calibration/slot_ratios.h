@@ -1,5 +1,5 @@
 // Scales of `scale` groups that are integer multiples of one unit, so that a layer of any number of groups is one byte
-// product (method.md section 8, integer-ratio group scales).
+// product (docs/method.md, section 8.2).
 //
 // Codes of b bits times multiples up to slot_multiple(b) = floor(255 / (2^b - 1)) are bytes. A channel with a larger
 // multiple, a multiple of that, is counted in several slots of the product. So a finer unit costs slots for the widest
@@ -22,7 +22,8 @@ struct IntegerRatios {
 bool ratios_fit_byte(int bits);
 
 /// Slots beyond one for each channel that calibration images may need, nearly all of them: what completes the channels
-/// and a sixteenth of them to whole steps of 64, in which the fastest products go.
+/// and a sixteenth of them to whole steps of kSlotStep. A property of the method, not of a machine: every instruction
+/// set makes the same plan.
 int extra_slot_budget(int channels);
 
 /// Multiples and unit for `widths` of ranges, of all `channels` of a number of images (or a sample of them); each width

@@ -116,8 +116,8 @@ void QueryDetector::preprocess(const Image& image, Pass& pass) const {
   const std::array<int, 2> size = query_size(preprocess_, image.height, image.width);
   pass.resized = resize(image, size[1], size[0], preprocess_.interpolation);
   PreprocessConfig colours;
-  colours.mean = preprocess_.mean;
-  colours.std = preprocess_.std;
+  std::copy(preprocess_.mean.begin(), preprocess_.mean.end(), colours.mean.begin());
+  std::copy(preprocess_.std.begin(), preprocess_.std.end(), colours.std.begin());
   pass.input.resize(std::size_t{3} * static_cast<std::size_t>(size[0]) * static_cast<std::size_t>(size[1]));
   normalize(pass.resized, colours, pass.input.data());
 }

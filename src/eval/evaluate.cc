@@ -27,9 +27,10 @@ std::string csv_field(const std::string& text) {
 [[noreturn]] void fail_bad_images(const std::vector<BadImage>& bad, std::size_t samples) {
   constexpr std::size_t kNamed = 10;
   std::string list;
-  for (std::size_t i = 0; i < std::min(bad.size(), kNamed); ++i) list += fmt::format("\n  {}", bad[i].error);
-  if (bad.size() > kNamed) list += fmt::format("\n  ... and {} more", bad.size() - kNamed);
-  fail("{} of {} images cannot be read; mend or remove them, or go on without them with --skip-bad-images:{}",
+  for (std::size_t i = 0; i < std::min(bad.size(), kNamed); ++i)
+    list += fmt::format("{}{}", i == 0 ? "" : "; ", bad[i].error);
+  if (bad.size() > kNamed) list += fmt::format("; and {} more", bad.size() - kNamed);
+  fail("{} of {} images cannot be read; mend or remove them, or go on without them with --skip-bad-images: {}",
        bad.size(), samples, list);
 }
 
@@ -55,6 +56,14 @@ std::vector<double> softmax(std::span<const float> logits) {
   for (double& v : p) sum += v = std::exp(v - largest);
   for (double& v : p) v /= sum;
   return p;
+}
+
+std::vector<double> class_scores(std::span<const float> logits, Scores how) {
+  if (how == Scores::kSoftmax) return softmax(logits);
+  std::vector<double> scores(logits.begin(), logits.end());
+  if (how == Scores::kSigmoid)
+    for (double& v : scores) v = 1.0 / (1.0 + std::exp(-v));
+  return scores;
 }
 
 EvalResult evaluate(Runner& runner, const std::vector<Sample>& samples, const EvalOptions& options,
@@ -97,7 +106,7 @@ EvalResult evaluate(Runner& runner, const std::vector<Sample>& samples, const Ev
       [&](std::int64_t i, std::span<const float> logits) {
         ImageResult& r = result.results[static_cast<std::size_t>(i)];
         r.classes = rank_classes(logits, options.topk);
-        const std::vector<double> p = softmax(logits);
+        const std::vector<double> p = class_scores(logits, config.scores);
         for (const int c : r.classes) r.scores.push_back(p[static_cast<std::size_t>(c)]);
         finish_one();
       });

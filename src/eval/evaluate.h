@@ -20,11 +20,14 @@ std::vector<int> rank_classes(std::span<const float> logits, int k);
 /// Probabilities of the logits, in double so that they sum to one.
 std::vector<double> softmax(std::span<const float> logits);
 
+/// Scores of the logits as the model wants them: softmax, a sigmoid of each, or the logits themselves.
+std::vector<double> class_scores(std::span<const float> logits, Scores how);
+
 struct ImageResult {
   std::string file;  ///< path below the folder
   int label = -1;
   std::vector<int> classes;    ///< predicted, best first; empty for a bad image
-  std::vector<double> scores;  ///< their probabilities
+  std::vector<double> scores;  ///< theirs (class_scores)
 };
 
 struct BadImage {

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "igq/isa.h"
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 
 namespace igq {
 static_assert(std::endian::native == std::endian::little, "the .igq format is little-endian");

@@ -1,15 +1,17 @@
-// Walks image folders in torchvision's order and chooses calibration images; see image_folder.h.
+// Walks image folders in torchvision's order and chooses calibration images; see image_folder.h. Class folders are
+// matched to classes in class_folders.cc.
 #include "io/image_folder.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <map>
 #include <string_view>
 #include <system_error>
 
+#include "base/directory.h"
 #include "base/fail.h"
 #include "base/random.h"
+#include "io/image.h"
 
 namespace igq {
 namespace fs = std::filesystem;
@@ -17,29 +19,35 @@ namespace {
 
 bool is_hidden(const fs::path& path) { return path.filename().native().starts_with('.'); }
 
-bool has_image_extension(const fs::path& path) {
+std::string lower_extension(const fs::path& path) {
   std::string extension = path.extension().string();
   for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+  return extension;
 }
 
 struct Listing {
   std::vector<fs::path> folders, images;  ///< sorted by bytes
 };
 
-Listing list_one(const fs::path& folder) {
+/// The entries of one folder; what is no image is counted in `into`.
+Listing list_one(const fs::path& folder, ImageFolder& into) {
   Listing listing;
-  std::error_code error;
-  fs::directory_iterator it(folder, error);
-  for (; !error && it != fs::directory_iterator(); it.increment(error)) {
-    if (is_hidden(it->path())) continue;
+  const std::error_code error = for_each_entry(folder, [&](const fs::path& path) {
     std::error_code ignored;  // a dangling link is neither
-    if (it->is_directory(ignored)) {
-      listing.folders.push_back(it->path());
-    } else if (has_image_extension(it->path()) && it->is_regular_file(ignored)) {
-      listing.images.push_back(it->path());
+    const bool is_folder = fs::is_directory(path, ignored);
+    if (is_hidden(path)) {
+      ++into.left_out[is_folder ? "hidden folders" : "hidden files"];
+    } else if (is_folder) {
+      listing.folders.push_back(path);
+    } else if (!fs::is_regular_file(path, ignored)) {
+      ++into.left_out[fs::is_symlink(path, ignored) ? "links to nothing" : "special files"];
+    } else if (const std::string extension = lower_extension(path); is_image_extension(extension)) {
+      listing.images.push_back(path);
+      ++into.formats[extension];
+    } else {
+      ++into.left_out[extension.empty() ? "files without extension" : extension];
     }
-  }
+  });
   if (error) fail("{}: the folder cannot be read: {}", folder.string(), error.message());
   const auto by_bytes = [](const fs::path& a, const fs::path& b) { return a.native() < b.native(); };
   std::sort(listing.folders.begin(), listing.folders.end(), by_bytes);
@@ -50,15 +58,22 @@ Listing list_one(const fs::path& folder) {
 /// All folders at and below `folder`. `ancestors`: real paths on the way down, so that a link to one of them ends
 /// there.
 void collect_folders(const fs::path& folder, std::vector<fs::path>& ancestors,
-                     std::map<std::string, std::vector<fs::path>>& found) {
+                     std::map<std::string, std::vector<fs::path>>& found, ImageFolder& into) {
   std::error_code error;
   const fs::path real = fs::canonical(folder, error);
   if (error || std::find(ancestors.begin(), ancestors.end(), real) != ancestors.end()) return;
-  Listing listing = list_one(folder);
+  Listing listing = list_one(folder, into);
   found[folder.native()] = std::move(listing.images);
   ancestors.push_back(real);
-  for (const fs::path& sub : listing.folders) collect_folders(sub, ancestors, found);
+  for (const fs::path& sub : listing.folders) collect_folders(sub, ancestors, found, into);
   ancestors.pop_back();
+}
+
+/// "20 .png, 10 .webp"
+std::string counted(const std::map<std::string, std::int64_t>& kinds) {
+  std::string text;
+  for (const auto& [kind, count] : kinds) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, kind);
+  return text;
 }
 
 void shuffle(std::vector<std::size_t>& values, Random& random) {
@@ -77,7 +92,7 @@ ImageFolder list_images(const fs::path& root) {
   const auto add = [&](const fs::path& path, int label) {
     folder.samples.push_back({path, path.lexically_relative(root).generic_string(), label});
   };
-  const Listing top = list_one(root);
+  const Listing top = list_one(root, folder);
   for (const fs::path& image : top.images) add(image, -1);
   for (const fs::path& class_folder : top.folders) {
     const int label = static_cast<int>(folder.classes.size());
@@ -85,39 +100,27 @@ ImageFolder list_images(const fs::path& root) {
     // A map, since torchvision sorts the paths of nested folders as strings: "a-b" comes before "a/b".
     std::map<std::string, std::vector<fs::path>> found;
     std::vector<fs::path> ancestors;
-    collect_folders(class_folder, ancestors, found);
+    collect_folders(class_folder, ancestors, found, folder);
     for (const auto& [path, images] : found)
       for (const fs::path& image : images) add(image, label);
   }
   if (folder.samples.empty())
-    fail("{}: no .jpg, .jpeg or .png image in this folder or the folders in it", root.string());
+    fail("{}: no image in this folder or the folders in it (.jpg, .jpeg, .png, .webp, .tif, .tiff, .gif, .bmp){}",
+         root.string(), folder.left_out.empty() ? "" : fmt::format(", only {}", counted(folder.left_out)));
   return folder;
 }
 
-void map_labels(ImageFolder& folder, const std::vector<std::string>& labels, int num_classes) {
-  std::map<std::string_view, std::vector<int>> by_name;
-  for (std::size_t i = 0; i < labels.size(); ++i) by_name[labels[i]].push_back(static_cast<int>(i));
-  const bool named =
-      !folder.classes.empty() && std::all_of(folder.classes.begin(), folder.classes.end(),
-                                             [&](const std::string& name) { return by_name.contains(name); });
-  if (named) {
-    std::vector<int> mapped;
-    for (const std::string& name : folder.classes) {
-      const std::vector<int>& indices = by_name[name];
-      if (indices.size() > 1)
-        fail("class folder '{}' fits labels {} and {} of the model, which bear one name; name the folders by number",
-             name, indices[0], indices[1]);
-      mapped.push_back(indices[0]);
-    }
-    for (Sample& sample : folder.samples)
-      if (sample.label >= 0) sample.label = mapped[static_cast<std::size_t>(sample.label)];
-    folder.classes = labels;
-    return;
-  }
-  const std::size_t limit = labels.empty() ? static_cast<std::size_t>(std::max(num_classes, 0)) : labels.size();
-  if (limit != 0 && folder.classes.size() > limit)
-    fail("the image folder has {} class folders but the model only {} classes; is it the data of another model?",
-         folder.classes.size(), limit);
+std::vector<std::string> listing_notes(const ImageFolder& folder) {
+  std::vector<std::string> notes;
+  if (!folder.left_out.empty()) notes.push_back(fmt::format("left out, not images: {}", counted(folder.left_out)));
+  const bool others = std::any_of(folder.formats.begin(), folder.formats.end(), [](const auto& format) {
+    return format.first != ".jpg" && format.first != ".jpeg" && format.first != ".png";
+  });
+  if (others)
+    notes.push_back(
+        fmt::format("{} images are read: {} (timm's reader of folders leaves out all but .jpg, .jpeg and .png)",
+                    folder.samples.size(), counted(folder.formats)));
+  return notes;
 }
 
 std::vector<Sample> choose_samples(const ImageFolder& folder, int count, std::uint64_t seed) {

@@ -4,6 +4,7 @@
 // libjpeg reports faults by longjmp. Every function that calls setjmp here is noexcept, holds only trivial locals and
 // runs no C++ that allocates, so nothing with a destructor is jumped over; memory is allocated between them.
 #include <algorithm>
+#include <array>
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
@@ -18,7 +19,11 @@ namespace igq {
 namespace {
 
 /// More scans than any encoder writes; a hostile progressive file can ask for a pass over the image every few bytes.
-constexpr int kMaxScans = 1000;
+constexpr std::int64_t kMaxScans = 1000, kMinScans = 32;
+/// Passes over blocks that all scans of a picture may take together: so many scans of the largest picture take seconds.
+constexpr std::int64_t kMaxBlockVisits = std::int64_t{1} << 26;
+/// Pictures up to this size are read from however few bytes, as Pillow reads them.
+constexpr std::int64_t kSmallPixels = std::int64_t{1} << 20;
 
 struct Reader {
   jpeg_decompress_struct info;
@@ -26,6 +31,7 @@ struct Reader {
   jpeg_source_mgr source;
   jpeg_progress_mgr progress;
   std::jmp_buf jump;
+  std::int64_t blocks;            ///< of 8 x 8 samples, of all components; 0 before the header is read
   char message[JMSG_LENGTH_MAX];  ///< empty: no fault but the file's early end
 
   Reader() { std::memset(static_cast<void*>(this), 0, sizeof *this); }
@@ -45,8 +51,10 @@ void on_output(j_common_ptr) {}
 
 void on_progress(j_common_ptr common) {
   auto* reader = static_cast<Reader*>(common->client_data);
-  if (common->is_decompressor && reader->info.input_scan_number > kMaxScans) {
-    std::snprintf(reader->message, sizeof reader->message, "more than %d scans", kMaxScans);
+  if (!common->is_decompressor || reader->blocks == 0) return;
+  const std::int64_t scans = std::clamp(kMaxBlockVisits / reader->blocks, kMinScans, kMaxScans);
+  if (reader->info.input_scan_number > scans) {
+    std::snprintf(reader->message, sizeof reader->message, "more than %d scans", static_cast<int>(scans));
     std::longjmp(reader->jump, 1);
   }
 }
@@ -103,16 +111,29 @@ bool read_pixels(Reader& reader, JSAMPLE* pixels) noexcept {
   return true;
 }
 
+/// Blocks of all components, as many as a scan of each has.
+std::int64_t count_blocks(const jpeg_decompress_struct& info) {
+  int largest_h = 1, largest_v = 1;
+  for (int c = 0; c < info.num_components; ++c) {
+    largest_h = std::max(largest_h, info.comp_info[c].h_samp_factor);
+    largest_v = std::max(largest_v, info.comp_info[c].v_samp_factor);
+  }
+  const auto along = [](std::int64_t size, int factor, int largest) {
+    const std::int64_t samples = (size * factor + largest - 1) / largest;
+    return (samples + DCTSIZE - 1) / DCTSIZE;
+  };
+  std::int64_t blocks = 0;
+  for (int c = 0; c < info.num_components; ++c) {
+    const jpeg_component_info& component = info.comp_info[c];
+    blocks += along(info.image_width, component.h_samp_factor, largest_h) *
+              along(info.image_height, component.v_samp_factor, largest_v);
+  }
+  return blocks;
+}
+
 [[noreturn]] void fail_read(const Reader& reader, const std::string& name) {
   if (reader.message[0] != '\0') fail("{}: damaged JPEG image: {}", name, reader.message);
   fail("{}: truncated JPEG image: the file ends before the picture does; fetch it again", name);
-}
-
-/// Pillow's CMYK to RGB: (255 - k) - round(c * (255 - k) / 255), clipped. Adobe files store 255 - c, 255 - m ...
-std::uint8_t ink_to_light(int stored_ink, int stored_black) {
-  const int product = (255 - stored_ink) * stored_black + 128;
-  const int rounded = ((product >> 8) + product) >> 8;
-  return static_cast<std::uint8_t>(std::clamp(stored_black - rounded, 0, 255));
 }
 
 }  // namespace
@@ -126,8 +147,10 @@ Image detail::decode_jpeg(std::span<const std::byte> bytes, const std::string& n
     fail("{}: a JPEG of {} components is not supported; convert it to RGB", name, components);
   const std::int64_t width = info.image_width, height = info.image_height;
   check_size(width, height, name);
-  // Every block costs at least one bit of Huffman code: a file far too short for its claimed size is not allocated for.
-  if (!info.arith_code && width * height / (64 * 16 * 8) > static_cast<std::int64_t>(bytes.size()))
+  // A block costs at least one bit of Huffman code, and arithmetic code comes below that only in pictures of nothing: a
+  // file too short for the size it claims is neither allocated nor decoded for.
+  reader.blocks = count_blocks(info);
+  if (width * height > kSmallPixels && reader.blocks / 8 > static_cast<std::int64_t>(bytes.size()))
     fail_read(reader, name);
   Image image = allocate_image(width, height, name);
   if (components == 3) {
@@ -135,21 +158,20 @@ Image detail::decode_jpeg(std::span<const std::byte> bytes, const std::string& n
     return image;
   }
   const std::size_t count = static_cast<std::size_t>(width * height);
-  std::vector<std::uint8_t> pixels;
-  try {
-    pixels.resize(count * static_cast<std::size_t>(components));
-  } catch (const std::bad_alloc&) {
-    fail("{}: out of memory for {} x {} pixels", name, width, height);
+  if (components == 1) {
+    // At the end of the image's own memory: what pixel i becomes never reaches pixel i + 1.
+    std::uint8_t* gray = image.rgb.data() + 2 * count;
+    if (!read_pixels(reader, gray)) fail_read(reader, name);
+    for (std::size_t i = 0; i < count; ++i) std::fill_n(image.rgb.data() + 3 * i, 3, std::uint8_t{gray[i]});
+    return image;
   }
+  std::vector<std::uint8_t> pixels = allocate_bytes(count * static_cast<std::size_t>(components), name);
   if (!read_pixels(reader, pixels.data())) fail_read(reader, name);
   for (std::size_t i = 0; i < count; ++i) {
-    std::uint8_t* rgb = image.rgb.data() + 3 * i;
-    if (components == 1) {
-      rgb[0] = rgb[1] = rgb[2] = pixels[i];
-    } else {
-      const std::uint8_t* cmyk = pixels.data() + 4 * i;
-      for (int c = 0; c < 3; ++c) rgb[c] = ink_to_light(cmyk[c], cmyk[3]);
-    }
+    // Adobe stores 255 - c, 255 - m ..., and Pillow takes every CMYK JPEG for one of Adobe's.
+    std::array<std::uint8_t, 4> cmyk;
+    for (std::size_t c = 0; c < 4; ++c) cmyk[c] = static_cast<std::uint8_t>(255 - pixels[4 * i + c]);
+    cmyk_to_rgb(cmyk.data(), image.rgb.data() + 3 * i);
   }
   return image;
 }

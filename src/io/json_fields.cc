@@ -4,6 +4,8 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "base/fail.h"
 
@@ -12,7 +14,67 @@ namespace igq {
 using nlohmann::json;
 
 namespace {
-constexpr int kMaxDepth = 64;
+
+/// Builds the document value by value. json::parse with a callback does the same, but looks through all members of an
+/// object at the end of each of them, which takes minutes for some ten thousand.
+class DocumentBuilder final : public nlohmann::json_sax<json> {
+ public:
+  explicit DocumentBuilder(const JsonLimits& limits) : limits_(limits) {}
+  json take() { return std::move(document_); }
+
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(std::int64_t value) override { return add(value); }
+  bool number_unsigned(std::uint64_t value) override { return add(value); }
+  bool number_float(double value, const std::string&) override { return add(value); }
+  bool string(std::string& value) override { return add(std::move(value)); }
+  bool binary(json::binary_t& value) override { return add(json::binary(std::move(value))); }  // never in text
+  bool start_object(std::size_t) override { return open(json::object()); }
+  bool start_array(std::size_t) override { return open(json::array()); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool key(std::string& name) override {
+    const auto [at, fresh] = open_.back()->get_ref<json::object_t&>().emplace(name, nullptr);
+    if (!fresh) fail("it holds two entries called '{}'", name);
+    member_ = &at->second;
+    return true;
+  }
+  bool parse_error(std::size_t, const std::string&, const json::exception& fault) override {
+    std::string_view text = fault.what();  // "[json.exception.parse_error.101] parse error at line 1, ..."
+    if (const auto at = text.find("] "); text.starts_with('[') && at != text.npos) text.remove_prefix(at + 2);
+    fail("its JSON does not parse: {}", text);
+  }
+
+ private:
+  json* place(json value) {
+    if (++values_ > limits_.values) fail("its JSON has more than {} values", limits_.values);
+    if (open_.empty()) return &(document_ = std::move(value));
+    if (open_.back()->is_object()) return &(*member_ = std::move(value));
+    auto& list = open_.back()->get_ref<json::array_t&>();
+    list.push_back(std::move(value));
+    return &list.back();  // stays where it is until it is closed: only then does its list grow
+  }
+  bool add(json value) {
+    place(std::move(value));
+    return true;
+  }
+  bool open(json container) {
+    if (open_.size() > limits_.depth) fail("its JSON is nested deeper than {}", limits_.depth);
+    open_.push_back(place(std::move(container)));
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
+  const JsonLimits limits_;
+  json document_;
+  std::vector<json*> open_;  ///< the objects and lists around the next value
+  json* member_ = nullptr;   ///< of the innermost object, whose key was read
+  std::size_t values_ = 0;
+};
+
 }  // namespace
 
 const json& json_at(const json& object, std::string_view key) {
@@ -90,16 +152,10 @@ json float_to_json(float value) {
   return number;
 }
 
-json parse_json(std::string_view text) {
-  const auto limit_depth = [](int depth, json::parse_event_t, json&) {
-    if (depth > kMaxDepth) fail("its JSON is nested deeper than {}", kMaxDepth);
-    return true;
-  };
-  try {
-    return json::parse(text, limit_depth);
-  } catch (const json::exception& e) {
-    fail("its JSON does not parse: {}", e.what());
-  }
+json parse_json(std::string_view text, const JsonLimits& limits) {
+  DocumentBuilder builder(limits);
+  json::sax_parse(text, &builder);
+  return builder.take();
 }
 
 }  // namespace igq

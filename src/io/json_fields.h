@@ -41,7 +41,14 @@ nlohmann::json float_to_json(float value);
 void json_only(const nlohmann::json& object, std::string_view what, std::span<const std::string_view> known);
 void json_only(const nlohmann::json& object, std::string_view what, std::initializer_list<std::string_view> known);
 
-/// Parses text from a file: Error (no path) on syntax faults and on nesting deeper than 64.
-nlohmann::json parse_json(std::string_view text);
+/// What a text may ask of the machine before anything in it is looked at.
+struct JsonLimits {
+  std::size_t depth = 64;         ///< objects and lists around a value
+  std::size_t values = 1u << 21;  ///< numbers, texts, objects ... in all; each costs some tens of bytes of memory
+};
+
+/// Parses text from a file in time proportional to its length: Error (no path) on syntax faults, on what is beyond the
+/// limits and on objects that name a key twice, of which the second would hide the first.
+nlohmann::json parse_json(std::string_view text, const JsonLimits& limits = {});
 
 }  // namespace igq

@@ -1,5 +1,6 @@
 // PNG by libpng, every colour type and depth, with Pillow's conversions to RGB: transparency ignored, 16-bit colour cut
-// to its high byte, 16-bit gray clipped at 255 (Pillow's I;16 -> RGB), palette indices past the palette's end black.
+// to its high byte, 16-bit gray clipped at 255 (Pillow's I;16 -> RGB), palette indices past the palette's end black. As
+// in Pillow the picture is whole when its last row is: what follows (checksum, end chunk) may be missing or wrong.
 //
 // libpng reports faults by longjmp; the same rule as in jpeg.cc: setjmp only in noexcept functions of trivial locals.
 #include <algorithm>
@@ -7,9 +8,11 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
+#include <string_view>
 #include <vector>
 
 #include <png.h>
+#include <zlib.h>
 
 #include "base/fail.h"
 #include "io/image.h"
@@ -23,6 +26,7 @@ struct Reader {
   const std::byte* data = nullptr;
   std::size_t left = 0;
   bool truncated = false;
+  bool checksum_missing = false;  ///< of the chunk that was cut short
   std::jmp_buf jump;
   char message[160] = {};
 
@@ -42,6 +46,11 @@ void on_warning(png_structp, png_const_charp) {}
 
 void read_bytes(png_structp png, png_bytep out, std::size_t size) {
   auto* reader = static_cast<Reader*>(png_get_io_ptr(png));
+  if (size == 4 && reader->left == 0 && reader->checksum_missing) {
+    reader->checksum_missing = false;
+    std::memset(out, 0, size);
+    return;
+  }
   if (size > reader->left) {
     reader->truncated = true;
     png_error(png, "the file ends too early");
@@ -49,6 +58,14 @@ void read_bytes(png_structp png, png_bytep out, std::size_t size) {
   std::memcpy(out, reader->data, size);
   reader->data += size;
   reader->left -= size;
+  // Image data that the file does not hold to its end may hold the picture to its end: libpng is told the length there
+  // is.
+  constexpr std::size_t kHeader = 8;
+  if (size != kHeader || std::memcmp(out + 4, "IDAT", 4) != 0) return;
+  const png_uint_32 length = png_get_uint_32(out);
+  if (length <= reader->left || length > PNG_UINT_31_MAX) return;
+  png_save_uint_32(out, static_cast<png_uint_32>(reader->left));
+  reader->checksum_missing = true;
 }
 
 /// False on a fault; the reader says which. Afterwards rows come as 1, 2 (16-bit gray) or 3 bytes a pixel.
@@ -62,6 +79,8 @@ bool read_header(Reader& reader) noexcept {
   png_set_user_limits(reader.png, 0x7FFFFFFF, 0x7FFFFFFF);  // the pixel count is limited by check_size
   // No ancillary chunk changes the pixels; a damaged one must not matter, nor a large one cost memory.
   png_set_keep_unknown_chunks(reader.png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+  // Pillow does not look at the checksums of image data; those of the header are checked by check_header.
+  png_set_crc_action(reader.png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);
   png_read_info(reader.png, reader.info);
   const int color = png_get_color_type(reader.png, reader.info);
   png_set_packing(reader.png);  // one byte per pixel below 8 bits, values not scaled
@@ -77,13 +96,34 @@ bool start_pixels(Reader& reader) noexcept {
   return true;
 }
 
-/// Decodes into rows of `stride` bytes and reads on to the end chunk.
+/// Decodes into rows of `stride` bytes.
 bool read_pixels(Reader& reader, png_bytep pixels, std::size_t stride, png_uint_32 height, int passes) noexcept {
-  if (setjmp(reader.jump) != 0) return false;
+  // After the last row of the last pass libpng reads what is left of the data; a fault there is no fault of the
+  // picture.
+  if (setjmp(reader.jump) != 0)
+    return passes == 1 ? png_get_current_row_number(reader.png) == height
+                       : png_get_current_pass_number(reader.png) == 7;
   for (int pass = 0; pass < passes; ++pass)
     for (png_uint_32 y = 0; y < height; ++y) png_read_row(reader.png, pixels + stride * y, nullptr);
-  png_read_end(reader.png, nullptr);
   return true;
+}
+
+/// Error when a chunk that matters fails its checksum before the image data begins (as in Pillow, and only there).
+void check_header(std::span<const std::byte> bytes, const std::string& name) {
+  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
+  const auto word = [&](std::size_t at) {
+    return std::uint32_t{data[at]} << 24 | std::uint32_t{data[at + 1]} << 16 | std::uint32_t{data[at + 2]} << 8 |
+           data[at + 3];
+  };
+  for (std::size_t at = 8; at + 12 <= bytes.size();) {
+    const std::size_t length = word(at);
+    if (length > bytes.size() - at - 12 || std::memcmp(data + at + 4, "IDAT", 4) == 0) return;
+    const bool critical = data[at + 4] < 'a';
+    if (critical && crc32(0, data + at + 4, static_cast<uInt>(length + 4)) != word(at + 8 + length))
+      fail("{}: damaged PNG image: {}: CRC error", name,
+           std::string_view(reinterpret_cast<const char*>(data) + at + 4, 4));
+    at += length + 12;
+  }
 }
 
 [[noreturn]] void fail_read(const Reader& reader, const std::string& name) {
@@ -109,6 +149,7 @@ std::array<std::array<std::uint8_t, 3>, 256> color_table(const Reader& reader, i
 }  // namespace
 
 Image detail::decode_png(std::span<const std::byte> bytes, const std::string& name) {
+  check_header(bytes, name);
   Reader reader;
   reader.data = bytes.data();
   reader.left = bytes.size();
@@ -136,13 +177,9 @@ Image detail::decode_png(std::span<const std::byte> bytes, const std::string& na
     if (!read_pixels(reader, image.rgb.data(), stride, rows, passes)) fail_read(reader, name);
     return image;
   }
-  std::vector<std::uint8_t> pixels;
-  try {
-    pixels.resize(stride * static_cast<std::size_t>(height));
-  } catch (const std::bad_alloc&) {
-    fail("{}: out of memory for {} x {} pixels", name, width, height);
-  }
-  if (!read_pixels(reader, pixels.data(), stride, rows, passes)) fail_read(reader, name);
+  // At the end of the image's own memory: what pixel i becomes never reaches pixel i + 1.
+  std::uint8_t* pixels = image.rgb.data() + (3 - bytes_per_pixel) * count;
+  if (!read_pixels(reader, pixels, stride, rows, passes)) fail_read(reader, name);
   if (bytes_per_pixel == 2) {  // 16-bit gray, big endian
     for (std::size_t i = 0; i < count; ++i) {
       const std::uint8_t value = pixels[2 * i] != 0 ? 255 : pixels[2 * i + 1];

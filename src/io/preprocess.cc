@@ -77,6 +77,16 @@ CropMode parse_crop_mode(std::string_view name) {
   fail("crop mode '{}' is unknown; use one of center, squash, border", name);
 }
 
+std::string_view orientation_name(Orientation orientation) {
+  return orientation == Orientation::kExif ? "exif" : "ignore";
+}
+
+Orientation parse_orientation(std::string_view name) {
+  if (name == "exif") return Orientation::kExif;
+  if (name == "ignore") return Orientation::kIgnore;
+  fail("orientation '{}' is unknown; use exif (turn pictures upright) or ignore", name);
+}
+
 Image resize_and_crop(const Image& image, const PreprocessConfig& config, int height, int width) {
   assert(height > 0 && width > 0 && image.width > 0 && image.height > 0);
   const bool transformers = config.resize_short != 0 || config.resize_height != 0 || config.resize_width != 0;
@@ -95,7 +105,7 @@ Image resize_and_crop(const Image& image, const PreprocessConfig& config, int he
     } else if (config.crop_mode == CropMode::kBorder) {
       size = keep_ratio(image, scaled, true);
       for (std::size_t c = 0; c < 3; ++c)
-        fill[c] = static_cast<std::uint8_t>(std::clamp(std::nearbyint(255.0 * double{config.mean[c]}), 0.0, 255.0));
+        fill[c] = static_cast<std::uint8_t>(std::clamp(std::nearbyint(255.0 * config.mean[c]), 0.0, 255.0));
     } else {
       size = scaled.height == scaled.width ? keep_short_side(image, scaled.height) : keep_ratio(image, scaled, false);
     }
@@ -117,16 +127,18 @@ Image resize_and_crop(const Image& image, const PreprocessConfig& config, int he
 void normalize(const Image& image, const PreprocessConfig& config, float* chw) {
   const std::size_t count = static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height);
   for (std::size_t c = 0; c < 3; ++c) {
-    if (config.std[c] == 0.0f) fail("preprocessing: std of channel {} is 0; the model's configuration is damaged", c);
+    if (static_cast<float>(config.std[c]) == 0.0f)
+      fail("preprocessing: std of channel {} is 0; the model's configuration is damaged", c);
     std::array<float, 256> table;
-    for (std::size_t v = 0; v < 256; ++v) table[v] = (static_cast<float>(v) / 255.0f - config.mean[c]) / config.std[c];
+    const auto mean = static_cast<float>(config.mean[c]), deviation = static_cast<float>(config.std[c]);
+    for (std::size_t v = 0; v < 256; ++v) table[v] = (static_cast<float>(v) / 255.0f - mean) / deviation;
     for (std::size_t i = 0; i < count; ++i) chw[c * count + i] = table[image.rgb[3 * i + c]];
   }
 }
 
 void preprocess_file(const std::filesystem::path& path, const PreprocessConfig& config, int height, int width,
                      float* chw) {
-  const Image image = load_image(path);
+  const Image image = load_image(path, config.orientation);
   try {
     normalize(resize_and_crop(image, config, height, width), config, chw);
   } catch (const Error& error) {

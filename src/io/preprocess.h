@@ -24,13 +24,19 @@ struct PreprocessConfig {
   Interpolation interpolation = Interpolation::kBicubic;
   double crop_pct = 0.875;  ///< double as in Python: 224 / 0.8f is not 280
   CropMode crop_mode = CropMode::kCenter;
-  std::array<float, 3> mean = {0.485f, 0.456f, 0.406f};
-  std::array<float, 3> std = {0.229f, 0.224f, 0.225f};
+  /// Of pixels in [0, 1]. In double as in Python: the border of kBorder is rounded from it.
+  std::array<double, 3> mean = {0.485, 0.456, 0.406};
+  std::array<double, 3> std = {0.229, 0.224, 0.225};
   /// transformers' image processors: resize to {height, width}, or the short side to "shortest_edge" with the aspect
   /// kept; then a centre crop to the input size, whose offset rounds down there. All 0: timm's rule from crop_pct.
   int resize_height = 0, resize_width = 0;
   int resize_short = 0;
+  Orientation orientation = Orientation::kIgnore;  ///< as the source of the model loads pictures: timm kIgnore
 };
+
+/// "ignore", "exif". parse throws Error for another name.
+std::string_view orientation_name(Orientation orientation);
+Orientation parse_orientation(std::string_view name);
 
 /// The 8-bit image of height x width that the network sees. Error for a crop_pct or resize size that makes no sense and
 /// for an image so elongated that a side would vanish or pass 2^31 pixels.

@@ -6,7 +6,6 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -30,6 +29,7 @@ constexpr std::uint64_t kMaxHeader = 100'000'000;
 constexpr std::uint64_t kMaxIndex = 100'000'000;
 constexpr std::size_t kMaxRank = 16;
 constexpr std::uint64_t kMaxCount = std::uint64_t{1} << 48;
+constexpr JsonLimits kLimits{.depth = 16};
 /// Bytes of a 16- or 64-bit tensor read at a time.
 constexpr std::size_t kChunk = std::size_t{1} << 20;
 
@@ -56,25 +56,6 @@ struct Entry {
   std::uint64_t begin = 0, end = 0;  ///< within the data
   std::uint64_t count = 0;
 };
-
-/// JSON in which an object names no key twice: a second tensor of the same name would hide the first.
-json parse_unique(std::string_view text) {
-  std::vector<std::set<std::string>> open;
-  const auto watch = [&open](int depth, json::parse_event_t event, json& value) {
-    if (depth > 16) fail("its JSON is nested deeper than 16");
-    if (event == json::parse_event_t::object_start) open.emplace_back();
-    if (event == json::parse_event_t::object_end) open.pop_back();
-    if (event == json::parse_event_t::key && !open.back().insert(value.get_ref<const std::string&>()).second) {
-      fail("it holds two entries called '{}'", value.get_ref<const std::string&>());
-    }
-    return true;
-  };
-  try {
-    return json::parse(text, watch);
-  } catch (const json::exception& e) {
-    fail("its JSON does not parse: {}", e.what());
-  }
-}
 
 Entry parse_entry(const std::string& name, const json& value, std::uint64_t data_size) {
   Entry entry;
@@ -109,6 +90,12 @@ class SafetensorsFile final : public TensorSource {
 
   const std::map<std::string, Shape>& shapes() const override { return shapes_; }
   std::string origin() const override { return file_.path().string(); }
+  std::vector<std::string> unread() const override {
+    std::vector<std::string> names;
+    for (const auto& [name, entry] : entries_)
+      if (entry.type.use != Use::kRead) names.push_back(name);
+    return names;
+  }
   /// Whether the file has the tensor, of whatever type.
   bool lists(const std::string& name) const { return entries_.contains(name); }
 
@@ -163,7 +150,7 @@ class SafetensorsFile final : public TensorSource {
     std::string fault;
     try {
       if (!text.starts_with('{')) fail("its header is no JSON object");
-      parse_entries(parse_unique(text), file_.size() - data_);
+      parse_entries(parse_json(text, kLimits), file_.size() - data_);
     } catch (const Error& e) {
       fault = e.what();
     }
@@ -212,7 +199,7 @@ class ShardedTensors final : public TensorSource {
     std::string fault;
     std::map<std::string, std::string> files;  // tensor -> file name
     try {
-      const json header = parse_unique(read_file(index_, kMaxIndex));
+      const json header = parse_json(read_file(index_, kMaxIndex), kLimits);
       const json& map = json_at(header, "weight_map");
       if (!map.is_object()) fail("'weight_map' is not an object");
       for (const auto& [tensor, file] : map.items()) {
@@ -231,6 +218,7 @@ class ShardedTensors final : public TensorSource {
 
   const std::map<std::string, Shape>& shapes() const override { return shapes_; }
   std::string origin() const override { return index_.string(); }
+  std::vector<std::string> unread() const override { return unread_; }
   AlignedBuffer<float> read(const std::string& name) const override {
     const auto found = shard_of_.find(name);
     if (found == shard_of_.end()) fail("{} has no tensor '{}'", origin(), name);
@@ -253,7 +241,10 @@ class ShardedTensors final : public TensorSource {
            file);
     }
     const auto shape = shard->shapes().find(tensor);
-    if (shape == shard->shapes().end()) return;  // not a float tensor
+    if (shape == shard->shapes().end()) {
+      unread_.push_back(tensor);
+      return;
+    }
     shapes_[tensor] = shape->second;
     shard_of_[tensor] = shard.get();
   }
@@ -262,6 +253,7 @@ class ShardedTensors final : public TensorSource {
   std::map<std::string, std::unique_ptr<SafetensorsFile>> shards_;
   std::map<std::string, const SafetensorsFile*> shard_of_;
   std::map<std::string, Shape> shapes_;
+  std::vector<std::string> unread_;
 };
 
 }  // namespace

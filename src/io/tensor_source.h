@@ -22,6 +22,9 @@ class TensorSource {
   /// For error messages: the path it came from.
   virtual std::string origin() const = 0;
 
+  /// Names of stored tensors that are no floating-point numbers, which read() cannot give: buffers, mostly.
+  virtual std::vector<std::string> unread() const { return {}; }
+
   bool has(const std::string& name) const { return shapes().contains(name); }
 };
 

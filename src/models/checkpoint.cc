@@ -18,6 +18,7 @@
 #include "io/safetensors.h"
 #include "models/check_tensors.h"
 #include "models/config_json.h"
+#include "models/foreign_weights.h"
 #include "models/registry.h"
 #include "models/timm_config.h"
 #include "models/transformers_config.h"
@@ -32,6 +33,7 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kMaxConfig = std::uint64_t{64} << 20;
 constexpr const char* kConfig = "config.json";
 constexpr const char* kPreprocessor = "preprocessor_config.json";
+constexpr const char* kProcessor = "processor_config.json";
 constexpr const char* kWeights = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 
@@ -40,65 +42,17 @@ bool is_file(const fs::path& path) {
   return fs::is_regular_file(path, ignored);
 }
 
-bool is_pickle(const fs::path& path) {
-  constexpr std::array<std::string_view, 6> kPickles = {".bin", ".pth", ".pt", ".ckpt", ".pkl", ".tar"};
-  return std::find(kPickles.begin(), kPickles.end(), path.extension().string()) != kPickles.end();
-}
-
-/// A Python string literal within double quotes of a shell.
-std::string quoted(const std::string& text) {
-  const auto escaped = [](const std::string& from, std::string_view special) {
-    std::string to;
-    for (const char c : from) {
-      if (special.find(c) != std::string_view::npos) to += '\\';
-      to += c;
-    }
-    return to;
-  };
-  return escaped("'" + escaped(text, "'\\") + "'", "\\\"$`");
-}
-
-/// A pickle runs whatever code its author put into it, so igq does not read one.
-[[noreturn]] void refuse_pickle(const fs::path& path) {
-  const fs::path target = path.parent_path() / kWeights;
-  fail(
-      "{} is a PyTorch pickle, which can run code when it is opened; igq reads safetensors. Convert it once with\n"
-      "  python3 -c \"import torch; from safetensors.torch import save_file; s = torch.load({}, map_location='cpu', "
-      "weights_only=True); s = s.get('state_dict', s.get('model', s)); save_file({{k: v.clone().contiguous() for k, v "
-      "in "
-      "s.items() if torch.is_tensor(v)}}, {})\"\nand give {}",
-      path.string(), quoted(path.string()), quoted(target.string()), target.string());
-}
-
-std::vector<fs::path> sorted_files(const fs::path& folder) {
-  std::vector<fs::path> files;
-  const std::error_code fault = for_each_entry(folder, [&](const fs::path& file) { files.push_back(file); });
-  if (fault) fail("cannot list {}: {}", folder.string(), fault.message());
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
 /// The weights of a folder.
 fs::path find_weights(const fs::path& folder) {
   for (const char* name : {kWeights, kIndex}) {
     if (is_file(folder / name)) return folder / name;
   }
-  std::string others;
-  const std::vector<fs::path> files = sorted_files(folder);
-  for (const fs::path& file : files) {
-    if (file.extension() != ".safetensors") continue;
-    others += fmt::format("{}{}", others.empty() ? "" : ", ", file.filename().string());
-  }
-  if (!others.empty()) {
-    fail("{} has no {}, but {}: rename the weights, or give that file itself", folder.string(), kWeights, others);
-  }
-  for (const fs::path& file : files) {
-    if (is_pickle(file)) refuse_pickle(file);
-  }
+  refuse_foreign_folder(folder);
   fail("{} holds no model: a model folder has {} and {}", folder.string(), kConfig, kWeights);
 }
 
 std::shared_ptr<const TensorSource> open_stored(const fs::path& path) {
+  refuse_foreign(path);
   if (path.extension() == ".json") return open_sharded_safetensors(path);
   return open_safetensors(path);
 }
@@ -109,8 +63,12 @@ fs::path weights_of(const fs::path& path) {
   if (!fs::exists(path, ignored)) {
     fail("{} does not exist: give a model folder, a .safetensors file or an .igq file", path.string());
   }
-  if (fs::is_directory(path, ignored)) return find_weights(path);
-  if (is_pickle(path)) refuse_pickle(path);
+  if (fs::is_directory(path, ignored)) {
+    const fs::path found = find_weights(path);
+    refuse_foreign(found);
+    return found;
+  }
+  refuse_foreign(path);
   if (path.extension() != ".safetensors" && path.filename() != kIndex) {
     fail("{} is no model that igq reads: give a model folder, a .safetensors file or an .igq file", path.string());
   }
@@ -120,6 +78,7 @@ fs::path weights_of(const fs::path& path) {
 /// Reads a JSON file and hands it on; faults in it name the path.
 template <typename Body>
 auto with_json(const fs::path& path, Body&& body) {
+  refuse_lfs_pointer(path);
   const std::string text = read_file(path, kMaxConfig);
   std::string fault;
   try {
@@ -130,20 +89,36 @@ auto with_json(const fs::path& path, Body&& body) {
   fail("{} cannot be used: {}", path.string(), fault);
 }
 
+/// As AutoImageProcessor looks for it: nested in processor_config.json, else a file of its own. Without either it
+/// refuses too, since nothing says how the model wants its images.
 json read_preprocessor(const fs::path& folder) {
-  const fs::path path = folder / kPreprocessor;
-  if (!is_file(path)) return nullptr;
-  return with_json(path, [](json value) { return value; });
+  const auto whole = [](json value) { return value; };
+  if (is_file(folder / kProcessor)) {
+    const json processor = with_json(folder / kProcessor, whole);
+    if (const json* nested = processor.is_object() ? json_find(processor, "image_processor") : nullptr) return *nested;
+  }
+  if (is_file(folder / kPreprocessor)) return with_json(folder / kPreprocessor, whole);
+  fail(
+      "no {} beside it, so nothing says how the images are resized and normalized (transformers refuses that too): "
+      "copy the "
+      "file from the model that this one was fine-tuned from",
+      kPreprocessor);
 }
 
-ModelConfig read_config(const fs::path& path, const std::string& architecture) {
+ModelConfig read_config(const fs::path& path, const CheckpointOptions& options) {
+  const std::string& architecture = options.architecture;
   return with_json(path, [&](const json& config) {
-    if (is_timm_config(config)) return timm_config(config, architecture);
+    if (is_timm_config(config)) {
+      ModelConfig timm = timm_config(config, architecture);
+      if (is_timm_wrapper(config)) apply_pipeline(config, timm);
+      return timm;
+    }
     if (is_transformers_config(config)) {
       if (!architecture.empty()) {
         fail("it is of transformers and says what the model is; --arch {} cannot replace it", architecture);
       }
-      return transformers_config(config, read_preprocessor(path.parent_path()));
+      check_transformers_class(config);  // what igq does not run at all, before what its folder lacks
+      return transformers_config(config, read_preprocessor(path.parent_path()), options.image_height != 0);
     }
     fail(
         "it is neither timm's (no 'architecture') nor of transformers (no 'architectures'): igq reads image "
@@ -170,13 +145,18 @@ void override_size(const CheckpointOptions& options, ModelConfig& config) {
   config.image_width = width;
 }
 
+const char* head_name(const ModelConfig& config) {
+  return config.family == Family::kSwin ? "head.fc.weight" : "head.weight";
+}
+
 /// Without a config.json the number of classes is that of the stored head.
 void take_classes(const TensorSource& tensors, ModelConfig& config) {
-  const auto head = tensors.shapes().find(config.family == Family::kSwin ? "head.fc.weight" : "head.weight");
+  const auto head = tensors.shapes().find(head_name(config));
   if (head == tensors.shapes().end() || head->second.size() != 2) return;
   const std::int64_t classes = head->second[0];
   if (classes < 1 || classes > (1 << 20) || classes == config.num_classes) return;
   config.num_classes = static_cast<int>(classes);
+  if (classes == 1) config.scores = Scores::kSigmoid;
   config.labels.clear();
 }
 
@@ -194,7 +174,7 @@ Checkpoint open_checkpoint(const fs::path& path, const CheckpointOptions& option
   }
   Checkpoint checkpoint;
   ModelConfig& config = checkpoint.config;
-  config = configured ? read_config(config_path, options.architecture) : architecture_config(options.architecture);
+  config = configured ? read_config(config_path, options) : architecture_config(options.architecture);
   override_size(options, config);
   try {
     config_from_json(config_to_json(config));  // ranges and what must divide what
@@ -206,6 +186,12 @@ Checkpoint open_checkpoint(const fs::path& path, const CheckpointOptions& option
   if (config.num_classes == 0) {
     fail("{} has no classification head: give weights that were fine-tuned for classification", weights.string());
   }
+  if (!tensors->shapes().contains(head_name(config)))
+    fail(
+        "{} has no classification head ('{}', transformers: 'classifier.weight'): give weights that were fine-tuned "
+        "for "
+        "classification",
+        weights.string(), head_name(config));
   check_tensors(*tensors, config);
   checkpoint.tensors = std::move(tensors);
   return checkpoint;

@@ -8,12 +8,15 @@
 #include <vector>
 
 #include "io/preprocess.h"
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 
 namespace igq {
 
 enum class Family { kVit, kSwin };
 enum class Pooling { kToken, kAverage };
+/// How logits become scores. transformers' pipeline: sigmoid for problem_type multi_label_classification and for a
+/// single logit, the logits themselves for regression, softmax otherwise.
+enum class Scores { kSoftmax, kSigmoid, kNone };
 
 /// Vision transformers in timm's terms (timm.models.vision_transformer.VisionTransformer and the distilled DeiT).
 struct VitConfig {
@@ -72,6 +75,9 @@ struct ModelConfig {
   SwinConfig swin;
   PreprocessConfig preprocess;
   std::vector<std::string> labels;  ///< class names by index; empty when unknown
+  Scores scores = Scores::kSoftmax;
+  /// What was assumed or left out while a checkpoint's configuration was read: lines for the user, not stored.
+  std::vector<std::string> notes;
 };
 
 }  // namespace igq

@@ -8,6 +8,7 @@
 
 #include "base/fail.h"
 #include "io/json_fields.h"
+#include "models/config_check.h"
 
 namespace igq {
 namespace {
@@ -15,14 +16,14 @@ namespace {
 using kernels::Activation;
 using nlohmann::json;
 
-constexpr std::int64_t kMaxWidth = 1 << 20;
-/// Patches of an image; their number times a few fits in int wherever layers count rows.
-constexpr std::int64_t kMaxPatches = 1 << 24;
-
 constexpr std::array<std::pair<Family, std::string_view>, 2> kFamilies{
     {{Family::kVit, "vit"}, {Family::kSwin, "swin"}}};
 constexpr std::array<std::pair<Pooling, std::string_view>, 2> kPoolings{
     {{Pooling::kToken, "token"}, {Pooling::kAverage, "avg"}}};
+constexpr std::array<std::pair<Scores, std::string_view>, 3> kScores{
+    {{Scores::kSoftmax, "softmax"}, {Scores::kSigmoid, "sigmoid"}, {Scores::kNone, "none"}}};
+constexpr std::array<std::pair<Orientation, std::string_view>, 2> kOrientations{
+    {{Orientation::kIgnore, "ignore"}, {Orientation::kExif, "exif"}}};
 constexpr std::array<std::pair<Activation, std::string_view>, 5> kActivations{{{Activation::kGelu, "gelu"},
                                                                                {Activation::kGeluTanh, "gelu_tanh"},
                                                                                {Activation::kQuickGelu, "quick_gelu"},
@@ -44,15 +45,19 @@ class Writer {
   }
   void number(const char* name, const float& value) { out_[name] = float_to_json(value); }
   void number(const char* name, const double& value) { out_[name] = value; }
-  void numbers(const char* name, const std::array<float, 3>& values) {
+  void numbers(const char* name, const std::array<double, 3>& values) {
     out_[name] = json::array();
-    for (const float v : values) out_[name].push_back(float_to_json(v));
+    for (const double v : values) out_[name].push_back(v);
   }
   template <typename Table, typename E>
   void choice(const char* name, const E& value, const Table& table) {
     for (const auto& [known, text] : table) {
       if (known == value) out_[name] = text;
     }
+  }
+  template <typename Table, typename E>
+  void later_choice(const char* name, const E& value, const Table& table, E usual) {
+    if (value != usual) choice(name, value, table);
   }
   template <typename E>
   void named(const char* name, const E& value, std::string_view (*print)(E), E (*)(std::string_view)) {
@@ -98,11 +103,14 @@ class Reader {
     json_float(*found, name);  // a finite number
     value = found->get<double>();
   }
-  void numbers(const char* name, std::array<float, 3>& values) {
+  void numbers(const char* name, std::array<double, 3>& values) {
     const json* found = find(name);
     if (found == nullptr) return;
     if (json_array(*found, name, 3).size() != 3) fail("'{}' does not have 3 entries", name);
-    for (std::size_t i = 0; i < 3; ++i) values[i] = json_float((*found)[i], name);
+    for (std::size_t i = 0; i < 3; ++i) {
+      json_float((*found)[i], name);  // finite, also as float
+      values[i] = (*found)[i].get<double>();
+    }
   }
   template <typename Table, typename E>
   void choice(const char* name, E& value, const Table& table) {
@@ -118,6 +126,10 @@ class Reader {
       all += fmt::format("{}{}", all.empty() ? "" : ", ", known_text);
     }
     fail("'{}' is '{}', none of {}", name, text, all);
+  }
+  template <typename Table, typename E>
+  void later_choice(const char* name, E& value, const Table& table, E) {
+    choice(name, value, table);
   }
   template <typename E>
   void named(const char* name, E& value, std::string_view (*)(E), E (*parse)(std::string_view)) {
@@ -182,43 +194,7 @@ void preprocess_fields(Io& io, Config& c) {
   io.integer("resize_height", c.resize_height, 0, kMaxWidth);
   io.integer("resize_width", c.resize_width, 0, kMaxWidth);
   io.integer("resize_short", c.resize_short, 0, kMaxWidth);
-}
-
-void check(const ModelConfig& c) {
-  const auto positive = [](double value, const char* name) {
-    if (!(value > 0.0f)) fail("'{}' is {}, it must be above 0", name, value);
-  };
-  positive(c.preprocess.crop_pct, "crop_pct");
-  for (const float s : c.preprocess.std) positive(s, "std");
-  const bool vit = c.family == Family::kVit;
-  const std::int64_t patches =
-      static_cast<std::int64_t>(c.image_height / (vit ? c.vit.patch_height : c.swin.patch_size)) *
-      (c.image_width / (vit ? c.vit.patch_width : c.swin.patch_size));
-  if (patches > kMaxPatches) fail("the image has {} patches, at most {} are allowed", patches, kMaxPatches);
-  if (c.family == Family::kVit) {
-    positive(c.vit.norm_eps, "norm_eps");
-    if (c.vit.embed_dim % c.vit.num_heads != 0) {
-      fail("'num_heads' {} does not divide 'embed_dim' {}", c.vit.num_heads, c.vit.embed_dim);
-    }
-    if (c.image_height < c.vit.patch_height || c.image_width < c.vit.patch_width) {
-      fail("'image_height' or 'image_width' is smaller than one patch");
-    }
-    return;
-  }
-  if (c.image_height % c.swin.patch_size != 0 || c.image_width % c.swin.patch_size != 0) {
-    fail("the image size {}x{} is not a multiple of 'patch_size' {}", c.image_height, c.image_width, c.swin.patch_size);
-  }
-  positive(c.swin.norm_eps, "norm_eps");
-  positive(c.swin.mlp_ratio, "mlp_ratio");
-  if (c.swin.depths.empty() || c.swin.depths.size() > 8 || c.swin.depths.size() != c.swin.num_heads.size()) {
-    fail("'depths' and 'num_heads' need one entry per stage, 1 to 8 stages");
-  }
-  for (std::size_t stage = 0; stage < c.swin.depths.size(); ++stage) {
-    const std::int64_t width = std::int64_t{c.swin.embed_dim} << stage;
-    if (width % c.swin.num_heads[stage] != 0) {
-      fail("'num_heads' {} does not divide the {} channels of stage {}", c.swin.num_heads[stage], width, stage);
-    }
-  }
+  io.later_choice("orientation", c.orientation, kOrientations, Orientation::kIgnore);
 }
 
 }  // namespace
@@ -242,6 +218,7 @@ json config_to_json(const ModelConfig& config) {
   Writer preprocess(out["preprocess"]);
   preprocess_fields(preprocess, config.preprocess);
   out["labels"] = config.labels;
+  io.later_choice("scores", config.scores, kScores, Scores::kSoftmax);
   return out;
 }
 
@@ -255,7 +232,10 @@ ModelConfig config_from_json(const json& in) {
   io.integer("in_channels", config.in_channels, 1, 4096);
   io.integer("image_height", config.image_height, 1, 1 << 16);
   io.integer("image_width", config.image_width, 1, 1 << 16);
-  if (config.family == Family::kVit) {
+  io.later_choice("scores", config.scores, kScores, Scores::kSoftmax);
+  const bool is_vit = config.family == Family::kVit;
+  if (in.contains(is_vit ? "swin" : "vit")) fail("'vit' and 'swin' beside each other: one family has one of them");
+  if (is_vit) {
     Reader vit(json_at(in, "vit"));
     vit_fields(vit, config.vit);
     vit.refuse_others("config.vit");
@@ -269,16 +249,13 @@ ModelConfig config_from_json(const json& in) {
   preprocess.refuse_others("config.preprocess");
   json_only(in, "config",
             {"architecture", "family", "num_classes", "in_channels", "image_height", "image_width", "vit", "swin",
-             "preprocess", "labels"});
+             "preprocess", "labels", "scores"});
   if (in.contains("labels")) {
     for (const json& label : json_array(in["labels"], "labels", static_cast<std::size_t>(kMaxWidth))) {
       config.labels.push_back(json_string(label, "labels"));
     }
   }
-  if (!config.labels.empty() && config.labels.size() != static_cast<std::size_t>(config.num_classes)) {
-    fail("'labels' has {} entries for {} classes", config.labels.size(), config.num_classes);
-  }
-  check(config);
+  check_config(config);
   return config;
 }
 

@@ -18,10 +18,19 @@ std::array<int, 2> json_pair(const json& value, std::string_view what, int min, 
   return {integer(value[0]), integer(value[1])};
 }
 
-std::array<float, 3> json_rgb(const json& value, std::string_view what) {
-  if (value.is_number()) return {json_float(value, what), json_float(value, what), json_float(value, what)};
+std::array<double, 3> json_rgb(const json& value, std::string_view what) {
+  const auto number = [&](const json& v) {
+    json_float(v, what);  // finite, also as float
+    return v.get<double>();
+  };
+  if (value.is_number()) return {number(value), number(value), number(value)};
   if (json_array(value, what, 3).size() != 3) fail("'{}' does not have 3 entries", what);
-  return {json_float(value[0], what), json_float(value[1], what), json_float(value[2], what)};
+  return {number(value[0]), number(value[1]), number(value[2])};
+}
+
+std::string json_label(const json& value, std::string_view what) {
+  if (value.is_number() || value.is_boolean()) return value.dump();
+  return json_string(value, what);
 }
 
 Activation parse_activation(std::string_view name, std::string_view what) {
@@ -43,19 +52,29 @@ Activation parse_activation(std::string_view name, std::string_view what) {
   fail("'{}' is '{}', igq has gelu, gelu_tanh, quick_gelu, silu and relu", what, name);
 }
 
-std::vector<std::string> labels_by_index(const json& object, std::string_view what, int classes) {
+std::vector<std::string> labels_by_index(const json& object, std::string_view what, int classes,
+                                         std::vector<std::string>& notes) {
   if (!object.is_object()) fail("'{}' is not an object", what);
   std::vector<std::string> labels;
   for (int i = 0; i < classes; ++i) labels.push_back(fmt::format("{}", i));
+  std::vector<bool> named(labels.size());
+  std::string outside;
   for (const auto& [key, name] : object.items()) {
     int index = -1;
     const char* end = key.data() + key.size();
     const auto parsed = std::from_chars(key.data(), end, index);
-    if (parsed.ec != std::errc() || parsed.ptr != end || index < 0 || index >= classes) {
-      fail("'{}' names class '{}' of {}", what, key, classes);
+    if (parsed.ec != std::errc() || parsed.ptr != end)
+      fail("'{}' has a key '{}', which is no number of a class", what, key);
+    if (index < 0 || index >= classes) {
+      if (outside.size() < 60) outside += fmt::format("{}{}", outside.empty() ? "" : ", ", key);
+      continue;
     }
-    labels[static_cast<std::size_t>(index)] = json_string(name, what);
+    named[static_cast<std::size_t>(index)] = true;
+    if (!name.is_null()) labels[static_cast<std::size_t>(index)] = json_label(name, what);
   }
+  if (!outside.empty())
+    notes.push_back(fmt::format("'{}' names class {} of a model with classes 0 to {}: these names belong to no class",
+                                what, outside, classes - 1));
   return labels;
 }
 

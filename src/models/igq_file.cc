@@ -8,11 +8,13 @@
 #include <vector>
 
 #include "base/fail.h"
+#include "base/finite.h"
 #include "base/loading_threads.h"
 #include "io/bit_pack.h"
 #include "io/igq_container.h"
 #include "io/json_fields.h"
 #include "io/memory_tensors.h"
+#include "models/check_tensors.h"
 #include "models/config_json.h"
 #include "quant/weight_groups.h"
 
@@ -144,12 +146,16 @@ class Loader {
         fail("tensor '{}' belongs to no site of the plan", tensor.name);
       }
       floats_.emplace_back(&tensor, AlignedBuffer<float>());
+      float_shapes_[tensor.name] = tensor.shape;
     }
     for (auto& entry : floats_) {
-      jobs_.push_back({entry.first->size, [&container, &entry] { entry.second = container.read_f32(*entry.first); }});
+      jobs_.push_back(
+          {entry.first->size, [this, &container, &entry] { entry.second = finite(container, *entry.first); }});
     }
     std::stable_sort(jobs_.begin(), jobs_.end(), [](const Job& a, const Job& b) { return a.size > b.size; });
   }
+
+  const std::map<std::string, Shape>& float_shapes() const { return float_shapes_; }
 
   /// Fills the plan's weights and returns the float tensors. Jobs are done largest first.
   std::shared_ptr<const TensorSource> read(const std::string& origin) {
@@ -160,6 +166,11 @@ class Loader {
   }
 
  private:
+  AlignedBuffer<float> finite(const ContainerReader& container, const StoredTensor& tensor) const {
+    AlignedBuffer<float> values = container.read_f32(tensor);
+    if (!all_finite(values)) reading(path_, [&] { fail("tensor '{}' holds values that are not finite", tensor.name); });
+    return values;
+  }
   const StoredTensor* take(const std::string& name, StoredType type, const Shape& shape, int bits) {
     const StoredTensor* found = container_.find(name);
     if (found == nullptr) fail("tensor '{}' is missing", name);
@@ -202,6 +213,7 @@ class Loader {
   const std::filesystem::path path_;  // for messages
   std::set<std::string> used_;
   std::vector<std::pair<const StoredTensor*, AlignedBuffer<float>>> floats_;
+  std::map<std::string, Shape> float_shapes_;
   std::vector<Job> jobs_;
 };
 
@@ -217,7 +229,9 @@ json provenance_to_json(const Provenance& p) {
           {"settings", p.settings}};
 }
 
-void save_igq(const std::filesystem::path& path, const QuantizedModel& model, bool overwrite) {
+namespace {
+
+void save(const std::filesystem::path& path, const QuantizedModel& model, bool overwrite, bool part) {
   assert(model.tensors != nullptr);
   TensorList tensors;
   json config = config_to_json(model.config);
@@ -225,8 +239,12 @@ void save_igq(const std::filesystem::path& path, const QuantizedModel& model, bo
   try {
     config_from_json(config);  // what cannot be read back is not written
     check_plan(model.plan);
+    std::map<std::string, Shape> floats, codes;
     for (const auto& [site, linear] : model.plan.linears) {
-      if (linear.weight.bits != 0) tensors.add_codes(site, linear.weight);
+      if (linear.weight.bits == 0) continue;
+      tensors.add_codes(site, linear.weight);
+      const auto out = static_cast<std::int64_t>(linear.weight.scale.size());
+      codes[site] = {static_cast<std::int64_t>(linear.weight.codes.size()) / out, out};
     }
     for (const auto& [name, shape] : model.tensors->shapes()) {
       if (name.find(':') != std::string::npos) fail("tensor '{}' has a colon in its name", name);
@@ -236,7 +254,9 @@ void save_igq(const std::filesystem::path& path, const QuantizedModel& model, bo
         if (linear != model.plan.linears.end() && linear->second.weight.bits != 0) continue;
       }
       tensors.add_floats(name, *model.tensors);
+      floats[name] = shape;
     }
+    check_quantized(floats, codes, model.config, model.plan, part);
   } catch (const Error& e) {
     fault = e.what();
   }
@@ -248,7 +268,7 @@ void save_igq(const std::filesystem::path& path, const QuantizedModel& model, bo
   write_container(path, std::move(header), tensors.entries(), version_for(model.plan), overwrite);
 }
 
-QuantizedModel load_igq(const std::filesystem::path& path) {
+QuantizedModel load(const std::filesystem::path& path, bool part) {
   const ContainerReader container(path);
   QuantizedModel model;
   std::map<std::string, WeightShape> shapes;
@@ -260,11 +280,26 @@ QuantizedModel load_igq(const std::filesystem::path& path) {
     model.report = json_at(header, "report");
   });
   std::unique_ptr<Loader> loader;
-  reading(path, [&] { loader = std::make_unique<Loader>(container, path, shapes, model.plan); });
+  reading(path, [&] {
+    loader = std::make_unique<Loader>(container, path, shapes, model.plan);
+    std::map<std::string, Shape> codes;
+    for (const auto& [site, shape] : shapes) codes[site] = {shape.in, shape.out};
+    check_quantized(loader->float_shapes(), codes, model.config, model.plan, part);
+  });
   model.tensors = loader->read(path.string());
   reading(path, [&] { check_plan(model.plan); });
   return model;
 }
+
+}  // namespace
+
+void save_igq(const std::filesystem::path& path, const QuantizedModel& model, bool overwrite) {
+  save(path, model, overwrite, false);
+}
+void save_igq_part(const std::filesystem::path& path, const QuantizedModel& model) { save(path, model, true, true); }
+
+QuantizedModel load_igq(const std::filesystem::path& path) { return load(path, false); }
+QuantizedModel load_igq_part(const std::filesystem::path& path) { return load(path, true); }
 
 bool is_igq_file(const std::filesystem::path& path) { return has_igq_magic(path); }
 

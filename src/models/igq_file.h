@@ -45,8 +45,14 @@ struct QuantizedModel {
 void save_igq(const std::filesystem::path& path, const QuantizedModel& model, bool overwrite);
 
 /// Reads, checks and unpacks everything; the file is not needed afterwards. Error (path, what, how to mend it) for
-/// everything a damaged file can say. Whether the plan's sites are sites of the model is checked by whoever builds it.
+/// everything a damaged file can say: plan, configuration and tensors that contradict each other, numbers that are not
+/// finite.
 QuantizedModel load_igq(const std::filesystem::path& path);
+
+/// The same of some of a model's layers, replacing an older file: tensors may be missing. load_igq() refuses such a
+/// file, load_igq_part() reads both.
+void save_igq_part(const std::filesystem::path& path, const QuantizedModel& model);
+QuantizedModel load_igq_part(const std::filesystem::path& path);
 
 /// Whether the file starts with the magic of .igq files; never throws.
 bool is_igq_file(const std::filesystem::path& path);

@@ -11,6 +11,7 @@
 #include "base/loading_threads.h"
 #include "base/random.h"
 #include "io/memory_tensors.h"
+#include "models/config_check.h"
 
 namespace igq {
 namespace {
@@ -138,6 +139,7 @@ LoadedModel load_model(const fs::path& path, const CheckpointOptions& options) {
 }
 
 LoadedModel random_model(const ModelConfig& config, std::uint64_t seed) {
+  check_config(config);
   const auto tensors = std::make_shared<MemoryTensors>("random weights");
   for (const auto& [name, shape] : expected_tensors(config)) {
     Random random(seed ^ hash_bytes(std::as_bytes(std::span(name))));

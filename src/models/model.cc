@@ -4,6 +4,8 @@
 #include <set>
 
 #include "base/fail.h"
+#include "base/finite.h"
+#include "models/config_check.h"
 #include "models/swin.h"
 #include "models/vit.h"
 
@@ -14,6 +16,15 @@ void Model::forward(ExecContext& context, const float* image, StepState& state) 
   state.image = image;
   context.arena.reset();
   for (int step = 0; step < steps(); ++step) run_step(context, step, state);
+}
+
+void check_numbers(std::span<const float> values, const ModelConfig& config) {
+  if (all_finite(values)) return;
+  fail(
+      "{} computes values that are not finite for this image: its weights or the image are too large for float; make "
+      "the "
+      "model anew",
+      config.architecture);
 }
 
 int Model::find_site(const std::string& name) const {
@@ -45,14 +56,14 @@ void Model::add_site(Attention& attention, int step, int tokens, int windows) {
 
 void Model::set_plan(std::shared_ptr<const QuantizationPlan> plan) {
   if (plan != nullptr) {
-    std::set<std::string> known;
-    for (const Site& site : sites_) known.insert(site.name);
-    auto check = [&](const std::string& name) {
+    std::set<std::string> linears, attentions;
+    for (const Site& site : sites_) (site.linear != nullptr ? linears : attentions).insert(site.name);
+    auto check = [&](const std::set<std::string>& known, const std::string& name) {
       if (!known.contains(name))
         fail("the quantization plan names the site '{}', which {} does not have", name, config_.architecture);
     };
-    for (const auto& [name, unused] : plan->linears) check(name);
-    for (const auto& [name, unused] : plan->attentions) check(name);
+    for (const auto& [name, unused] : plan->linears) check(linears, name);
+    for (const auto& [name, unused] : plan->attentions) check(attentions, name);
   }
   for (const Site& site : sites_) {
     if (site.linear != nullptr) {
@@ -75,6 +86,7 @@ void Model::prepare(Execution execution, const kernels::Kernels& kernels) {
 
 std::unique_ptr<Model> build_model(const ModelConfig& config, const TensorSource& tensors,
                                    std::shared_ptr<const QuantizationPlan> plan) {
+  check_config(config);
   const ModelBuilder builder(tensors, plan);
   std::unique_ptr<Model> model;
   if (config.family == Family::kSwin)

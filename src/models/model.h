@@ -115,6 +115,10 @@ class Model {
 std::unique_ptr<Model> build_model(const ModelConfig& config, const TensorSource& tensors,
                                    std::shared_ptr<const QuantizationPlan> plan = nullptr);
 
+/// Error unless all are finite. Steps call it for what quantization would hide (a NaN becomes a code like any other)
+/// and for the logits, so that whoever runs them gets a class or an Error.
+void check_numbers(std::span<const float> values, const ModelConfig& config);
+
 /// Names and shapes of every tensor the network of `config` has.
 std::map<std::string, Shape> expected_tensors(const ModelConfig& config);
 

@@ -1,5 +1,6 @@
 #include "models/plan_json.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/fail.h"
@@ -81,6 +82,8 @@ void check_bounds(const std::vector<Bounds>& groups, std::size_t min, std::size_
     if (!std::isfinite(b.lower) || !std::isfinite(b.upper) || b.lower > b.upper) {
       fail("bounds [{}, {}] are not finite or not in order", b.lower, b.upper);
     }
+    if (!std::isfinite(std::max(b.upper, 0.0f) - std::min(b.lower, 0.0f)))
+      fail("bounds [{}, {}] are too far apart for a quantizer", b.lower, b.upper);
   }
 }
 
@@ -157,6 +160,8 @@ void check_weight(const WeightPlan& plan) {
   }
   for (const float s : plan.scale) {
     if (!std::isfinite(s) || s <= 0.0f) fail("weight scale {} is not a positive number", s);
+    if (!std::isfinite(s * static_cast<float>(code_max(kMaxCodeBits))))
+      fail("weight scale {} makes weights infinite", s);
   }
   for (const std::int32_t z : plan.zero_point) {
     if (z < 0 || z > code_max(plan.code_bits())) fail("zero-point {} is not a code of {} bits", z, plan.code_bits());
@@ -212,7 +217,8 @@ QuantizationPlan plan_from_json(const json& in, std::map<std::string, WeightShap
   json_only(in, "the plan", {"linears", "attentions"});
   const auto sites = [&in](const char* kind) -> const json& {
     const json& found = json_at(in, kind);
-    if (!found.is_object() || found.size() > kMaxSites) fail("'{}' is not an object of sites", kind);
+    if (!found.is_object()) fail("'{}' is not an object of sites", kind);
+    if (found.size() > kMaxSites) fail("'{}' has {} sites, at most {} are allowed", kind, found.size(), kMaxSites);
     return found;
   };
   for (const auto& [site, entry] : sites("linears").items()) {

@@ -25,19 +25,19 @@ const Entry* find_entry(std::span<const Entry> entries, std::string_view name) {
 void set_colours(PreprocessConfig& preprocess, Colours colours) {
   switch (colours) {
     case Colours::kImagenet:
-      preprocess.mean = {0.485f, 0.456f, 0.406f};
-      preprocess.std = {0.229f, 0.224f, 0.225f};
+      preprocess.mean = {0.485, 0.456, 0.406};
+      preprocess.std = {0.229, 0.224, 0.225};
       break;
     case Colours::kInception:
-      preprocess.mean = preprocess.std = {0.5f, 0.5f, 0.5f};
+      preprocess.mean = preprocess.std = {0.5, 0.5, 0.5};
       break;
     case Colours::kClip:
-      preprocess.mean = {0.48145466f, 0.4578275f, 0.40821073f};
-      preprocess.std = {0.26862954f, 0.26130258f, 0.27577711f};
+      preprocess.mean = {0.48145466, 0.4578275, 0.40821073};
+      preprocess.std = {0.26862954, 0.26130258, 0.27577711};
       break;
     case Colours::kUnit:
-      preprocess.mean = {0.0f, 0.0f, 0.0f};
-      preprocess.std = {1.0f, 1.0f, 1.0f};
+      preprocess.mean = {0.0, 0.0, 0.0};
+      preprocess.std = {1.0, 1.0, 1.0};
       break;
   }
 }

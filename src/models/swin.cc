@@ -228,6 +228,7 @@ void Swin::run_merge(ExecContext& context, const Merge& merge, StepState& state)
   const ArenaScope scope(context.arena);
   const int h = state.height, w = state.width, dim = state.channels;
   const int out_h = (h + 1) / 2, out_w = (w + 1) / 2, rows = out_h * out_w;
+  check_numbers(state.x, config());
   float* merged = context.arena.take<float>(static_cast<std::size_t>(rows) * 4 * static_cast<std::size_t>(dim));
   context.parallel_for(out_h, 1, [&](std::int64_t begin, std::int64_t end, int) {
     float* to = merged + begin * out_w * 4 * dim;
@@ -265,6 +266,7 @@ void Swin::head(ExecContext& context, StepState& state) const {
   const ArenaScope scope(context.arena);
   const int dim = state.channels, tokens = state.tokens;
   float* x = state.x.data();
+  check_numbers(state.x, config());
   layer_norm(context, norm_, x, tokens, x);
   float* pooled = context.arena.take<float>(static_cast<std::size_t>(dim));
   for (int c = 0; c < dim; ++c) {
@@ -274,6 +276,7 @@ void Swin::head(ExecContext& context, StepState& state) const {
   }
   state.logits.resize(static_cast<std::size_t>(config().num_classes));
   head_.forward(context, pooled, 1, state.logits.data());
+  check_numbers(state.logits, config());
 }
 
 int swin_mlp_hidden(const SwinConfig& config, int dim) {

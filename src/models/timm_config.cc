@@ -187,19 +187,28 @@ void apply_swin(const json& args, SwinConfig& s) {
   apply_args(args, setters, kSwinAccepted);
 }
 
+/// timm.data.resolve_data_config: what the configuration leaves out, or gives as null, 0 or nothing, has timm's general
+/// default, not that of the architecture.
 void apply_preprocess(const json& cfg, PreprocessConfig& p) {
-  if (const json* value = json_find(cfg, "interpolation"))
+  p = PreprocessConfig();
+  const auto given = [&](const char* name) -> const json* {
+    const json* value = json_find(cfg, name);
+    if (value == nullptr) return nullptr;
+    const bool nothing = value->is_number() ? *value == 0 : value->is_string() ? *value == "" : value->empty();
+    return nothing ? nullptr : value;
+  };
+  if (const json* value = given("interpolation"))
     p.interpolation = parse_interpolation(json_string(*value, "interpolation"));
-  if (const json* value = json_find(cfg, "crop_mode")) p.crop_mode = parse_crop_mode(json_string(*value, "crop_mode"));
-  if (const json* value = json_find(cfg, "crop_pct")) {
+  if (const json* value = given("crop_mode")) p.crop_mode = parse_crop_mode(json_string(*value, "crop_mode"));
+  if (const json* value = given("crop_pct")) {
     json_float(*value, "crop_pct");
     p.crop_pct = value->get<double>();
   }
-  if (const json* value = json_find(cfg, "mean")) p.mean = json_rgb(*value, "mean");
-  if (const json* value = json_find(cfg, "std")) p.std = json_rgb(*value, "std");
+  if (const json* value = given("mean")) p.mean = json_rgb(*value, "mean");
+  if (const json* value = given("std")) p.std = json_rgb(*value, "std");
 }
 
-/// timm: model_args.img_size, else pretrained_cfg.input_size, else the architecture's. Models that take any size run at
+/// timm: model_args.img_size, else pretrained_cfg.input_size, else timm's general 224. Models that take any size run at
 /// input_size, whatever size their position embedding is stored for.
 void apply_image_size(const json& args, const json& cfg, ModelConfig& config) {
   const json* input = json_find(cfg, "input_size");
@@ -209,7 +218,7 @@ void apply_image_size(const json& args, const json& cfg, ModelConfig& config) {
     return value != nullptr ? json_bool(*value, name) : otherwise;
   };
   const bool any_size = flag("dynamic_img_size", false) || !flag("strict_img_size", true);
-  std::array<int, 2> size = {config.image_height, config.image_width};
+  std::array<int, 2> size = {224, 224};
   std::array<int, 2> network = size;
   if (input != nullptr) {
     if (json_array(*input, "input_size", 3).size() != 3) fail("'input_size' is not [channels, height, width]");
@@ -231,30 +240,40 @@ void apply_image_size(const json& args, const json& cfg, ModelConfig& config) {
 }
 
 /// label_names: a list by class, or {"index": name}.
-std::vector<std::string> parse_labels(const json& names, int classes) {
-  if (names.is_object()) return labels_by_index(names, "label_names", classes);
+std::vector<std::string> parse_labels(const json& names, int classes, std::vector<std::string>& notes) {
+  if (names.is_object()) return labels_by_index(names, "label_names", classes, notes);
   std::vector<std::string> labels;
   for (const json& name : json_array(names, "label_names", kMaxWidth))
-    labels.push_back(json_string(name, "label_names"));
+    labels.push_back(json_label(name, "label_names"));
   return labels;
 }
 
 void apply_classes(const json& config, const json& args, const json& cfg, ModelConfig& out) {
-  const int before = out.num_classes;
+  out.num_classes = 1000;
+  out.labels.clear();
   for (const json* object : {&cfg, &config, &args}) {
     if (const json* value = json_find(*object, "num_classes"))
       out.num_classes = static_cast<int>(json_int(*value, "num_classes", 0, kMaxWidth));
   }
   if (out.num_classes == 0)
     fail("'num_classes' is 0: the model has no classification head; give one that was fine-tuned");
-  if (out.num_classes != before) out.labels.clear();
+  if (out.num_classes == 1) out.scores = Scores::kSigmoid;  // the softmax of one logit says nothing
   const json* names = json_find(config, "label_names");
   if (names == nullptr) names = json_find(config, "labels");
   if (names == nullptr) names = json_find(cfg, "label_names");
   // Other numbers of labels are left over from the model it was fine-tuned from; timm drops them too.
-  if (names == nullptr || names->size() > static_cast<std::size_t>(out.num_classes)) return;
-  out.labels = parse_labels(*names, out.num_classes);
-  if (out.labels.size() != static_cast<std::size_t>(out.num_classes)) out.labels.clear();
+  if (names == nullptr) return;
+  if (names->size() > static_cast<std::size_t>(out.num_classes)) {
+    out.notes.push_back(
+        fmt::format("'label_names' has {} names for {} classes: none of them is used", names->size(), out.num_classes));
+    return;
+  }
+  out.labels = parse_labels(*names, out.num_classes, out.notes);
+  if (out.labels.size() == static_cast<std::size_t>(out.num_classes)) return;
+  if (!out.labels.empty())
+    out.notes.push_back(
+        fmt::format("'label_names' has {} names for {} classes: none of them is used", names->size(), out.num_classes));
+  out.labels.clear();
 }
 
 ModelConfig base_config(const std::string& name, const json& args) {

@@ -9,7 +9,9 @@
 
 #include "base/fail.h"
 #include "io/json_fields.h"
+#include "models/config_fields.h"
 #include "models/config_values.h"
+#include "models/processor_config.h"
 
 namespace igq {
 namespace {
@@ -20,66 +22,44 @@ constexpr int kMaxWidth = 1 << 20;
 constexpr int kMaxImage = 1 << 16;
 
 enum class Kind { kVit, kDeit, kDeitTeacher, kSwin, kDinov2, kDinov2Registers };
-constexpr std::array<std::pair<std::string_view, Kind>, 6> kClasses{
-    {{"ViTForImageClassification", Kind::kVit},
-     {"DeiTForImageClassification", Kind::kDeit},
-     {"DeiTForImageClassificationWithTeacher", Kind::kDeitTeacher},
-     {"SwinForImageClassification", Kind::kSwin},
-     {"Dinov2ForImageClassification", Kind::kDinov2},
-     {"Dinov2WithRegistersForImageClassification", Kind::kDinov2Registers}}};
-
-/// Fields of an object with the defaults of transformers' classes, whose exports may leave a default out.
-class Fields {
- public:
-  explicit Fields(const json& object) : object_(object) {}
-  int integer(const char* name, int otherwise, int min, int max) const {
-    const json* value = json_find(object_, name);
-    return value == nullptr ? otherwise : static_cast<int>(json_int(*value, name, min, max));
-  }
-  float number(const char* name, float otherwise) const {
-    const json* value = json_find(object_, name);
-    return value == nullptr ? otherwise : json_float(*value, name);
-  }
-  bool flag(const char* name, bool otherwise) const {
-    const json* value = json_find(object_, name);
-    return value == nullptr ? otherwise : json_bool(*value, name);
-  }
-  std::array<int, 2> pair(const char* name, int otherwise, int max) const {
-    const json* value = json_find(object_, name);
-    return value == nullptr ? std::array<int, 2>{otherwise, otherwise} : json_pair(*value, name, 1, max);
-  }
-  std::vector<int> integers(const char* name, std::vector<int> otherwise) const {
-    const json* value = json_find(object_, name);
-    if (value == nullptr) return otherwise;
-    std::vector<int> result;
-    for (const json& v : json_array(*value, name, 8)) result.push_back(static_cast<int>(json_int(v, name, 1, 4096)));
-    return result;
-  }
-  kernels::Activation activation() const {
-    const json* value = json_find(object_, "hidden_act");
-    return value == nullptr ? kernels::Activation::kGelu
-                            : parse_activation(json_string(*value, "hidden_act"), "hidden_act");
-  }
-
- private:
-  const json& object_;
+struct ModelClass {
+  std::string_view name, model_type,
+      processor;  ///< processor: the class that transformers takes unless a file names one
+  Kind kind;
 };
+/// Of classes with one model_type the first is what AutoModelForImageClassification takes without a name.
+constexpr std::array<ModelClass, 6> kClasses{
+    {{"ViTForImageClassification", "vit", "ViTImageProcessor", Kind::kVit},
+     {"DeiTForImageClassification", "deit", "DeiTImageProcessor", Kind::kDeit},
+     {"DeiTForImageClassificationWithTeacher", "deit", "DeiTImageProcessor", Kind::kDeitTeacher},
+     {"SwinForImageClassification", "swin", "ViTImageProcessor", Kind::kSwin},
+     {"Dinov2ForImageClassification", "dinov2", "BitImageProcessor", Kind::kDinov2},
+     {"Dinov2WithRegistersForImageClassification", "dinov2_with_registers", "", Kind::kDinov2Registers}}};
 
-Kind parse_kind(const json& config, std::string& name) {
+/// As AutoModelForImageClassification chooses: by model_type, and by the class that saved the model where one type has
+/// several; by that class alone in files without a type.
+const ModelClass& find_class(const json& config) {
   const json* list = json_find(config, "architectures");
-  if (list == nullptr || json_array(*list, "architectures", 16).empty()) {
-    fail("'architectures' is missing: igq needs the name of the class that saved the model");
-  }
-  name = json_string(list->front(), "architectures");
+  const bool named = list != nullptr && !json_array(*list, "architectures", 16).empty();
+  const std::string name = named ? json_string(list->front(), "architectures") : std::string();
+  const json* type_field = json_find(config, "model_type");
+  const std::string type = type_field == nullptr ? std::string() : json_string(*type_field, "model_type");
+  if (!named && type.empty())
+    fail("both 'architectures' and 'model_type' are missing: igq needs the name of the class that saved the model");
+  const ModelClass* of_type = nullptr;
   std::string all;
-  for (const auto& [known, kind] : kClasses) {
-    if (known == name) return kind;
-    all += fmt::format("{}{}", all.empty() ? "" : ", ", known);
+  for (const ModelClass& known : kClasses) {
+    if (known.name == name && (type.empty() || known.model_type == type)) return known;
+    if (known.model_type == type && of_type == nullptr) of_type = &known;
+    all += fmt::format("{}{}", all.empty() ? "" : ", ", known.name);
   }
-  fail("'architectures' names {}, igq runs {}", name, all);
+  if (of_type != nullptr) return *of_type;
+  if (!named) fail("'model_type' is {}, igq runs {}", type, all);
+  if (type.empty()) fail("'architectures' names {}, igq runs {}", name, all);
+  fail("'architectures' names {} and 'model_type' is {}, igq runs {}", name, type, all);
 }
 
-void read_vit(const Fields& f, Kind kind, VitConfig& v) {
+void read_vit(const ConfigFields& f, Kind kind, VitConfig& v) {
   const bool dino = kind == Kind::kDinov2 || kind == Kind::kDinov2Registers;
   const auto patch = f.pair("patch_size", dino ? 14 : 16, 4096);
   v.patch_height = patch[0];
@@ -113,7 +93,7 @@ void read_vit(const Fields& f, Kind kind, VitConfig& v) {
   }
 }
 
-void read_swin(const Fields& f, const ModelConfig& config, SwinConfig& s) {
+void read_swin(const ConfigFields& f, const ModelConfig& config, SwinConfig& s) {
   const auto patch = f.pair("patch_size", 4, 4096);
   if (patch[0] != patch[1]) fail("'patch_size' {}x{} is not square", patch[0], patch[1]);
   s.patch_size = patch[0];
@@ -140,100 +120,32 @@ void read_swin(const Fields& f, const ModelConfig& config, SwinConfig& s) {
   }
 }
 
-std::vector<std::string> read_labels(const json& config, int& classes) {
+/// transformers counts the names; without names it takes num_labels, 2 by default, which exports leave out.
+void read_labels(const json& config, ModelConfig& out) {
   const json* names = json_find(config, "id2label");
   const json* count = json_find(config, "num_labels");
-  classes = 2;  // transformers leaves its default of two labels out
   if (names != nullptr && !names->is_object()) fail("'id2label' is not an object");
   if (names != nullptr)
-    classes = static_cast<int>(names->size());
-  else if (count != nullptr)
-    classes = static_cast<int>(json_int(*count, "num_labels", 0, kMaxWidth));
-  if (classes == 0) fail("the model has no labels, hence no classification head; give one that was fine-tuned");
-  if (names == nullptr) return {};
-  return labels_by_index(*names, "id2label", classes);
+    out.num_classes = static_cast<int>(std::min<std::size_t>(names->size(), kMaxWidth));
+  else
+    out.num_classes = count == nullptr ? 2 : static_cast<int>(json_int(*count, "num_labels", 0, kMaxWidth));
+  if (out.num_classes == 0)
+    fail("the model has no labels, hence no classification head; give one that was fine-tuned for classification");
+  if (names != nullptr) out.labels = labels_by_index(*names, "id2label", out.num_classes, out.notes);
 }
 
-Interpolation read_resample(const json& value) {
-  // PIL.Image.Resampling
-  constexpr std::array<Interpolation, 6> kPil = {Interpolation::kNearest,  Interpolation::kLanczos,
-                                                 Interpolation::kBilinear, Interpolation::kBicubic,
-                                                 Interpolation::kBox,      Interpolation::kHamming};
-  return kPil[static_cast<std::size_t>(json_int(value, "resample", 0, 5))];
-}
-
-/// `size` and `crop_size`: an integer, {"height", "width"} or {"shortest_edge"}.
-struct Size {
-  int height = 0, width = 0, shortest = 0;
-};
-
-Size read_size(const json& value, const char* name, bool integer_is_shortest) {
-  if (value.is_number()) {
-    const int n = static_cast<int>(json_int(value, name, 1, kMaxImage));
-    return integer_is_shortest ? Size{0, 0, n} : Size{n, n, 0};
-  }
-  if (!value.is_object()) fail("'{}' is neither an integer nor an object", name);
-  const Fields f(value);
-  if (value.contains("longest_edge") || value.contains("max_height"))
-    fail("'{}' {} is a rule that igq does not have", name, value.dump());
-  const Size size = {f.integer("height", 0, 1, kMaxImage), f.integer("width", 0, 1, kMaxImage),
-                     f.integer("shortest_edge", 0, 1, kMaxImage)};
-  const bool both = size.height > 0 && size.width > 0;
-  if (both == (size.shortest > 0)) fail("'{}' {} has neither height and width nor shortest_edge", name, value.dump());
-  return size;
-}
-
-/// What an image processor does: resize, centre crop, 1/255, normalize. The image size of `out` becomes that of its
-/// output.
-void read_preprocessor(const json& in, Kind kind, ModelConfig& out) {
-  static const json kEmpty = json::object();
-  const bool given = in.is_object();
-  if (!given && !in.is_null()) fail("preprocessor_config.json is not an object");
-  const json& config = given ? in : kEmpty;
-  const Fields f(config);
-  const bool dino = kind == Kind::kDinov2 || kind == Kind::kDinov2Registers,
-             deit = kind == Kind::kDeit || kind == Kind::kDeitTeacher;
-  PreprocessConfig& p = out.preprocess;
-  // The classes' own defaults; ImageNet's colours are what the published DINOv2 and Swin checkpoints use.
-  p.interpolation = kind == Kind::kVit ? Interpolation::kBilinear : Interpolation::kBicubic;
-  if (!dino && kind != Kind::kSwin) p.mean = p.std = {0.5f, 0.5f, 0.5f};
-  const int h = out.image_height, w = out.image_width;
-  Size size = deit ? Size{h * 8 / 7, w * 8 / 7, 0} : dino ? Size{0, 0, std::min(h, w) * 8 / 7} : Size{h, w, 0};
-  Size crop = {h, w, 0};
-  bool cropped = deit || dino;
-
-  const json* type = json_find(config, "image_processor_type");
-  if (type == nullptr) type = json_find(config, "feature_extractor_type");
-  const std::string processor = type == nullptr ? std::string() : json_string(*type, "image_processor_type");
-  const bool by_shortest =
-      processor.starts_with("Bit") || processor.starts_with("CLIP") || processor.starts_with("ConvNext");
-  if (given) cropped = f.flag("do_center_crop", deit || by_shortest);
-  if (processor.starts_with("ConvNext"))
-    fail("'image_processor_type' {} resizes in a way that igq does not have", processor);
-  if (const json* value = json_find(config, "size")) size = read_size(*value, "size", by_shortest);
-  if (const json* value = json_find(config, "crop_size")) crop = read_size(*value, "crop_size", false);
-  if (const json* value = json_find(config, "resample")) p.interpolation = read_resample(*value);
-  if (const json* value = json_find(config, "image_mean")) p.mean = json_rgb(*value, "image_mean");
-  if (const json* value = json_find(config, "image_std")) p.std = json_rgb(*value, "image_std");
-  if (!f.flag("do_resize", true)) fail("'do_resize' is false: igq resizes every image");
-  if (!f.flag("do_rescale", true)) fail("'do_rescale' is false, igq divides by 255");
-  if (std::abs(f.number("rescale_factor", 1.0f / 255.0f) * 255.0f - 1.0f) > 1e-4f)
-    fail("'rescale_factor' is not 1/255");
-  if (!f.flag("do_normalize", true)) {
-    p.mean = {0.0f, 0.0f, 0.0f};
-    p.std = {1.0f, 1.0f, 1.0f};
-  }
-  if (!cropped) {
-    if (size.shortest > 0)
-      fail("'size' gives the shortest edge and nothing crops: the images would have different sizes");
-    crop = size;
-  }
-  if (crop.shortest > 0) crop = {crop.shortest, crop.shortest, 0};
-  p.resize_height = size.height;
-  p.resize_width = size.width;
-  p.resize_short = size.shortest;
-  out.image_height = crop.height;
-  out.image_width = crop.width;
+/// transformers.pipelines.ImageClassificationPipeline.postprocess
+Scores read_scores(const json& config, int classes) {
+  const json* value = json_find(config, "problem_type");
+  const std::string type = value == nullptr ? std::string() : json_string(*value, "problem_type");
+  if (type == "regression") return Scores::kNone;
+  if (type == "single_label_classification" && classes == 1)
+    fail("'problem_type' single_label_classification needs more than one label; transformers refuses that too");
+  if (type == "multi_label_classification" || classes == 1) return Scores::kSigmoid;
+  if (type.empty() || type == "single_label_classification") return Scores::kSoftmax;
+  fail(
+      "'problem_type' is '{}', transformers has regression, single_label_classification and multi_label_classification",
+      type);
 }
 
 }  // namespace
@@ -242,20 +154,49 @@ bool is_transformers_config(const json& config) {
   return config.is_object() && (config.contains("architectures") || config.contains("model_type"));
 }
 
-ModelConfig transformers_config(const json& config, const json& preprocessor) {
+bool is_timm_wrapper(const json& config) {
+  return config.is_object() && config.contains("model_type") && config["model_type"] == "timm_wrapper";
+}
+
+void check_transformers_class(const json& config) { find_class(config); }
+
+void apply_pipeline(const json& config, ModelConfig& out) {
+  out.preprocess.orientation = Orientation::kExif;
+  out.scores = read_scores(config, out.num_classes);
+}
+
+ModelConfig transformers_config(const json& config, const json& preprocessor, bool other_size) {
   ModelConfig out;
-  const Kind kind = parse_kind(config, out.architecture);
-  const Fields f(config);
-  out.family = kind == Kind::kSwin ? Family::kSwin : Family::kVit;
+  const ModelClass& model = find_class(config);
+  out.architecture = model.name;
+  const ConfigFields f(config);
+  out.family = model.kind == Kind::kSwin ? Family::kSwin : Family::kVit;
   const auto size = f.pair("image_size", 224, kMaxImage);
-  out.image_height = size[0];
-  out.image_width = size[1];
   out.in_channels = f.integer("num_channels", 3, 1, 4096);
   if (out.in_channels != 3) fail("the model takes {} channels, igq feeds it RGB images", out.in_channels);
-  out.labels = read_labels(config, out.num_classes);
-  read_preprocessor(preprocessor, kind, out);
+  read_labels(config, out);
+  const json* processor = json_find(config, "image_processor_type");
+  std::array<int, 2> made{};
+  try {
+    made = processor_config(preprocessor,
+                            processor == nullptr ? model.processor : json_string(*processor, "image_processor_type"),
+                            out.preprocess);
+  } catch (const Error& e) {
+    fail("its image processor (preprocessor_config.json or processor_config.json): {}", e.what());
+  }
+  // ViT and DeiT take one size; the others any.
+  const bool one_size = model.kind == Kind::kVit || model.kind == Kind::kDeit || model.kind == Kind::kDeitTeacher;
+  if (one_size && made != size && !other_size)
+    fail(
+        "the image processor makes {}x{} pixels, 'image_size' of the model is {}x{}: transformers refuses that too; "
+        "mend "
+        "preprocessor_config.json, or give --img-size",
+        made[0], made[1], size[0], size[1]);
+  out.image_height = made[0];
+  out.image_width = made[1];
+  apply_pipeline(config, out);
   if (out.family == Family::kVit)
-    read_vit(f, kind, out.vit);
+    read_vit(f, model.kind, out.vit);
   else
     read_swin(f, out, out.swin);
   return out;

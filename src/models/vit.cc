@@ -236,6 +236,7 @@ void Vit::head(ExecContext& context, StepState& state) const {
   // Rows are normalised one by one, so only those that are pooled need to be.
   const int rows = average ? state.tokens : prefix_tokens_;
   float* x = state.x.data();
+  check_numbers(state.x, config());
   if (v.final_norm) layer_norm(context, norm_, x, rows, x);
   float* pooled = context.arena.take<float>(2 * d);
   float* mean = v.concat_pool ? pooled + d : pooled;
@@ -251,10 +252,12 @@ void Vit::head(ExecContext& context, StepState& state) const {
   const auto classes = static_cast<std::size_t>(config().num_classes);
   state.logits.resize(classes);
   head_.forward(context, pooled, 1, state.logits.data());
-  if (!v.distilled) return;
-  float* second = context.arena.take<float>(classes);
-  head_dist_.forward(context, x + dim, 1, second);
-  for (std::size_t i = 0; i < classes; ++i) state.logits[i] = (state.logits[i] + second[i]) / 2.0f;
+  if (v.distilled) {
+    float* second = context.arena.take<float>(classes);
+    head_dist_.forward(context, x + dim, 1, second);
+    for (std::size_t i = 0; i < classes; ++i) state.logits[i] = (state.logits[i] + second[i]) / 2.0f;
+  }
+  check_numbers(state.logits, config());
 }
 
 std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {

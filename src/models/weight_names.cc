@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <charconv>
 #include <cmath>
 #include <string_view>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "base/fail.h"
+#include "base/finite.h"
 #include "models/relative_bias.h"
 #include "models/swin.h"
 
@@ -21,8 +21,11 @@ struct Rule {
   std::string_view from, to;
 };
 
-/// Wrappers: Lightning, DataParallel, torch.compile, transformers' TimmWrapper.
-constexpr std::array<std::string_view, 4> kWrappers = {"model.", "module.", "_orig_mod.", "timm_model."};
+/// Wrappers at the beginning: Lightning, DataParallel, transformers' TimmWrapper.
+constexpr std::array<std::string_view, 4> kWrappers = {"model.", "module.", "timm_model.", "base_model."};
+/// Wrappers anywhere: torch.compile, activation checkpointing, FSDP.
+constexpr std::array<std::string_view, 4> kInnerWrappers = {"_orig_mod.", "_checkpoint_wrapped_module.",
+                                                            "_fsdp_wrapped_module.", "_forward_module."};
 constexpr std::array<std::string_view, 5> kTransformersModels = {"vit.", "deit.", "swin.", "dinov2.",
                                                                  "dinov2_with_registers."};
 
@@ -71,10 +74,47 @@ void replace_part(std::string& name, const Rule& rule) {
   if (at != std::string::npos) name.replace(at, rule.from.size(), rule.to);
 }
 
+/// What training put before the names of the whole model: the text before the patch embedding of the one model there
+/// is. Error when there are two, as in checkpoints of a student with its teacher.
+std::string common_prefix(const TensorSource& stored) {
+  std::vector<std::string> found;
+  for (const auto& [name, shape] : stored.shapes()) {
+    if (name.find(".lora_A.") != std::string::npos)
+      fail("{} holds an adapter (LoRA) that is not merged ('{}'): merge it first (peft: merge_and_unload)",
+           stored.origin(), name);
+    for (const std::string_view part : {"patch_embed.proj.weight", "embeddings.patch_embeddings.projection.weight"})
+      if (name.ends_with(part)) found.push_back(name.substr(0, name.size() - part.size()));
+  }
+  if (found.size() > 1)
+    fail("{} holds {} models, '{}' and '{}': keep the tensors of one of them", stored.origin(), found.size(), found[0],
+         found[1]);
+  return found.empty() ? std::string() : found.front();
+}
+
+/// The name without wrappers and without `prefix`, or, for what stands beside the model (its head), without the part of
+/// `prefix` before the model's own name.
+std::string bare_name(std::string name, std::string_view prefix) {
+  std::string_view outer = prefix;
+  for (const std::string_view model : kTransformersModels)
+    if (outer.ends_with(model)) {
+      outer.remove_suffix(model.size());
+      break;
+    }
+  if (!strip_start(name, prefix)) strip_start(name, outer);
+  for (const std::string_view wrapper : kInnerWrappers)
+    for (std::size_t at = name.find(wrapper); at != std::string::npos; at = name.find(wrapper, at))
+      name.erase(at, wrapper.size());
+  while (std::any_of(kWrappers.begin(), kWrappers.end(), [&](std::string_view w) { return strip_start(name, w); }))
+    continue;
+  return name;
+}
+
 /// Buffers, and weights of training objectives and of heads that classification does not use.
 bool ignored(const std::string& name) {
-  return name.ends_with("relative_position_index") || name.ends_with("attn_mask") || name.ends_with("mask_token") ||
-         name.starts_with("pooler.") || name.starts_with("pre_logits.");
+  constexpr std::array<std::string_view, 5> kEnds = {"relative_position_index", "attn_mask", "mask_token",
+                                                     "position_ids", "num_batches_tracked"};
+  return std::any_of(kEnds.begin(), kEnds.end(), [&](std::string_view end) { return name.ends_with(end); }) ||
+         name.starts_with("pooler.") || name.starts_with("pre_logits.") || name == "n_averaged";
 }
 
 /// "layers.<i>.downsample." -> "layers.<i + 1>.downsample.": from the end of a stage to the start of the next.
@@ -93,12 +133,10 @@ void move_downsample(std::string& name) {
 using Names = std::map<std::string, std::string>;
 
 Names timm_names(const TensorSource& stored, const ModelConfig& config) {
+  const std::string prefix = common_prefix(stored);
   std::vector<std::pair<std::string, std::string>> names;  // renamed so far, stored
   for (const auto& [name, shape] : stored.shapes()) {
-    std::string bare = name;
-    while (std::any_of(kWrappers.begin(), kWrappers.end(), [&](std::string_view w) { return strip_start(bare, w); }))
-      continue;
-    names.emplace_back(std::move(bare), name);
+    names.emplace_back(bare_name(name, prefix), name);
   }
   const auto any = [&](std::string_view part) {
     return std::any_of(names.begin(), names.end(),
@@ -264,12 +302,16 @@ AlignedBuffer<float> RenamedTensors::read(const std::string& name) const {
   const auto found = entries_.find(name);
   if (found == entries_.end()) fail("{} has no tensor '{}'", origin(), name);
   AlignedBuffer<float> values = found->second.read(*stored_);
-  bool finite = true;
-  for (const float v : values) finite &= (std::bit_cast<std::uint32_t>(v) & 0x7F800000u) != 0x7F800000u;
-  if (!finite)
+  if (!all_finite(values))
     fail("{}: tensor '{}' holds values that are not finite: training diverged or the file is damaged", origin(),
          found->second.stored_name);
   return values;
+}
+
+std::vector<std::string> RenamedTensors::unread() const {
+  std::vector<std::string> names = stored_->unread();
+  std::erase_if(names, [](const std::string& name) { return ignored(name); });
+  return names;
 }
 
 std::shared_ptr<const RenamedTensors> rename_tensors(std::shared_ptr<const TensorSource> stored,

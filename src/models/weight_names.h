@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "io/tensor_source.h"
 #include "models/config.h"
@@ -24,6 +25,8 @@ class RenamedTensors final : public TensorSource {
   /// Error when a value is not finite: such a checkpoint classifies nothing.
   AlignedBuffer<float> read(const std::string& name) const override;
   std::string origin() const override { return stored_->origin(); }
+  /// Stored tensors that are not of a floating-point type, buffers of known names left out.
+  std::vector<std::string> unread() const override;
   /// The name, or one of the names, in the file; for messages.
   const std::string& stored_name(const std::string& name) const { return entries_.at(name).stored_name; }
 
@@ -39,9 +42,9 @@ class RenamedTensors final : public TensorSource {
 
 /// Understands timm's names, those of older Swin checkpoints (downsample at the end of a stage, "head."), of DINOv2's
 /// and DeiT-III's own releases and of transformers, below prefixes such as "model." and "module.". Buffers (attn_mask,
-/// relative_position_index) and what classification does not use (mask_token, pooler) are left out; names that mean
-/// nothing here stay as they are. Tables of relative position bias are resized when the windows of `config` are others.
-/// Error when two stored tensors get the same name.
+/// relative_position_index, position_ids) and what classification does not use (mask_token, pooler) are left out; names
+/// that mean nothing here stay as they are. Tables of relative position bias are resized when the windows of `config`
+/// are others. Error when two stored tensors get the same name.
 std::shared_ptr<const RenamedTensors> rename_tensors(std::shared_ptr<const TensorSource> stored,
                                                      const ModelConfig& config);
 

@@ -49,16 +49,16 @@ void set_rows(const kernels::Kernels& kernels, OperandQuantizers& q, const float
 
 void fake_quantize(const kernels::Kernels& k, const OperandQuantizers& q, float* x, std::int64_t ld, int rows,
                    int cols) {
-  (q.by_row ? k.fake_quantize_rows : k.fake_quantize_channels)(x, ld, rows, cols, q.scale, q.inv_scale, q.zero,
-                                                               q.q_max);
+  (q.by_row ? k.fake_quantize_rows : k.fake_quantize_channels)({x, ld, rows, cols}, q.scale,
+                                                               {q.inv_scale, q.zero, q.q_max});
 }
 
 }  // namespace
 
 void quantize(const kernels::Kernels& kernels, const OperandQuantizers& q, const float* x, std::int64_t ld, int rows,
               int cols, std::uint8_t* codes, std::int64_t ldc) {
-  (q.by_row ? kernels.quantize_rows : kernels.quantize_channels)(x, ld, rows, cols, q.inv_scale, q.zero, q.q_max, codes,
-                                                                 ldc);
+  (q.by_row ? kernels.quantize_rows : kernels.quantize_channels)({x, ld, rows, cols}, {q.inv_scale, q.zero, q.q_max},
+                                                                 codes, ldc);
 }
 
 /// Rows that go from scores to outputs together when `left` are left: kernels.row_block, and up to a quarter more
@@ -292,9 +292,19 @@ void Attention::head_float(const ExecContext& context, const Task& task, Scratch
     ld = d;
   }
   kernels.pack_f32(k, ld, true, d, n, s.panel);
-  kernels.gemm_f32(q, ld, n, d, s.panel, 0, (n + kFloatPanel - 1) / kFloatPanel, n, nullptr, false, s.scores,
-                   s.scores_stride);
-  kernels.softmax_rows(s.scores, s.scores_stride, n, n, scale_, task.bias, n, s.row_a);
+  kernels.gemm_f32({.x = q,
+                    .ldx = ld,
+                    .rows = n,
+                    .k = d,
+                    .packed = s.panel,
+                    .panel_begin = 0,
+                    .panel_end = (n + kFloatPanel - 1) / kFloatPanel,
+                    .n = n,
+                    .bias = nullptr,
+                    .accumulate = false,
+                    .y = s.scores,
+                    .ldy = s.scores_stride});
+  kernels.softmax_rows({s.scores, s.scores_stride, n, n}, {scale_, task.bias, n}, s.row_a);
   if (context.observer != nullptr) {
     const int part = task.head;
     context.observer->on_tensor(site_, Operand::kSoftmax, part, s.scores, s.scores_stride, n, n);
@@ -302,12 +312,22 @@ void Attention::head_float(const ExecContext& context, const Task& task, Scratch
   if (simulate && plan_->softmax.grouping != Grouping::kFloat) {
     assign_rows(plan_->softmax, n, s.row_a, s.row_b, s.row_c);
     std::fill_n(s.row_a, n, 0.0f);  // zero-points
-    kernels.fake_quantize_rows(s.scores, s.scores_stride, n, n, s.row_b, s.row_c, s.row_a,
-                               code_max(plan_->softmax.bits));
+    kernels.fake_quantize_rows({s.scores, s.scores_stride, n, n}, s.row_b,
+                               {s.row_c, s.row_a, code_max(plan_->softmax.bits)});
   }
   kernels.pack_f32(v, ld, false, n, d, s.panel);
-  kernels.gemm_f32(s.scores, s.scores_stride, n, n, s.panel, 0, (d + kFloatPanel - 1) / kFloatPanel, d, s.mean_v, false,
-                   task.out, task.ldo);
+  kernels.gemm_f32({.x = s.scores,
+                    .ldx = s.scores_stride,
+                    .rows = n,
+                    .k = n,
+                    .packed = s.panel,
+                    .panel_begin = 0,
+                    .panel_end = (d + kFloatPanel - 1) / kFloatPanel,
+                    .n = d,
+                    .bias = s.mean_v,
+                    .accumulate = false,
+                    .y = task.out,
+                    .ldy = task.ldo});
 }
 
 /// Codes of q, k and v; k and v packed as the signed operands of the two products.
@@ -329,9 +349,9 @@ void Attention::pack_codes(const ExecContext& context, const Task& task, Scratch
   kernels.code_sums(s.codes_q, slots_d, n, d, zero_q, s.row_c);
   const CodeRange range{code_max(bits), middle};
   for (int j = 0; j < n; j += kBytePanel)
-    kernels.pack_bytes_transposed(reinterpret_cast<const std::int8_t*>(s.codes_k) + static_cast<std::int64_t>(j) * d, d,
-                                  d, slots_d, s.zero_slots, std::min(kBytePanel, n - j), range, s.k_panels.panel(j),
-                                  s.k_panels.corrections + j);
+    kernels.pack_bytes_transposed({reinterpret_cast<const std::int8_t*>(s.codes_k) + static_cast<std::int64_t>(j) * d,
+                                   d, std::min(kBytePanel, n - j), range},
+                                  d, slots_d, s.zero_slots, s.k_panels.panel(j), s.k_panels.corrections + j);
   for (int j = 0; j < n; ++j) {
     const int i = s.k.by_row ? j : 0;
     s.k_panels.col_scale[j] = s.k.scale[i] * (s.q.by_row ? 1.0f : s.q.scale[0]);
@@ -341,8 +361,8 @@ void Attention::pack_codes(const ExecContext& context, const Task& task, Scratch
   // softmax v: the zero-points of v meet the row sums of the softmax codes, which have none themselves.
   const CodeRange range_v{code_max(plan_->softmax.bits), middle};
   for (int c = 0; c < d; c += kBytePanel)
-    kernels.pack_bytes(reinterpret_cast<const std::int8_t*>(s.codes_v) + c, d, s.order, slots_n, nullptr, &slots_n, 1,
-                       std::min(kBytePanel, d - c), range_v, s.v_panels.panel(c), s.v_panels.corrections + c);
+    kernels.pack_bytes({reinterpret_cast<const std::int8_t*>(s.codes_v) + c, d, std::min(kBytePanel, d - c), range_v},
+                       {s.order, slots_n, nullptr, &slots_n, 1}, s.v_panels.panel(c), s.v_panels.corrections + c);
   for (int c = 0; c < d; ++c) {
     s.v_panels.col_scale[c] = s.v.scale[c];
     s.v_panels.col_zero[c] = s.v.zero[c] - static_cast<float>(middle);
@@ -379,12 +399,12 @@ void Attention::head_integer(const ExecContext& context, const Task& task, Scrat
     const float* bias = task.bias == nullptr ? nullptr : task.bias + static_cast<std::int64_t>(t) * n;
     float* code_sums = s.v.zero;                             // likewise
     if (plan_->softmax.grouping == Grouping::kUpperBound) {  // as assign_rows() has them, but for roundings
-      kernels.softmax_row_codes(s.scores, s.scores_stride, gemm.rows, n, scale_, bias, n, softmax_max, s.codes_p,
+      kernels.softmax_row_codes({s.scores, s.scores_stride, gemm.rows, n}, {scale_, bias, n}, softmax_max, s.codes_p,
                                 slots_n, scale, code_sums);
     } else {
-      kernels.softmax_exp(s.scores, s.scores_stride, gemm.rows, n, scale_, bias, n, inverse);
+      kernels.softmax_exp({s.scores, s.scores_stride, gemm.rows, n}, {scale_, bias, n}, inverse);
       assign_rows(plan_->softmax, t, t + gemm.rows, n, inverse, scale, inv_scale);
-      kernels.softmax_codes(s.scores, s.scores_stride, gemm.rows, n, inverse, inv_scale, softmax_max, s.codes_p,
+      kernels.softmax_codes({s.scores, s.scores_stride, gemm.rows, n}, inverse, inv_scale, softmax_max, s.codes_p,
                             slots_n, code_sums);
     }
 

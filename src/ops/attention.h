@@ -1,6 +1,7 @@
 // Multi-head self-attention between the qkv and the proj layer: softmax(scale * q k^T + bias) v, per window and head.
-// A quantization site: q, k, v (QkvPlan) and the softmax rows (method.md section 4). The row scale of softmax codes
-// belongs to the output row and the scales of k and v to output columns, so every grouping is one group of the product.
+// A quantization site: q, k, v (QkvPlan) and the softmax rows (docs/method.md, section 4). The row scale of softmax
+// codes belongs to the output row and the scales of k and v to output columns, so every grouping is one group of the
+// product.
 #pragma once
 
 #include <memory>

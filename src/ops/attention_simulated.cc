@@ -54,7 +54,7 @@ void Attention::head_simulated(const ExecContext& context, const Task& task, Scr
   };
   make_scores();
   if (context.observer != nullptr) {
-    kernels.softmax_rows(s.scores, s.scores_stride, n, n, scale_, task.bias, n, s.row_a);
+    kernels.softmax_rows({s.scores, s.scores_stride, n, n}, {scale_, task.bias, n}, s.row_a);
     context.observer->on_tensor(site_, Operand::kSoftmax, task.head, s.scores, s.scores_stride, n, n);
     make_scores();
   }
@@ -68,12 +68,13 @@ void Attention::head_simulated(const ExecContext& context, const Task& task, Scr
           *inv_scale = s.row_a + kRows, *code_sums = s.row_c;
     const float* bias = task.bias == nullptr ? nullptr : task.bias + static_cast<std::int64_t>(t) * n;
     if (plan_->softmax.grouping == Grouping::kUpperBound) {
-      kernels.softmax_row_codes(scores, s.scores_stride, rows, n, scale_, bias, n, softmax_max, s.codes_p, n, scale,
+      kernels.softmax_row_codes({scores, s.scores_stride, rows, n}, {scale_, bias, n}, softmax_max, s.codes_p, n, scale,
                                 code_sums);
     } else {
-      kernels.softmax_exp(scores, s.scores_stride, rows, n, scale_, bias, n, inverse);
+      kernels.softmax_exp({scores, s.scores_stride, rows, n}, {scale_, bias, n}, inverse);
       assign_rows(plan_->softmax, t, t + rows, n, inverse, scale, inv_scale);
-      kernels.softmax_codes(scores, s.scores_stride, rows, n, inverse, inv_scale, softmax_max, s.codes_p, n, code_sums);
+      kernels.softmax_codes({scores, s.scores_stride, rows, n}, inverse, inv_scale, softmax_max, s.codes_p, n,
+                            code_sums);
     }
     for (std::int64_t r = 0; r < rows; ++r)
       for (int j = 0; j < n; ++j) scores[r * s.scores_stride + j] = static_cast<float>(s.codes_p[r * n + j]);

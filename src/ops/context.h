@@ -9,7 +9,7 @@
 
 #include "base/arena.h"
 #include "base/thread_pool.h"
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 
 namespace igq {
 

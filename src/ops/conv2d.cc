@@ -112,8 +112,18 @@ void Conv2d::forward(ExecContext& context, const float* x, MapGrid grid, float* 
           const int taken = std::min(part_rows_, side - ky), k = taken * row;
           if (!as_it_is) gather(x, grid, begin, end, ky, taken, patches);
           const float* from = as_it_is ? x + begin * shape_.in : patches;
-          context.kernels->gemm_f32(from, k, rows, k, packed_.data() + width * ky * row, 0, panels, out,
-                                    bias_.empty() ? nullptr : bias_.data(), ky > 0, to, out);
+          context.kernels->gemm_f32({.x = from,
+                                     .ldx = k,
+                                     .rows = rows,
+                                     .k = k,
+                                     .packed = packed_.data() + width * ky * row,
+                                     .panel_begin = 0,
+                                     .panel_end = panels,
+                                     .n = out,
+                                     .bias = bias_.empty() ? nullptr : bias_.data(),
+                                     .accumulate = ky > 0,
+                                     .y = to,
+                                     .ldy = out});
         }
         if (activation) context.kernels->activate(*activation, to, out, rows, out, nullptr, nullptr);
       }

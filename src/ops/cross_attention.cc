@@ -36,11 +36,31 @@ void CrossAttention::forward(ExecContext& context, const float* q, int queries, 
       kernels.pack_f32(v + at, dim, false, keys, head_dim_, v_panels);
       for (int first = 0; first < queries; first += kRows) {
         const int count = std::min(kRows, queries - first);
-        kernels.gemm_f32(q + std::int64_t{first} * dim + at, dim, count, head_dim_, k_panels, 0, panels(keys), keys,
-                         nullptr, false, rows, keys);
-        kernels.softmax_rows(rows, keys, count, keys, scale, nullptr, 0, nullptr);
-        kernels.gemm_f32(rows, keys, count, keys, v_panels, 0, panels(head_dim_), head_dim_, nullptr, false,
-                         out + std::int64_t{first} * dim + at, dim);
+        kernels.gemm_f32({.x = q + std::int64_t{first} * dim + at,
+                          .ldx = dim,
+                          .rows = count,
+                          .k = head_dim_,
+                          .packed = k_panels,
+                          .panel_begin = 0,
+                          .panel_end = panels(keys),
+                          .n = keys,
+                          .bias = nullptr,
+                          .accumulate = false,
+                          .y = rows,
+                          .ldy = keys});
+        kernels.softmax_rows({rows, keys, count, keys}, {scale, nullptr, 0}, nullptr);
+        kernels.gemm_f32({.x = rows,
+                          .ldx = keys,
+                          .rows = count,
+                          .k = keys,
+                          .packed = v_panels,
+                          .panel_begin = 0,
+                          .panel_end = panels(head_dim_),
+                          .n = head_dim_,
+                          .bias = nullptr,
+                          .accumulate = false,
+                          .y = out + std::int64_t{first} * dim + at,
+                          .ldy = dim});
       }
     }
   });

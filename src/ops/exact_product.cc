@@ -22,8 +22,18 @@ void exact_product(const kernels::Kernels& kernels, const float* a, std::int64_t
                    const ExactOperand& operand, double* sums, float* y, std::int64_t ldy) {
   const int panels = panels_of(operand.cols), cols = operand.cols;
   const auto piece_of = [&](int k) {
-    kernels.gemm_f32(a + k, lda, rows, std::min(operand.piece, operand.depth - k),
-                     operand.packed + std::int64_t{k} * panels * kFloatPanel, 0, panels, cols, nullptr, false, y, ldy);
+    kernels.gemm_f32({.x = a + k,
+                      .ldx = lda,
+                      .rows = rows,
+                      .k = std::min(operand.piece, operand.depth - k),
+                      .packed = operand.packed + std::int64_t{k} * panels * kFloatPanel,
+                      .panel_begin = 0,
+                      .panel_end = panels,
+                      .n = cols,
+                      .bias = nullptr,
+                      .accumulate = false,
+                      .y = y,
+                      .ldy = ldy});
   };
   if (operand.piece >= operand.depth) return piece_of(0);
   std::fill_n(sums, std::int64_t{rows} * cols, 0.0);
@@ -42,7 +52,18 @@ void finish_exact(const kernels::Kernels& kernels, const ExactOutputs& outputs, 
     const int panels = panels_of(cols);
     std::fill_n(panel, panels * kFloatPanel, 0.0f);
     for (int c = 0; c < cols; ++c) panel[c] = -outputs.col_zero[c];
-    kernels.gemm_f32(outputs.row_sum, 1, rows, 1, panel, 0, panels, cols, nullptr, true, v, ldv);
+    kernels.gemm_f32({.x = outputs.row_sum,
+                      .ldx = 1,
+                      .rows = rows,
+                      .k = 1,
+                      .packed = panel,
+                      .panel_begin = 0,
+                      .panel_end = panels,
+                      .n = cols,
+                      .bias = nullptr,
+                      .accumulate = true,
+                      .y = v,
+                      .ldy = ldv});
   }
   for (std::int64_t t = 0; t < rows; ++t) {
     if (outputs.row_scale != nullptr)

@@ -144,8 +144,18 @@ void Linear::forward_float(ExecContext& context, const float* x, int rows, const
   assert(packed != nullptr && "prepare() was not called for this execution");
   const float* bias = bias_.empty() ? nullptr : bias_.data();
   context.parallel_for(panels_of(out_, kFloatPanel), 2, [&](std::int64_t b, std::int64_t e, int) {
-    context.kernels->gemm_f32(x, in_, rows, in_, packed, static_cast<int>(b), static_cast<int>(e), out_, bias, false, y,
-                              out_);
+    context.kernels->gemm_f32({.x = x,
+                               .ldx = in_,
+                               .rows = rows,
+                               .k = in_,
+                               .packed = packed,
+                               .panel_begin = static_cast<int>(b),
+                               .panel_end = static_cast<int>(e),
+                               .n = out_,
+                               .bias = bias,
+                               .accumulate = false,
+                               .y = y,
+                               .ldy = out_});
   });
 }
 

@@ -1,5 +1,5 @@
-// A fully connected layer, y = x W^T + b: a quantization site with three interchangeable executions (method.md section
-// 3).
+// A fully connected layer, y = x W^T + b: a quantization site with three interchangeable executions (docs/method.md,
+// section 3).
 #pragma once
 
 #include <functional>

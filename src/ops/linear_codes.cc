@@ -106,14 +106,14 @@ void Linear::code_columns(const ExecContext& context, CodedInput& input, const f
     const int height = std::min(end, (row / input.segment_rows + 1) * input.segment_rows) - row;  // of this segment
     const std::int64_t at = input.offset(row) + begin;
     if (q.multiples == nullptr) {
-      context.kernels->quantize_channels(x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, q.q_max,
+      context.kernels->quantize_channels({x, ldx, height, cols}, {q.inv_scale + begin, q.zero + begin, q.q_max},
                                          input.natural + at, input.stride);
     } else {
       const bool all_ones =
           plan_->input.from_image || (input.in_natural_order() && slot_multiple(plan_->input.bits) == 1);
       context.kernels->quantize_multiples(
-          x, ldx, height, cols, q.inv_scale + begin, q.zero + begin, all_ones ? nullptr : q.multiple + begin, q.q_max,
-          input.form, input.natural + at, input.stride,
+          {x, ldx, height, cols}, {q.inv_scale + begin, q.zero + begin, q.q_max},
+          all_ones ? nullptr : q.multiple + begin, input.form, input.natural + at, input.stride,
           input.sums == nullptr ? nullptr : input.sums + std::int64_t{thread} * input.rows + row);
     }
     row += height;
@@ -129,9 +129,9 @@ void Linear::order_codes(ExecContext& context, CodedInput& input, int rows) cons
   input.codes = context.arena.take<std::uint8_t>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(q.slots));
   float* row_sum = q.multiples == nullptr ? input.row_sum : nullptr;
   context.parallel_for(rows, 16, [&](std::int64_t b, std::int64_t e, int) {
-    context.kernels->permute_codes(input.natural + b * in_, in_, static_cast<int>(e - b), q.order, q.slots, q.slot_zero,
-                                   q.group_end, q.group_scale, q.groups, input.codes + b * q.slots, q.slots,
-                                   row_sum == nullptr ? nullptr : row_sum + b);
+    context.kernels->permute_codes(input.natural + b * in_, in_, static_cast<int>(e - b),
+                                   {q.order, q.slots, q.slot_zero, q.group_end, q.groups, q.group_scale},
+                                   input.codes + b * q.slots, q.slots, row_sum == nullptr ? nullptr : row_sum + b);
   });
 }
 
@@ -269,8 +269,8 @@ void Linear::pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form
   auto* unused = arena.take<std::int32_t>(corrections);  // in natural order zero-points come with the image
   for (std::size_t p = 0; p < panels; ++p) {
     const int n = static_cast<int>(p) * kBytePanel;
-    kernels.pack_bytes(plan_->weight.codes.data() + n, out_, q.order, q.slots, q.slot_zero, q.group_end, q.groups,
-                       std::min(kBytePanel, out_ - n), range, byte_panels_.data() + panel_bytes_ * p,
+    kernels.pack_bytes({plan_->weight.codes.data() + n, out_, std::min(kBytePanel, out_ - n), range},
+                       {q.order, q.slots, q.slot_zero, q.group_end, q.groups}, byte_panels_.data() + panel_bytes_ * p,
                        fixed ? fixed_corrections_.data() + corrections * p : unused);
   }
   packed_for_ = &kernels;

@@ -26,7 +26,7 @@ struct Linear::CodedInput {
   std::int64_t extra_lda = 0;
   int extra_slots = 0;
   std::int32_t* extra_order = nullptr;  // [extra_slots], their channels
-  bool zero_rows = false;               // whether rows of zero-points lie before each segment (kernels.h, kZeroRows)
+  bool zero_rows = false;               // whether rows of zero-points lie before each segment (table.h, kZeroRows)
   std::int32_t* sums = nullptr;         // [threads][rows], sums of multiples times codes
   float* row_sum = nullptr;             // [rows], null when no weight zero-point needs it
   bool fits_int32 = true;               // multiples: whether int32 holds every sum of this image

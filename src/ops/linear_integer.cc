@@ -1,6 +1,6 @@
 // Integer execution of fully connected layers: codes in group order times weight panels gathered in the same order, one
-// float scale per group and output (method.md section 3); or, where the groups' scales are multiples of one unit, codes
-// times multiples in natural order, bytes that one product adds up whatever the groups (section 8): channels with
+// float scale per group and output (docs/method.md, section 3); or, where the groups' scales are multiples of one unit,
+// codes times multiples in natural order, bytes that one product adds up whatever the groups (section 8): channels with
 // larger multiples are counted several times.
 #include <algorithm>
 #include <cassert>
@@ -111,8 +111,9 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
       const int cols = static_cast<int>(std::min<std::int64_t>(kBytePanel, out_ - n0));
       if (!packed) {
         const WorkTimer pack_timer(context, Work::kPackPanel, t);
-        kernels.pack_bytes(w.codes.data() + n0, out_, q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end,
-                           q.groups, cols, input.range, panel, image_corrections);
+        kernels.pack_bytes({w.codes.data() + n0, out_, cols, input.range},
+                           {q.order, q.slots, any_zero ? q.slot_zero : nullptr, q.group_end, q.groups}, panel,
+                           image_corrections);
       }
       const void* weights = packed ? static_cast<const void*>(packed_panel(p)) : panel;
       std::uint8_t* extra_panel =

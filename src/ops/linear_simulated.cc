@@ -64,8 +64,8 @@ void Linear::forward_simulated(ExecContext& context, const float* x, int rows, f
     float* x_hat = context.arena.take<float>(r * in);
     context.parallel_for(rows, 8, [&](std::int64_t b, std::int64_t e, int) {
       std::copy(x + b * in_, x + e * in_, x_hat + b * in_);
-      kernels.fake_quantize_channels(x_hat + b * in_, in_, static_cast<int>(e - b), in_, q.scale, q.inv_scale, q.zero,
-                                     q.q_max);
+      kernels.fake_quantize_channels({x_hat + b * in_, in_, static_cast<int>(e - b), in_}, q.scale,
+                                     {q.inv_scale, q.zero, q.q_max});
     });
     return forward_float(context, x_hat, rows, packed_.data(), y);
   }
@@ -98,7 +98,7 @@ void Linear::forward_simulated(ExecContext& context, const float* x, int rows, f
   integers.a = arena.take<float>(r * static_cast<std::size_t>(terms));
   auto* all_codes = context.arena.take<std::uint8_t>(r * in);
   context.parallel_for(rows, 8, [&](std::int64_t b, std::int64_t e, int) {
-    kernels.quantize_channels(x + b * in_, in_, static_cast<int>(e - b), in_, q.inv_scale, q.zero, q.q_max,
+    kernels.quantize_channels({x + b * in_, in_, static_cast<int>(e - b), in_}, {q.inv_scale, q.zero, q.q_max},
                               all_codes + b * in_, in_);
     for (std::int64_t t = b; t < e; ++t) {
       const std::uint8_t* codes = all_codes + t * in_;
@@ -150,8 +150,18 @@ void Linear::forward_simulated(ExecContext& context, const float* x, int rows, f
             if (largest > kExactSum && k > start) break;
           }
           gather(weights, integers.channel + start, k - start, n0, cols, packed);
-          kernels.gemm_f32(integers.a + start, terms, rows, k - start, packed, 0,
-                           (cols + kFloatPanel - 1) / kFloatPanel, cols, nullptr, false, part, kColumns);
+          kernels.gemm_f32({.x = integers.a + start,
+                            .ldx = terms,
+                            .rows = rows,
+                            .k = k - start,
+                            .packed = packed,
+                            .panel_begin = 0,
+                            .panel_end = (cols + kFloatPanel - 1) / kFloatPanel,
+                            .n = cols,
+                            .bias = nullptr,
+                            .accumulate = false,
+                            .y = part,
+                            .ldy = kColumns});
           if (start == first && k == order.end[g]) break;
           for (std::size_t i = 0; i < block; ++i) sums[i] += static_cast<double>(part[i]);
           if (k == order.end[g])

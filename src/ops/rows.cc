@@ -58,7 +58,7 @@ void layer_norm(ExecContext& context, const float* x, int rows, int cols, const 
                 float eps, float* y, ChannelRange range, const std::int32_t* y_rows) {
   const WorkTimer timer(context, Work::kLayerNorm);
   for_rows(context, rows, cols, range, [&](std::int64_t b, std::int64_t e, ChannelRange r) {
-    context.kernels->layer_norm(x + b * cols, cols, static_cast<int>(e - b), cols, gamma, beta, eps,
+    context.kernels->layer_norm({x + b * cols, cols, static_cast<int>(e - b), cols}, {gamma, beta, eps},
                                 y_rows == nullptr ? y + b * cols : y, cols, y_rows == nullptr ? nullptr : y_rows + b,
                                 r.mn, r.mx);
   });

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/fail.h"
+#include "calibration/step_weights.h"
 #include "io/json_fields.h"
 #include "quant/grouping.h"
 
@@ -138,19 +139,27 @@ RangeExample range_from_json(const json& j, const Model& model, bool softmax) {
 Examples measure_examples(Model& model, Isa isa, ThreadPool& pool, std::int64_t count,
                           const std::function<void(std::int64_t, float*)>& load) {
   const kernels::Kernels& kernels = kernels::kernels_for(isa);
-  model.prepare(Execution::kSimulate, kernels);
   ExecContext context;
   context.kernels = &kernels;
   context.pool = &pool;
   context.execution = Execution::kSimulate;
   std::vector<RangeObserver> seen;
-  AlignedBuffer<float> image(static_cast<std::size_t>(model.image_floats()));
-  StepState state;
+  std::vector<AlignedBuffer<float>> inputs;
+  std::vector<StepState> states(static_cast<std::size_t>(count));
   for (std::int64_t i = 0; i < count; ++i) {
-    load(i, image.data());
+    load(i, inputs.emplace_back(static_cast<std::size_t>(model.image_floats())).data());
+    states[static_cast<std::size_t>(i)].image = inputs.back().data();
     seen.emplace_back(model, kernels);
-    context.observer = &seen.back();
-    model.forward(context, image.data(), state);
+  }
+  // Step by step, so that the simulated weights of one step at a time are held.
+  for (int step = 0; step < model.steps(); ++step) {
+    prepare_simulated(model, step, kernels);
+    for (std::size_t i = 0; i < seen.size(); ++i) {
+      context.observer = &seen[i];
+      context.arena.reset();
+      model.run_step(context, step, states[i]);
+    }
+    forget_simulated(model, step);
   }
   Examples examples;
   if (seen.empty()) return examples;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 
 #include "allocation/better_plans.h"
 #include "base/fail.h"
@@ -14,6 +15,7 @@
 #include "io/memory_tensors.h"
 #include "io/overlaid_tensors.h"
 #include "io/preprocess.h"
+#include "pipeline/calibration_state.h"
 #include "pipeline/examples.h"
 
 namespace igq {
@@ -76,20 +78,109 @@ Reconstruction reconstruct(Runner& runner, Model& model, const std::shared_ptr<Q
                             });
 }
 
-Allocation allocate(Runner& runner, const Statistics& statistics, const QuantizeOptions& options,
-                    const QuantizeJob& job, const CalibrationSet& images, const std::string& checksum,
-                    const StageProgress& progress) {
+/// Measures what an allocation needs, with its options.
+Perturbations perturb(Runner& runner, const Statistics& statistics, const QuantizeOptions& options,
+                      const QuantizeJob& job, const CalibrationSet& images, const std::string& checksum,
+                      const StageProgress& progress) {
   constexpr std::int64_t kUnits = 1000;
   const auto tick = stage(progress, "measuring layers", kUnits);
   PerturbationOptions perturbation;
   perturbation.cache = job.perturbation_cache;
+  if (perturbation.cache.empty() && !job.state.empty() && make_state_folder(job.state))
+    perturbation.cache = perturbation_state(job.state);
   perturbation.model_checksum = checksum;
-  const Perturbations measured = measure_perturbations(runner, statistics, options, images.count, images.load,
-                                                       perturbation, [&](const PerturbationProgress& p) {
-                                                         if (tick) tick(static_cast<std::int64_t>(p.fraction * kUnits));
-                                                       });
-  return allocate_groups(site_shapes(runner.model().config()), options, measured.sites,
-                         {job.average_groups, job.budget_gbops});
+  if (job.measure_all) perturbation.anchors.clear();
+  if (job.allocate_bits) {
+    perturbation.activation_bits = perturbation.weight_bits = kBitCandidates;
+    perturbation.choose_groups = job.allocate;
+  }
+  return measure_perturbations(runner, statistics, options, images.count, images.load, perturbation,
+                               [&](const PerturbationProgress& p) {
+                                 if (tick) tick(static_cast<std::int64_t>(p.fraction * kUnits));
+                               });
+}
+
+/// Bits of the file that are left for the weights whose bits are a choice.
+std::int64_t size_for_weights(const ModelConfig& config, const QuantizeOptions& options, std::int64_t file_bytes) {
+  constexpr std::int64_t kHeader = 200'000;  // JSON: plan, report, names of tensors
+  std::int64_t fixed = 8 * kHeader, floats = 0;
+  for (const auto& [name, shape] : expected_tensors(config)) {
+    std::int64_t n = 1;
+    for (const std::int64_t d : shape) n *= d;
+    floats += n;
+  }
+  for (const SiteShape& shape : site_shapes(config)) {
+    const SiteSetting setting = site_setting(shape, options);
+    if (shape.attention || setting.weight_bits > 8) continue;
+    floats -= shape.in * shape.out;
+    fixed += shape.out * 64;  // scale and zero-point
+    if (!has_bit_choice(shape, options)) fixed += weight_size(shape, setting.weight_bits, options.weight_groups);
+  }
+  return 8 * file_bytes - fixed - 32 * floats;
+}
+
+BitAllocation allocate_all_bits(const ModelConfig& config, const Perturbations& measured,
+                                const QuantizeOptions& options, const QuantizeJob& job) {
+  BitBudget budget{job.average_weight_bits, job.average_activation_bits, 0};
+  if (job.file_bytes > 0) {
+    budget.weight_size = size_for_weights(config, options, job.file_bytes);
+    if (budget.weight_size <= 0)
+      fail("--file-size {:.2f} MB is less than what stays float and the patch embedding and head take",
+           static_cast<double>(job.file_bytes) / 1e6);
+  }
+  return allocate_bits(site_shapes(config), options, measured, budget);
+}
+
+/// What the images alone tell.
+void add_notes_on(const CalibrationSet& images, const ModelConfig& config, std::vector<std::string>& notes) {
+  std::set<std::uint64_t> different;
+  bool flat = true;
+  const std::int64_t plane = static_cast<std::int64_t>(config.image_height) * config.image_width,
+                     floats = plane * config.in_channels;
+  AlignedBuffer<float> image(static_cast<std::size_t>(floats));
+  for (std::int64_t i = 0; i < images.count; ++i) {
+    images.load(i, image.data());
+    different.insert(hash_bytes(std::as_bytes(std::span(image.data(), image.size()))));
+    for (std::int64_t p = 0; p < floats && flat; ++p)
+      flat = image[static_cast<std::size_t>(p)] == image[static_cast<std::size_t>(p / plane * plane)];
+  }
+  const char* advice = "ranges and weights fit nothing else; calibrate with images of the kind the model will see";
+  if (flat)
+    notes.push_back(fmt::format("the calibration images show nothing but one colour each: {}", advice));
+  else if (images.count == 1)
+    notes.push_back(fmt::format("there is only 1 calibration image: {}", advice));
+  else if (different.size() == 1)
+    notes.push_back(fmt::format("the {} calibration images are all the same: {}", images.count, advice));
+  else if (different.size() < static_cast<std::size_t>(images.count))
+    notes.push_back(fmt::format("{} of the {} calibration images are copies of others",
+                                images.count - static_cast<std::int64_t>(different.size()), images.count));
+}
+
+/// Float against what runs, on the images held back or else on calibration images; examples for the report.
+void measure(Runner& runner, Model& model, const TensorSource& tensors, const CalibrationSet& images,
+             const QuantizeOptions& options, std::int64_t noise_images, const StageProgress& progress,
+             QuantizeReport& report) {
+  // `model` has other biases now; balanced queries and keys have other outputs in float, too.
+  const std::unique_ptr<Model> original = build_model(model.config(), tensors);
+  if (options.balance)
+    balance_queries_and_keys(*original, options, images.count, images.load, runner.isa(), runner.pool());
+  const bool held_back = images.held_back > 0;
+  const std::int64_t count = held_back ? images.held_back : std::min(noise_images, images.count);
+  const std::int64_t first = held_back ? images.count : 0;
+  const auto load = [&](std::int64_t i, float* image) { images.load(first + i, image); };
+  const auto tick = stage(progress, "measuring errors", count);
+  CompareOptions compare;
+  compare.alone_images = noise_images;
+  report.noise =
+      compare_models(*original, model, compare, runner.isa(), runner.pool(), count, load, [&](std::int64_t i) {
+        if (tick) tick(i);
+      });
+  report.verdict = judge(report.noise, held_back);
+  report.model.report["noise"] = noise_to_json(report.noise);
+  report.model.report["verdict"] = verdict_to_json(report.verdict);
+  constexpr std::int64_t kExampleImages = 2;
+  report.model.report["examples"] =
+      examples_to_json(measure_examples(model, runner.isa(), runner.pool(), std::min(kExampleImages, count), load));
 }
 
 }  // namespace
@@ -128,7 +219,8 @@ double model_gbops(const ModelConfig& config, const QuantizationPlan* plan) {
   return static_cast<double>(total) / 1e9;
 }
 
-CalibrationSet calibration_from_files(const Model& model, std::vector<Sample> samples) {
+CalibrationSet calibration_from_files(const Model& model, std::vector<Sample> samples,
+                                      const std::vector<Sample>& held_back) {
   Hasher hasher;
   for (const Sample& sample : samples) {
     const std::string bytes = read_file(sample.path);
@@ -137,6 +229,8 @@ CalibrationSet calibration_from_files(const Model& model, std::vector<Sample> sa
   CalibrationSet set;
   set.count = static_cast<std::int64_t>(samples.size());
   set.checksum = hash_text(hasher.digest());
+  set.held_back = static_cast<std::int64_t>(held_back.size());
+  samples.insert(samples.end(), held_back.begin(), held_back.end());
   const auto kept = std::make_shared<const std::vector<Sample>>(std::move(samples));
   const ModelConfig& config = model.config();
   set.load = [preprocess = config.preprocess, height = config.image_height, width = config.image_width, kept](
@@ -144,6 +238,23 @@ CalibrationSet calibration_from_files(const Model& model, std::vector<Sample> sa
     preprocess_file((*kept)[static_cast<std::size_t>(i)].path, preprocess, height, width, image);
   };
   return set;
+}
+
+CalibrationSplit split_calibration(const ImageFolder& folder, int samples, int held_back, std::uint64_t seed) {
+  constexpr std::int64_t kWanted = 32, kEnough = 8, kFewest = 16;
+  const auto all = static_cast<std::int64_t>(folder.samples.size());
+  std::int64_t kept = std::min<std::int64_t>(samples, all), held = held_back;
+  if (held_back < 0) {
+    held = std::min(kWanted, all - kept);
+    if (held < kEnough) held = all < kFewest ? 0 : std::max(held, std::min(kEnough, all / 4));
+  }
+  held = std::min(held, all - 1);
+  kept = std::min(kept, all - held);
+  CalibrationSplit split;
+  split.calibration = choose_samples(folder, static_cast<int>(kept + held), seed);
+  split.held_back.assign(split.calibration.begin() + kept, split.calibration.end());
+  split.calibration.resize(static_cast<std::size_t>(kept));
+  return split;
 }
 
 CalibrationSet synthetic_calibration(const Model& model, std::int64_t count, std::uint64_t seed) {
@@ -165,9 +276,20 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
   QuantizeOptions options = job.options;  // allocation fills in the groups of single sites
   restore_float(float_model);
   Model& model = *float_model.model;
+  const AllocationBudget budget{job.average_groups, job.budget_gbops};
+  if (job.allocate && !job.allocate_bits) check_budget(site_shapes(model.config()), options, budget);
   Runner runner(model, Execution::kFloat, isa, threads);
   QuantizeReport report;
   const std::string checksum = checkpoint_checksum(*float_model.tensors);
+  Provenance& provenance = report.model.provenance;
+  provenance.source = float_model.name;
+  provenance.source_checksum = checksum;
+  provenance.calibration_checksum = images.checksum;
+  provenance.calibration_images = images.count;
+  provenance.seed = options.seed;
+  provenance.tool_version = IGQ_VERSION;
+  provenance.settings = job_text(job);
+  add_notes_on(images, model.config(), report.notes);
   auto plan = std::make_shared<QuantizationPlan>();
   BiasMap biases;
   if (options.balance) biases = balance_queries_and_keys(model, options, images.count, images.load, isa, runner.pool());
@@ -178,8 +300,16 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
           if (tick) tick(i + 1);
         });
     report.calibration_bytes = statistics.bytes();
-    if (job.allocate) {
-      report.allocation = allocate(runner, statistics, options, job, images, checksum, progress);
+    if (job.allocate_bits) {
+      report.bit_allocation = allocate_all_bits(
+          model.config(), perturb(runner, statistics, options, job, images, checksum, progress), options, job);
+      options.allocated_bits = report.bit_allocation->site_bits;
+      options.site_groups = report.bit_allocation->site_groups;
+      report.model.report["bit_allocation"] = bit_allocation_to_json(*report.bit_allocation);
+    } else if (job.allocate) {
+      report.allocation =
+          allocate_groups(site_shapes(model.config()), options,
+                          perturb(runner, statistics, options, job, images, checksum, progress).sites, budget);
       options.site_groups = report.allocation->site_groups;
       report.model.report["allocation"] = allocation_to_json(*report.allocation);
     }
@@ -198,12 +328,28 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
     model.set_plan(plan);
   } else {
     const auto tick = stage(progress, "rounding weights", static_cast<std::int64_t>(plan->linears.size()));
-    BiasMap refined = refine_weights(model, plan, options, images.count, images.load, isa, runner.pool(),
-                                     [&](const RefineProgress& p) {
-                                       report.calibration_bytes = std::max(report.calibration_bytes, p.bytes);
-                                       if (tick) tick(p.done);
-                                     });
+    std::vector<std::string> alike;
+    RefineHooks hooks;
+    hooks.progress = [&](const RefineProgress& p) {
+      report.calibration_bytes = std::max(report.calibration_bytes, p.bytes);
+      if (p.alike) alike.push_back(p.site);
+      if (tick) tick(p.done);
+    };
+    Provenance key = provenance;  // float sums may differ between instruction sets
+    key.settings += fmt::format(" --isa {}", isa_name(isa));
+    CalibrationState state(job.state, std::move(key), model.config());
+    if (!job.state.empty()) hooks.finished = &state;
+    BiasMap refined = refine_weights(model, plan, options, images.count, images.load, isa, runner.pool(), hooks);
     for (auto& [name, values] : refined) biases[name] = std::move(values);
+    report.resumed_layers = state.found();
+    if (!state.trouble().empty())
+      report.notes.push_back("finished layers were not kept, an interruption would have begun anew: " +
+                             state.trouble());
+    if (!alike.empty())
+      report.notes.push_back(
+          fmt::format("the calibration images make the inputs of {} layers all alike ({}{}): their "
+                      "weights are rounded as if all inputs mattered alike",
+                      alike.size(), alike.front(), alike.size() > 1 ? ", ..." : ""));
   }
   if (options.reconstruct) {
     Reconstruction& tuned = report.reconstruction.emplace(
@@ -218,31 +364,7 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
   if (options.balance) result.report[kBalancedKey] = true;
   result.config = model.config();
   result.plan = *plan;
-  Provenance& provenance = result.provenance;
-  provenance.source = float_model.name;
-  provenance.source_checksum = checksum;
-  provenance.calibration_checksum = images.checksum;
-  provenance.calibration_images = images.count;
-  provenance.seed = options.seed;
-  provenance.tool_version = IGQ_VERSION;
-  provenance.settings = job_text(job);
-  if (noise_images > 0) {
-    const std::int64_t count = std::min(noise_images, images.count);
-    const auto tick = stage(progress, "measuring errors", count);
-    CompareOptions compare;
-    compare.test = Execution::kSimulate;
-    const std::unique_ptr<Model> original = rewritten ? build_model(model.config(), *float_model.tensors) : nullptr;
-    // Balanced qkv layers have other outputs in float, too: compare with those.
-    if (options.balance) balance_queries_and_keys(*original, options, images.count, images.load, isa, runner.pool());
-    report.noise = compare_models(original != nullptr ? *original : model, model, compare, isa, runner.pool(), count,
-                                  images.load, [&](std::int64_t i) {
-                                    if (tick) tick(i);
-                                  });
-    result.report["noise"] = noise_to_json(report.noise);
-    constexpr std::int64_t kExampleImages = 2;
-    result.report["examples"] = examples_to_json(
-        measure_examples(model, isa, runner.pool(), std::min(kExampleImages, images.count), images.load));
-  }
+  if (noise_images > 0) measure(runner, model, *float_model.tensors, images, options, noise_images, progress, report);
   return report;
 }
 

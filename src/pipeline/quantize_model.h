@@ -10,22 +10,36 @@
 
 #include "allocation/bops.h"
 #include "allocation/allocate.h"
+#include "allocation/allocate_bits.h"
 #include "calibration/calibrate.h"
 #include "calibration/reconstruct.h"
 #include "eval/compare.h"
 #include "io/image_folder.h"
 #include "models/load_model.h"
+#include "pipeline/verdict.h"
 
 namespace igq {
 
 /// Everything that decides the result besides the model and the images.
 struct QuantizeJob {
   QuantizeOptions options;
-  bool allocate = false;      ///< groups per layer by allocation (method.md section 6) instead of options.groups
+  bool allocate = false;      ///< groups per layer by allocation (docs/method.md, section 6) instead of options.groups
   int average_groups = 8;     ///< its budget: what so many groups in every layer cost
   double budget_gbops = 0.0;  ///< its budget in 10^9 bit operations; 0: from average_groups
-  std::filesystem::path perturbation_cache;  ///< keeps measured perturbations; empty: nowhere
+  bool measure_all = false;   ///< of an allocation: every candidate is run instead of two and a fit (perturbation.h)
+  /// Bits of weights and activations per layer by allocation (allocate_bits.h), and groups too with `allocate`.
+  bool allocate_bits = false;
+  double average_weight_bits = 4.0, average_activation_bits = 4.0;  ///< its budgets
+  std::int64_t file_bytes = 0;  ///< when above 0, instead of average_weight_bits: what the .igq file may take
+  std::filesystem::path perturbation_cache;  ///< keeps measured perturbations; empty: nowhere, or in `state`
+  /// Folder that keeps finished layers until the caller removes it (calibration_state.h), so that a run that was
+  /// interrupted goes on from there; empty: none. The result is the same.
+  std::filesystem::path state;
 };
+
+/// Whether options.groups changes anything: not with one quantizer per layer or per channel, nor where integer scales
+/// take every multiple that fits a byte (up to 5 bits).
+bool groups_matter(const QuantizeOptions& options);
 
 /// The job in one line, every setting that decides the result: stored as provenance.
 std::string job_text(const QuantizeJob& job);
@@ -33,12 +47,23 @@ std::string job_text(const QuantizeJob& job);
 /// Images for calibration, from files or from memory (synthetic).
 struct CalibrationSet {
   std::int64_t count = 0;
+  std::int64_t held_back = 0;  ///< images count, count + 1, ... of `load` that only measure the result
   std::function<void(std::int64_t, float*)> load;  ///< fills a normalised image
-  std::string checksum;                            ///< "xxh3:..." over the images in their order
+  std::string checksum;                            ///< "xxh3:..." over the calibration images in their order
 };
 
 /// `samples` as the model's preprocessing gives them. The files are read once here for the checksum.
-CalibrationSet calibration_from_files(const Model& model, std::vector<Sample> samples);
+CalibrationSet calibration_from_files(const Model& model, std::vector<Sample> samples,
+                                      const std::vector<Sample>& held_back = {});
+/// Which images of a folder calibrate and which are held back to measure the result.
+struct CalibrationSplit {
+  std::vector<Sample> calibration, held_back;
+};
+
+/// `samples` images calibrate and `held_back` of those left over measure (below 0: up to 32). Where fewer than 8 would
+/// be left over by `held_back` below 0, a quarter of the folder, at most 8 images, is kept from calibration; of fewer
+/// than 16 images none is. A choice of choose_samples() for the seed.
+CalibrationSplit split_calibration(const ImageFolder& folder, int samples, int held_back, std::uint64_t seed);
 /// Synthetic images (eval/benchmark.h), for models with random weights.
 CalibrationSet synthetic_calibration(const Model& model, std::int64_t count, std::uint64_t seed);
 
@@ -49,14 +74,19 @@ using StageProgress = std::function<std::function<void(std::int64_t)>(const std:
 struct QuantizeReport {
   QuantizedModel model;
   std::optional<Allocation> allocation;          ///< when the job asks for it
+  std::optional<BitAllocation> bit_allocation;   ///< likewise
   std::optional<Reconstruction> reconstruction;  ///< when the options ask for it; vectors are in `model`
-  Comparison noise;                              ///< float against simulation on the first calibration images
+  Comparison noise;                              ///< float against integers on the images that measure
+  Verdict verdict;                               ///< of `noise`
+  std::vector<std::string> notes;                ///< what the user should know of the calibration, in words
+  int resumed_layers = 0;                        ///< that an interrupted run had finished
   std::size_t calibration_bytes = 0;             ///< largest memory of the statistics
 };
 
 /// Quantizes `float_model`, which is left with the resulting plan and biases (restore_float undoes that).
-/// `noise_images`: how many calibration images measure the error of each site for the report; 0 for none. The same
-/// input, options and seed give the same result for any number of threads.
+/// `noise_images`: how many images measure the error of each site for the report; 0: nothing is measured. The verdict
+/// is on all images held back, or on so many calibration images when none are. The same input, options and seed give
+/// the same result for any number of threads.
 QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& images, const QuantizeJob& job, Isa isa,
                               int threads, std::int64_t noise_images, const StageProgress& progress = {});
 

@@ -8,69 +8,13 @@
 #include "base/output_file.h"
 #include "base/hash.h"
 #include "io/json_fields.h"
+#include "pipeline/groups_in_use.h"
+#include "pipeline/table_state.h"
 
 namespace igq {
 namespace {
 
 using nlohmann::json;
-
-constexpr const char* kFormat = "igq table 1";
-
-TableRow row_from_json(const json& j) {
-  auto number = [&](const char* key) {
-    const json& value = json_at(j, key);
-    if (!value.is_number()) fail("'{}' is not a number", key);
-    return value.get<double>();
-  };
-  TableRow row;
-  row.name = json_string(json_at(j, "setting"), "setting");
-  row.bits = json_string(json_at(j, "bits"), "bits");
-  row.groups = json_string(json_at(j, "groups"), "groups");
-  row.images = json_int(json_at(j, "images"), "images", 0, INT64_MAX);
-  row.top1 = number("top1");
-  row.top5 = number("top5");
-  row.interval = number("top1_interval_95");
-  row.agreement = number("agreement");
-  row.gbops = number("gbops");
-  row.file_mb = number("file_mb");
-  row.quantize_seconds = number("quantize_seconds");
-  return row;
-}
-
-const OutputKind kTableState{"the state of an igq table", [](const InputFile& file) {
-                               const json document = parse_json(read_file(file.path()));
-                               return json_string(json_at(document, "format"), "format") == kFormat;
-                             }};
-
-/// Rows of earlier runs, by key, and the file they live in.
-class TableState {
- public:
-  explicit TableState(std::filesystem::path path) : path_(std::move(path)) {
-    if (path_.empty() || !std::filesystem::exists(path_)) return;
-    try {
-      const json document = parse_json(read_file(path_));
-      if (json_string(json_at(document, "format"), "format") != kFormat) fail("it was written by another program");
-      rows_ = json_at(document, "rows");
-      if (!rows_.is_object()) fail("its 'rows' are no object");
-      for (const json& row : rows_) row_from_json(row);  // all of it now, not after hours of measuring
-    } catch (const Error& e) {
-      fail("{} is not the state of an igq table ({}): name another file or remove it", path_.string(), e.what());
-    }
-  }
-  const json* find(const std::string& key) const {
-    const auto found = rows_.find(key);
-    return found == rows_.end() ? nullptr : &*found;
-  }
-  void keep(const std::string& key, const json& row) {
-    rows_[key] = row;
-    if (!path_.empty())
-      write_file(path_, json{{"format", kFormat}, {"rows", rows_}}.dump(1) + "\n", true, &kTableState);
-  }
-
- private:
-  std::filesystem::path path_;
-  json rows_ = json::object();
-};
 
 std::vector<int> first_classes(const EvalResult& result) {
   std::vector<int> classes;
@@ -110,6 +54,7 @@ json row_to_json(const TableRow& row) {
           {"top5", row.top5},
           {"top1_interval_95", row.interval},
           {"agreement", row.agreement},
+          {"agreement_interval_95", confidence_95(row.agreement, row.images)},
           {"gbops", row.gbops},
           {"file_mb", row.file_mb},
           {"quantize_seconds", row.quantize_seconds}};
@@ -185,7 +130,7 @@ std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& image
             reference);
         row.name = setting.name;
         row.bits = setting.bits;
-        row.groups = setting.groups;
+        row.groups = groups_text(setting.groups, groups_in_use(*saved.model->plan()));
         state.keep(key, row_to_json(row));
       }
     }

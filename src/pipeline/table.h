@@ -1,5 +1,5 @@
-// The paper's table for one model: every reference setting of method.md section 7, evaluated on the same images. Rows
-// are kept in a file as they are finished, so that an interrupted table goes on where it was.
+// The paper's table for one model: every reference setting of docs/method.md, section 7, evaluated on the same images.
+// Rows are kept in a file as they are finished, so that an interrupted table goes on where it was.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +18,13 @@ namespace igq {
 struct TableSetting {
   std::string name;    ///< "float", "layer", "static-group", "igq", "igq allocated", "upper-bound", ...
   std::string bits;    ///< "w4a4"; "-" for float
-  std::string groups;  ///< "8", "auto 8", "1", "each", "-"
+  std::string groups;  ///< as asked for: "8", "auto 8", "1", "each"; "-" where that is no choice
   QuantizeJob job;     ///< unused for float
 };
 
 struct TableRow {
-  std::string name, bits, groups;
+  std::string name, bits;
+  std::string groups;  ///< as asked for and, where that differs, as the layers have them (groups_in_use.h)
   std::int64_t images = 0;
   double top1 = 0.0, top5 = 0.0;  ///< percent
   double interval = 0.0;          ///< half the 95 % interval of top1

@@ -1,5 +1,5 @@
-// Clusters that become group bounds at calibration: k-means in the (min, max) plane (method.md section 3, Eqs. 5-6)
-// and exact one-dimensional clustering of widths (section 8).
+// Clusters that become group bounds at calibration: k-means in the (min, max) plane (docs/method.md, section 3, Eqs.
+// 5-6) and exact one-dimensional clustering of widths (section 8.1).
 #pragma once
 
 #include <cstdint>

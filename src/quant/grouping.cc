@@ -5,7 +5,7 @@
 #include <cassert>
 #include <cmath>
 
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 
 namespace igq {
 namespace {
@@ -20,8 +20,9 @@ void set_channel(ChannelQuantizers& q, int c, int group, const UniformQuantizer&
 /// Points whose groups are found together: few enough for the stack, many enough for vectors.
 constexpr int kChunk = 64;
 
-/// group[i] = the nearest pair of bounds to point i in the (min, max) plane (method.md section 3, Eq. 4), the lowest of
-/// equals; at most kChunk points. Group by group and without branches, so that compilers make vectors of points.
+/// group[i] = the nearest pair of bounds to point i in the (min, max) plane (docs/method.md, section 3, Eq. 4), the
+/// lowest of equals; at most kChunk points. Group by group and without branches, so that compilers make vectors of
+/// points.
 void nearest_bounds(const std::vector<Bounds>& groups, const float* mn, const float* mx, int count,
                     std::int32_t* group) {
   float best[kChunk];

@@ -1,12 +1,12 @@
-// Assigns the channels of one image to the groups of a site, and its softmax rows to theirs (method.md sections 3, 4
-// and 8). Simulation and integer execution call the same functions, so their codes are the same by construction.
+// Assigns the channels of one image to the groups of a site, and its softmax rows to theirs (docs/method.md, sections
+// 3, 4 and 8). Simulation and integer execution call the same functions, so their codes are the same by construction.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
 #include "base/arena.h"
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 #include "quant/plan.h"
 
 namespace igq {

@@ -15,7 +15,7 @@
 
 namespace igq {
 
-/// How the channels (FC inputs) or rows (softmax) of a site share quantizers; method.md section 7 and 8.
+/// How the channels (FC inputs) or rows (softmax) of a site share quantizers; docs/method.md, section 7 and 8.
 enum class Grouping {
   kFloat,        ///< not quantized
   kLayer,        ///< one quantizer per site, fixed at calibration
@@ -40,10 +40,12 @@ QkvGrouping parse_qkv_grouping(std::string_view name);
 
 /// Largest multiple of a unit that a group's scale may be: codes of 8 bits times it fit 16 bits.
 inline constexpr std::int32_t kMaxMultiple = 255;
-/// Most slots of a byte product that one channel may take (slot_multiple).
+/// Most slots of a byte product that one channel may take (slot_multiple), and the steps in which a layer's slots are
+/// counted. Both are part of the format (docs/format.md), whatever the tiles of the machine that makes or runs a plan.
 inline constexpr std::int32_t kMaxSlots = 16;
 /// Most slots of a byte product, of products of 255 * 128 in int32.
 inline constexpr std::int32_t kMostSlots = 65536;
+inline constexpr int kSlotStep = 64;
 
 /// The quantizers of one FC input or of the softmax rows of one attention.
 struct ActivationPlan {

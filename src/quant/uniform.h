@@ -1,4 +1,4 @@
-// The uniform quantizer of the paper's section 3.1 (method.md section 2):
+// The uniform quantizer of the paper's section 3.1 (docs/method.md, section 2):
 //   s = (u - l) / (2^b - 1),  z = rint(-l / s),  code = clip(rint(x / s) + z, 0, 2^b - 1),  x_hat = s * (code - z).
 // x / s is computed as x * (1 / s) with 1 / s rounded to float once, in simulation and in integers alike; rint rounds
 // half to even. Bounds are first widened to contain zero, so z always is a code and zero is represented exactly.

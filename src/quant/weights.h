@@ -1,4 +1,4 @@
-// Weight quantization, per output channel, asymmetric (method.md section 5).
+// Weight quantization, per output channel, asymmetric (docs/method.md, section 5).
 #pragma once
 
 #include <span>

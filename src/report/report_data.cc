@@ -85,7 +85,8 @@ std::optional<AllocationFacts> stored_allocation(const json& report) {
 }
 
 std::string thumbnail(const Sample& sample, const ModelConfig& config) {
-  Image image = resize_and_crop(load_image(sample.path), config.preprocess, config.image_height, config.image_width);
+  Image image = resize_and_crop(load_image(sample.path, config.preprocess.orientation), config.preprocess,
+                                config.image_height, config.image_width);
   const int longer = std::max(image.width, image.height);
   if (longer > kThumbnail)
     image = resize(image, std::max(1, image.width * kThumbnail / longer),

@@ -65,10 +65,19 @@ TEST(Allocation, SaysTheLeastBudget) {
     FAIL();
   } catch (const Error& e) {
     const std::string text = e.what();
+    try {  // the same before anything is measured
+      check_budget(shapes, {}, {8, 50.0});
+      ADD_FAILURE();
+    } catch (const Error& before) {
+      EXPECT_EQ(before.what(), text);
+    }
     const auto at = text.find("--budget-gbops ");
     ASSERT_NE(at, std::string::npos) << text;
     const double least = std::stod(text.substr(at + 15));
     EXPECT_NO_THROW(allocate_groups(shapes, {}, perturbations, {8, least}));
+    EXPECT_NO_THROW(check_budget(shapes, {}, {8, least}));
+    EXPECT_NO_THROW(check_budget(shapes, {}, {8, 0.0}));
+    EXPECT_THROW(check_budget(shapes, {}, {8, least - 0.002}), Error);
     EXPECT_THROW(allocate_groups(shapes, {}, perturbations, {8, least - 0.002}), Error);
   }
   EXPECT_THROW(allocate_groups(shapes, {}, {}, {8, 0.0}), Error);

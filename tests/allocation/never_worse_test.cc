@@ -70,8 +70,8 @@ double error_of(const ActivationPlan& plan, const std::vector<float>& x) {
   Arena arena;
   const ChannelQuantizers q = assign_channels(plan, kernels, kChannels, ranges.low.data(), ranges.high.data(), arena);
   std::vector<float> coded = x;
-  kernels.fake_quantize_channels(coded.data(), kChannels, static_cast<int>(x.size()) / kChannels, kChannels, q.scale,
-                                 q.inv_scale, q.zero, q.q_max);
+  kernels.fake_quantize_channels({coded.data(), kChannels, static_cast<int>(x.size()) / kChannels, kChannels}, q.scale,
+                                 {q.inv_scale, q.zero, q.q_max});
   double error = 0.0;
   for (std::size_t i = 0; i < x.size(); ++i)
     error += std::pow(static_cast<double>(coded[i]) - static_cast<double>(x[i]), 2);
@@ -192,8 +192,9 @@ TEST(NeverWorse, AttentionWithFlatAndPeakedRows) {
         const double centred = attention_error(best, qkv, n, kHeads, kDim);
         EXPECT_LT(centred, attention_error(layer, qkv, n, kHeads, kDim)) << n << ", " << spread << ", " << bits;
         best.qkv.centred = false;
-        if (spread == 1.0f)  // many probabilities round to zero
+        if (spread == 1.0f) {  // many probabilities round to zero
           EXPECT_LT(centred, attention_error(best, qkv, n, kHeads, kDim)) << n << ", " << bits;
+        }
       }
 }
 

@@ -118,12 +118,12 @@ TEST_F(OutputFileTest, AnOwnerThatCannotBeKeptIsAnErrorBeforeTheWork) {
             }),
             0);
   ASSERT_EQ(::chmod(at("").c_str(), 01777), 0);  // as /tmp: only the owner replaces
-  EXPECT_EQ(test::in_child([&] {
-              if (::setgid(54321) != 0 || ::setuid(54321) != 0) return 3;
-              return fault_of([&] { OutputFile file(at("a")); }).find("Operation not permitted") != std::string::npos ? 0
-                                                                                                                     : 4;
-            }),
-            0);
+  EXPECT_EQ(
+      test::in_child([&] {
+        if (::setgid(54321) != 0 || ::setuid(54321) != 0) return 3;
+        return fault_of([&] { OutputFile file(at("a")); }).find("Operation not permitted") != std::string::npos ? 0 : 4;
+      }),
+      0);
   EXPECT_EQ(text_of(at("a")), "1");
 }
 
@@ -131,8 +131,9 @@ TEST_F(OutputFileTest, AnOwnerThatCannotBeKeptIsAnErrorBeforeTheWork) {
 TEST_F(OutputFileTest, TheAccessListIsKept) {
   spill("a", "1");
   // user::rw- user:54321:rw- group::--- mask::rw- other::---, as the kernel stores it.
-  const unsigned char list[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 49, 212, 0, 0, 4, 0, 0, 0, 255, 255, 255, 255,
-                                16, 0, 6, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255};
+  const unsigned char list[] = {2, 0,  0,   0,   1,   0,   6,  0, 255, 255, 255, 255, 2,   0,  6,
+                                0, 49, 212, 0,   0,   4,   0,  0, 0,   255, 255, 255, 255, 16, 0,
+                                6, 0,  255, 255, 255, 255, 32, 0, 0,   0,   255, 255, 255, 255};
   if (::setxattr(at("a").c_str(), "system.posix_acl_access", list, sizeof(list), 0) != 0)
     GTEST_SKIP() << "this file system has no access lists";
   write_file(at("a"), "2");

@@ -151,7 +151,8 @@ TEST(SiteBits, KeepFirstLastAndTheLastMatchWins) {
 }
 
 TEST(WeightMethod, NamesReadBack) {
-  for (const char* name : {"rtn", "gptq", "erq", "auto"}) EXPECT_EQ(weight_method_name(parse_weight_method(name)), name);
+  for (const char* name : {"rtn", "gptq", "erq", "auto"})
+    EXPECT_EQ(weight_method_name(parse_weight_method(name)), name);
   EXPECT_THROW(parse_weight_method("best"), Error);
 }
 
@@ -160,7 +161,7 @@ TEST(Presets, NamesReadBackAndThePaperIsThePaper) {
   EXPECT_THROW(parse_preset("fast"), Error);
   const QuantizeOptions paper = preset_options(Preset::kPaper);
   EXPECT_EQ(paper.grouping, Grouping::kIgq);
-  EXPECT_EQ(paper.bounds, GroupBounds::kMean);
+  EXPECT_EQ(paper.bounds, GroupBounds::kMse);
   EXPECT_EQ(paper.weights, WeightMethod::kNearest);
   EXPECT_FALSE(paper.balance);
   EXPECT_EQ(preset_options(Preset::kBest).softmax_grouping, Grouping::kUpperBound);

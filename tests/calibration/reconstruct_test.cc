@@ -17,6 +17,8 @@ struct Outcome {
   std::unique_ptr<Model> model;
   std::shared_ptr<QuantizationPlan> plan;
   std::vector<float> before, after;  // logits of the simulated model on the calibration images
+  // Activations after each block: of the simulated model before and after, of the float model.
+  std::vector<std::vector<float>> features_before, features_after, features_float;
   std::vector<std::vector<float>> scales;
   Reconstruction result;
 };
@@ -30,6 +32,32 @@ std::vector<float> logits_of(Model& model, std::int64_t images) {
     all.insert(all.end(), logits.begin(), logits.end());
   }
   return all;
+}
+
+/// What each step before the last leaves, of all images: the embedding, then block by block.
+std::vector<std::vector<float>> features_of(Model& model, std::int64_t images, Execution execution) {
+  Runner runner(model, execution, best_isa(), 1);
+  std::vector<float> image(static_cast<std::size_t>(model.image_floats()));
+  std::vector<std::vector<float>> all(static_cast<std::size_t>(model.steps() - 1));
+  for (std::int64_t i = 0; i < images; ++i) {
+    test::small_image(model, i, image.data());
+    StepState state;
+    state.image = image.data();
+    for (int step = 0; step + 1 < model.steps(); ++step) {
+      runner.context().arena.reset();
+      model.run_step(runner.context(), step, state);
+      auto& features = all[static_cast<std::size_t>(step)];
+      features.insert(features.end(), state.x.begin(), state.x.end());
+    }
+  }
+  return all;
+}
+
+double squared_distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double sum = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    sum += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
+  return sum;
 }
 
 Outcome reconstruct(std::unique_ptr<Model> model, Model& original, const ReconstructOptions& options, int threads,
@@ -49,9 +77,12 @@ Outcome reconstruct(std::unique_ptr<Model> model, Model& original, const Reconst
         make_plan(*o.model, collect_statistics(runner, images, 0, load), quantize, pool));
   }
   refine_weights(*o.model, o.plan, quantize, images, load, best_isa(), pool);
+  o.features_float = features_of(original, images, Execution::kFloat);
+  o.features_before = features_of(*o.model, images, Execution::kSimulate);
   o.before = logits_of(*o.model, images);
   o.result = reconstruct_blocks(*o.model, o.plan, original, options, images, load, best_isa(), pool);
   o.after = logits_of(*o.model, images);
+  o.features_after = features_of(*o.model, images, Execution::kSimulate);
   for (const auto& [name, linear] : o.plan->linears) o.scales.push_back(linear.weight.scale);
   return o;
 }
@@ -78,6 +109,13 @@ TEST(Reconstruct, BringsBlocksNearerToFloat) {
   for (const BlockReconstruction& b : o.result.blocks)
     EXPECT_TRUE(b.kept) << b.block << ": " << b.before << " -> " << b.after;
   EXPECT_EQ(o.result.vectors.size(), 16u) << "two norms of two vectors and four biases per block";
+  // What the blocks say of themselves, held to what the model then computes.
+  ASSERT_EQ(o.features_float.size(), 3u);
+  EXPECT_EQ(o.features_after[0], o.features_before[0]) << "the embedding is no block";
+  for (std::size_t step = 1; step < o.features_float.size(); ++step)
+    EXPECT_LT(squared_distance(o.features_after[step], o.features_float[step]),
+              squared_distance(o.features_before[step], o.features_float[step]))
+        << "block " << step - 1;
   EXPECT_NE(o.before, o.after);
 }
 

@@ -3,8 +3,10 @@
 #include "calibration/rounding.h"
 
 #include <Eigen/Cholesky>
+#include <algorithm>
 #include <cmath>
 #include <gtest/gtest.h>
+#include <limits>
 
 #include "base/random.h"
 #include "quant/weight_groups.h"
@@ -173,10 +175,37 @@ TEST(RoundWeights, ZeroAndConstantChannels) {
   EXPECT_NEAR(rounded.error[1], 0.0, 1e-3);
 }
 
-TEST(RoundWeights, RefusesAnIndefiniteMatrix) {
-  Problem p = make_problem(4, 2, 7);
-  p.h(0, 0) = -1.0;
-  EXPECT_THROW(solve(p, {}), Error);
+/// Rounding errors of the moments of inputs that hardly vary, of any size: damped until the matrix is definite.
+TEST(RoundWeights, IndefiniteMatricesAreDamped) {
+  for (const double size : {1e-12, 1.0, 1e12}) {
+    Problem p = make_problem(4, 2, 7);
+    p.h = (p.h * size).eval();
+    p.h(0, 0) = -size;
+    Problem negative = p, none = p;
+    negative.h = Eigen::MatrixXd::Constant(4, 4, -size);
+    none.h.setZero();
+    for (const Problem* problem : {&p, &negative, &none}) {
+      const Rounded rounded = solve(*problem, {});
+      const auto [least, most] = std::minmax_element(p.w.begin(), p.w.end());
+      for (int o = 0; o < p.out; ++o) {
+        EXPECT_TRUE(std::isfinite(error_of(*problem, rounded.plan, o))) << size;
+        EXPECT_TRUE(std::isfinite(rounded.error[static_cast<std::size_t>(o)])) << size;
+        EXPECT_LE(rounded.plan.scale[static_cast<std::size_t>(o)], (*most - *least) / 15.0f) << size;
+      }
+    }
+  }
+}
+
+TEST(RoundWeights, RefusesMomentsThatAreNotFinite) {
+  for (const double value : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(),
+                             -std::numeric_limits<double>::infinity()}) {
+    Problem p = make_problem(4, 2, 7);
+    p.h(1, 1) = value;
+    EXPECT_THROW(solve(p, {}), Error);
+    p = make_problem(4, 2, 7);
+    p.h(3, 0) = p.h(0, 3) = value;
+    EXPECT_THROW(solve(p, {}), Error);
+  }
 }
 
 }  // namespace

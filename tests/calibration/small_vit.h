@@ -5,9 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "base/random.h"
-#include "io/memory_tensors.h"
-#include "models/model.h"
+#include "tests/random_model.h"
 
 namespace igq::test {
 
@@ -24,23 +22,15 @@ inline std::unique_ptr<Model> small_vit() {
   config.vit.depth = 2;
   config.vit.num_heads = 3;
   config.vit.mlp_hidden = 37;
-  MemoryTensors tensors("small_vit");
-  Random random(4);
-  for (const auto& [name, shape] : expected_tensors(config)) {
+  return random_model(config, 4, [](const std::string& name, const Shape& shape, Random& random) {
     std::int64_t count = 1;
     for (const std::int64_t d : shape) count *= d;
     const bool norm = name.find("norm") != std::string::npos, weight = name.ends_with(".weight");
-    const double in = shape.size() > 1 ? static_cast<double>(count / shape[0]) : 16.0;
-    AlignedBuffer<float> values(static_cast<std::size_t>(count));
-    for (float& v : values) {
-      const double z = random.normal();
-      v = static_cast<float>(norm && weight                               ? std::exp(0.7 * z)
-                             : name == "pos_embed" || name == "cls_token" ? 0.5 * z
-                                                                          : z / std::sqrt(in));
-    }
-    tensors.add(name, shape, std::move(values));
-  }
-  return build_model(config, tensors);
+    const double in = shape.size() > 1 ? static_cast<double>(count / shape[0]) : 16.0, z = random.normal();
+    return static_cast<float>(norm && weight                               ? std::exp(0.7 * z)
+                              : name == "pos_embed" || name == "cls_token" ? 0.5 * z
+                                                                           : z / std::sqrt(in));
+  });
 }
 
 /// Image i: smooth waves, different for every i.

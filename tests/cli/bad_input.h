@@ -8,11 +8,6 @@
 
 namespace igq::test {
 
-inline void spill(const std::filesystem::path& path, const std::string& bytes) {
-  std::filesystem::create_directories(path.parent_path());
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
-
 /// One row: what is wrong, how it is made inside the test's folder, the command, and a part of what igq must say.
 struct Row {
   std::string wrong;
@@ -28,5 +23,7 @@ inline const std::string kPredict = "predict model images/coat/0047.png";
 
 /// Wrong models: bad_input_models.cc.
 std::vector<Row> model_rows();
+/// Files that contradict themselves or ask for too much: bad_input_hostile.cc.
+std::vector<Row> hostile_rows();
 
 }  // namespace igq::test

@@ -17,7 +17,7 @@ using nlohmann::json;
 void edit_json(const fs::path& path, const std::function<void(json&)>& edit) {
   json value = json::parse(read_text(path));
   edit(value);
-  spill(path, value.dump());
+  write_text(path, value.dump());
 }
 
 /// A safetensors file taken apart; what is edited is written with offsets that fit.
@@ -50,7 +50,7 @@ struct Weights {
     }
     const std::string text = header.dump();
     const std::uint64_t size = text.size();
-    spill(path, std::string(reinterpret_cast<const char*>(&size), 8) + text + data);
+    write_text(path, std::string(reinterpret_cast<const char*>(&size), 8) + text + data);
   }
 };
 
@@ -67,7 +67,7 @@ Row config_row(const std::string& wrong, std::function<void(json&)> edit, const 
 
 Row text_row(const std::string& wrong, const std::string& text, const std::string& says) {
   return model_row(
-      wrong, [text](const fs::path& at) { spill(at / "model/config.json", text); }, says);
+      wrong, [text](const fs::path& at) { write_text(at / "model/config.json", text); }, says);
 }
 
 Row weights_row(const std::string& wrong, std::function<void(Weights&)> edit, const std::string& says) {
@@ -87,7 +87,7 @@ Row bytes_row(const std::string& wrong, std::function<void(std::string&)> edit, 
       [edit](const fs::path& at) {
         std::string bytes = read_text(at / kWeights);
         edit(bytes);
-        spill(at / kWeights, bytes);
+        write_text(at / kWeights, bytes);
       },
       says);
 }
@@ -98,7 +98,7 @@ Row igq_row(const std::string& wrong, std::function<void(std::string&)> edit, co
           [edit](const fs::path& at) {
             std::string bytes = read_text(fixtures() / "igq/v1.igq");
             edit(bytes);
-            spill(at / "q.igq", bytes);
+            write_text(at / "q.igq", bytes);
           },
           "inspect q.igq" + flags, 1, says};
 }
@@ -116,7 +116,7 @@ Row shard_row(const std::string& wrong, const std::string& shard, const std::str
         json map = json::object();
         for (const auto& [name, entry] : Weights(at / kWeights).tensors) map[name] = shard_in_index;
         fs::rename(at / kWeights, at / "model" / shard);
-        spill(at / "model/model.safetensors.index.json", json{{"weight_map", map}}.dump());
+        write_text(at / "model/model.safetensors.index.json", json{{"weight_map", map}}.dump());
       },
       says);
 }
@@ -151,7 +151,7 @@ std::vector<Row> model_rows() {
                "it is neither timm's (no 'architecture') nor of transformers"),
       text_row("a transformers model that is no image classifier",
                R"({"model_type": "bert", "architectures": ["BertModel"]})",
-               "'architectures' names BertModel, igq runs ViTForImageClassification"),
+               "'architectures' names BertModel and 'model_type' is bert, igq runs ViTForImageClassification"),
       config_row(
           "an architecture igq does not have", [](json& c) { c["architecture"] = "resnet50"; },
           "unknown architecture 'resnet50'; nearest:"),
@@ -208,7 +208,7 @@ std::vector<Row> model_rows() {
       model_row(
           "an index of shards that is not JSON",
           [](const fs::path& at) {
-            fs::rename(at / kWeights, at / "model/x"), spill(at / "model/model.safetensors.index.json", "{");
+            fs::rename(at / kWeights, at / "model/x"), write_text(at / "model/model.safetensors.index.json", "{");
           },
           "model.safetensors.index.json cannot be used: its JSON does not parse"),
       bytes_row(
@@ -286,7 +286,7 @@ std::vector<Row> model_rows() {
       igq_row(
           "an .igq file with a field of a newer version",
           [](std::string& b) {
-            auto forged = ::igq::testing::Forged::from(b);
+            auto forged = ::igq::test::Forged::from(b);
             json header = forged.json();
             header["config"]["vit"]["rope"] = true;
             forged.set_json(header);

@@ -41,8 +41,9 @@ TEST_F(DetectTest, PredictPrintsObjects) {
       EXPECT_EQ(d.at("category_id"), std::stoi(label.substr(5)) + (name == "mask_rcnn_odd" ? 1 : 0));
       EXPECT_GT(d.at("score"), name == "mask_rcnn_odd" ? 0.05 : 0.5);
       EXPECT_EQ(d.contains("segmentation"), name == "mask_rcnn_odd");
-      if (d.contains("segmentation"))
+      if (d.contains("segmentation")) {
         EXPECT_EQ(d.at("segmentation").at("size"), json({image.at("height"), image.at("width")}));
+      }
     }
   }
   const Output text =

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 const std::string kQuantizeBits = "quantize model --calib images --samples 4 --bits w4a4 ";
-const std::string kQuantize = kQuantizeBits + "--groups 4 ";
+const std::string& kQuantize = kQuantizeBits;
 const std::string kTable = "table model --calib images --samples 4 --data-dir images --bits w4a4 --groups 2 -o t.json ";
 
 /// A small file system of its own, mounted for the test; not there when this user may not mount.
@@ -176,19 +176,44 @@ TEST_F(CliTest, KilledAllocationGoesOnWhereItWas) {
   EXPECT_EQ(read_text(path() / "q.igq"), read_text(path() / "whole.igq"));
 }
 
+/// Finished layers, whole and at least one, and nothing else, or no such folder: what a run that failed may leave.
+void expect_finished_layers_or_nothing(const fs::path& state) {
+  if (!fs::exists(fs::symlink_status(state))) return;
+  EXPECT_FALSE(files_in(state).empty()) << state << " is of no use";
+  for (const std::string& name : files_in(state)) {
+    EXPECT_TRUE(name.ends_with(".igq")) << name;
+    EXPECT_NO_THROW(ContainerReader(state / name)) << name;
+  }
+}
+
 TEST_F(CliTest, FileSizeLimit) {
+  ASSERT_EQ(run(kQuantize + "-o whole.igq").exit_code, 0);
   quantize();
   const std::string precious = read_text(path() / "q.igq");
   const auto before = files_in(path());
+  auto with_layers = before;
+  with_layers.push_back("q.igq.calibration");
+  std::sort(with_layers.begin(), with_layers.end());
   for (const std::string blocks : {"0", "1", "8", "40"}) {
     const Output result = igq_with("ulimit -f " + blocks + " && ", kQuantize + "-o q.igq --overwrite", path());
     EXPECT_EQ(result.exit_code, 1);
-    EXPECT_EQ(files_in(path()), before) << blocks;
+    EXPECT_EQ(files_in(path()), fs::exists(path() / "q.igq.calibration") ? with_layers : before) << blocks;
+    expect_finished_layers_or_nothing(path() / "q.igq.calibration");
     EXPECT_EQ(read_text(path() / "q.igq"), precious);
+    if (blocks == "0") {
+      EXPECT_EQ(files_in(path()), before) << "not one layer could be kept";
+    }
   }
   const Output said = igq_with("ulimit -f 8 && ", kQuantize + "-o q.igq --overwrite", path());
   EXPECT_EQ(said.exit_code, 1);
   EXPECT_NE(said.err.find("igq: error: cannot write q.igq: File too large"), std::string::npos) << said.err;
+  // The limit that lets layers through has left them; the next run goes on from there, to the same bytes.
+  ASSERT_TRUE(fs::exists(path() / "q.igq.calibration"));
+  const Output resumed = run(kQuantize + "-o q.igq --overwrite");
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_NE(resumed.err.find("went on from an interrupted run"), std::string::npos) << resumed.err;
+  EXPECT_EQ(files_in(path()), before);
+  EXPECT_TRUE(read_text(path() / "q.igq") == read_text(path() / "whole.igq"));
 }
 
 TEST_F(CliTest, FullDisk) {

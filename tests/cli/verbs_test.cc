@@ -1,6 +1,7 @@
 // Every verb on real files: what it prints, what it writes, how it exits.
 #include <set>
 
+#include "igq/isa.h"
 #include "tests/cli/program.h"
 
 namespace igq::test {
@@ -106,16 +107,32 @@ TEST_F(CliTest, PredictNamesClasses) {
   EXPECT_EQ(run("predict model images/nothing.png").exit_code, 1);
 }
 
+TEST_F(CliTest, PlansDoNotDependOnTheInstructionSet) {
+  for (const std::string settings : {"--bits w8a8", "--bits w4a4", "--bits w6a4 --preset paper --groups 3",
+                                     "--bits w4a8 --grouping scale --scales free --groups auto --average-groups 2"}) {
+    std::string reference;
+    for (const Isa isa : supported_isas()) {
+      const Output made = run("quantize model --calib images --samples 4 " + settings +
+                              " -o isa.igq --overwrite --isa " + std::string(isa_name(isa)));
+      ASSERT_EQ(made.exit_code, 0) << settings << made.err;
+      const std::string bytes = read_text(path() / "isa.igq");
+      ASSERT_GT(bytes.size(), 1000u);
+      if (isa == Isa::kReference) reference = bytes;
+      ASSERT_TRUE(bytes == reference) << settings << " on " << isa_name(isa);
+    }
+  }
+}
+
 TEST_F(CliTest, QuantizeWritesAFileThatRunsInIntegers) {
-  const Output made = run("quantize model --calib images --samples 8 --bits w4a4 --groups 4 -o q.igq --json");
+  const Output made = run("quantize model --calib images --samples 8 --bits w4a4 -o q.igq --json");
   ASSERT_EQ(made.exit_code, 0) << made.err;
   EXPECT_GT(made.json().at("peak_rss_mb"), 0.0);
   EXPECT_EQ(made.json().at("calibration_images"), 8);
   const std::string bytes = read_text(path() / "q.igq");
-  const Output exists = run("quantize model --calib images --samples 8 --bits w4a4 --groups 4 -o q.igq");
+  const Output exists = run("quantize model --calib images --samples 8 --bits w4a4 -o q.igq");
   EXPECT_EQ(exists.exit_code, 1);
   EXPECT_NE(exists.err.find("--overwrite"), std::string::npos);
-  ASSERT_EQ(run("quantize model --calib images --samples 8 --bits w4a4 --groups 4 -o q.igq --overwrite --threads 1 "
+  ASSERT_EQ(run("quantize model --calib images --samples 8 --bits w4a4 -o q.igq --overwrite --threads 1 "
                 "--isa reference")
                 .exit_code,
             0);
@@ -134,11 +151,52 @@ TEST_F(CliTest, QuantizeWritesAFileThatRunsInIntegers) {
   EXPECT_FALSE(std::filesystem::exists(path() / "q2.igq"));
 }
 
+// A list ends where its flag's own checks refuse what follows, so a list may stand before what has no flag.
+TEST_F(CliTest, ListsBeforePositionalArguments) {
+  const std::string photo = "images/coat/0047.png";
+  const auto size_of = [&](const std::string& arguments) {
+    const Output result = run(arguments);
+    EXPECT_EQ(result.exit_code, 0) << arguments << result.err;
+    return result.exit_code == 0 ? result.json().at("images").size() : 0;
+  };
+  EXPECT_EQ(size_of("predict model --json --img-size 32 " + photo), 1U);
+  EXPECT_EQ(size_of("predict --json --img-size 32 model " + photo + " " + photo), 2U);
+  EXPECT_EQ(size_of("predict model --json --img-size 32 32 " + photo), 1U);
+  EXPECT_EQ(size_of("predict model --json --img-size=32 " + photo), 1U);
+  EXPECT_EQ(size_of("predict model " + photo + " --json --img-size 32"), 1U);
+  EXPECT_EQ(run("predict model --img-size 32 32 32 " + photo).exit_code, 1) << "the third is an image";
+  EXPECT_EQ(run("inspect --img-size 32 model --json").exit_code, 0);
+  const std::string rest = " --calib images --data-dir images --samples 4 --json";
+  for (const std::string list :
+       {"--settings float layer", "--settings float,layer", "--bits w4a4 w8a8 --settings float",
+        "--groups 2 4 --settings float", "--weights-list rtn --settings float",
+        "--site-bits head=w8a8 qkv=w8a8 --settings float"}) {
+    const Output table = run("table " + list + " model" + rest);
+    EXPECT_EQ(table.exit_code, 0) << list << table.err;
+  }
+}
+
+TEST_F(CliTest, EvalSaysWhatIsLeftOutAndAssumed) {
+  std::ofstream(path() / "images/notes.txt") << "x";
+  const Output result = run("eval model --data-dir images --json");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.json().at("left_out").at(".txt"), 1);
+  EXPECT_EQ(result.json().at("formats").at(".png"), 20);
+  EXPECT_NE(result.err.find("images: left out, not images: 1 .txt"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("class folders are counted in alphabetical order"), std::string::npos) << result.err;
+  EXPECT_EQ(run("eval model --data-dir images --class-order index").exit_code, 1);
+  EXPECT_EQ(run("eval model --data-dir images --class-order random").exit_code, 2);
+  EXPECT_EQ(run("predict model images/coat/0047.png --orientation exif").exit_code, 0);
+  std::filesystem::remove(path() / "images/notes.txt");
+}
+
 TEST_F(CliTest, EveryGroupingAndWidth) {
   for (const std::string grouping : {"layer", "static-group", "igq", "scale", "upper-bound"})
     for (const std::string bits : {"w2a2", "w3a5", "w4a4", "w8a8"}) {
-      const Output made = run("quantize model --calib images --samples 4 --noise-images 0 --groups 3 --bits " + bits +
-                              " --grouping " + grouping + " -o " + grouping + bits + ".igq");
+      const bool grouped = grouping != "layer" && grouping != "upper-bound";
+      const Output made =
+          run("quantize model --calib images --samples 4 --noise-images 0 --bits " + bits + " --grouping " + grouping +
+              (grouped ? " --groups 3" : "") + " -o " + grouping + bits + ".igq");
       ASSERT_EQ(made.exit_code, 0) << grouping << bits << made.err;
       const Output result = run("eval " + grouping + bits + ".igq --data-dir images --json");
       EXPECT_EQ(result.exit_code, 0) << grouping << bits << result.err;
@@ -179,7 +237,7 @@ TEST_F(CliTest, InspectListsArchitecturesAndBitOperations) {
        {"vit_tiny_patch16_224", "deit_base_distilled_patch16_224", "deit3_small_patch16_224",
         "vit_small_patch14_reg4_dinov2", "vit_base_patch16_clip_224", "swin_large_patch4_window12_384"})
     EXPECT_TRUE(names.contains(name)) << name;
-  // The paper's overhead of 16 groups on DeiT-B at 4 bits (method.md section 6).
+  // The paper's overhead of 16 groups on DeiT-B at 4 bits (docs/method.md, section 6).
   const Output bops = run("inspect --arch deit_base_patch16_224 --bops --preset paper --bits w4a4 --groups 16 --json");
   ASSERT_EQ(bops.exit_code, 0) << bops.err;
   EXPECT_NEAR(bops.json().at("bops_overhead_percent"), 3.3, 0.2);
@@ -205,7 +263,21 @@ TEST_F(CliTest, GateExitsWithThree) {
   const Output bad = run(command + "b.igq --bits w2a2 --preset paper --max-drop 0");
   EXPECT_EQ(bad.exit_code, bad.json().at("top1") < 100.0 ? 3 : 0);
   EXPECT_LT(bad.json().at("top1"), 100.0);
-  EXPECT_EQ(run("quantize model --calib images --max-drop 1 -o c.igq").exit_code, 2) << "needs --data-dir";
+  // Without labels: on agreement.
+  const Output unlabelled = run("quantize model --calib images --samples 8 --bits w8a8 --max-drop 100 --json -o c.igq");
+  EXPECT_EQ(unlabelled.exit_code, 0) << unlabelled.err;
+  EXPECT_EQ(unlabelled.json().at("verdict").at("images"), 12);
+  EXPECT_EQ(unlabelled.json().at("verdict").at("held_back"), true);
+  const Output off =
+      run("quantize model --calib images --samples 8 --bits w2a2 --preset paper --max-drop 0 --json -o d.igq");
+  const auto verdict = off.json().at("verdict");
+  ASSERT_LT(verdict.at("agreement"), 95.0);
+  EXPECT_EQ(off.exit_code, 3);
+  EXPECT_FALSE(verdict.at("warnings").empty());
+  EXPECT_NE(off.err.find("igq: WARNING: only"), std::string::npos) << off.err;
+  EXPECT_NE(off.err.find("--max-drop"), std::string::npos) << off.err;
+  const Output nothing = run("quantize model --calib images --max-drop 1 --noise-images 0 -o e.igq");
+  EXPECT_EQ(nothing.exit_code, 2) << "nothing is measured";
 }
 
 TEST_F(CliTest, AllocationStaysWithinItsBudget) {
@@ -244,7 +316,7 @@ TEST_F(CliTest, ReconstructionIsStoredAndRepeatable) {
 }
 
 TEST_F(CliTest, KeepAndSiteBits) {
-  quantize("--bits w4a4 --groups 4 --keep 'mlp' --site-bits 'attn\\.proj=w6a5'");
+  quantize("--bits w4a4 --keep 'mlp' --site-bits 'attn\\.proj=w6a5'");
   const auto plan = run("inspect q.igq --json").json().at("plan");
   EXPECT_FALSE(plan.at("linears").contains("blocks.0.mlp.fc1"));
   EXPECT_EQ(plan.at("linears").at("blocks.1.attn.proj").at("weight").at("bits"), 6);
@@ -275,7 +347,7 @@ TEST_F(CliTest, CompareShowsSitesAndFlips) {
 TEST_F(CliTest, BenchWithAndWithoutCheckpoint) {
   quantize();
   for (const std::string arguments :
-       {"bench q.igq", "bench model", "bench --arch vit_tiny_patch16_224 --img-size 32 --bits w4a4 --groups 4"}) {
+       {"bench q.igq", "bench model", "bench --arch vit_tiny_patch16_224 --img-size 32 --bits w4a4"}) {
     const Output result = run(arguments + " --json --seconds 0 --batch 2 --threads 2 --profile");
     ASSERT_EQ(result.exit_code, 0) << arguments << result.err;
     const auto json = result.json();
@@ -315,6 +387,92 @@ TEST_F(CliTest, ReportIsOneFileAndJson) {
   EXPECT_EQ(exists.exit_code, 1);
   EXPECT_NE(exists.err.find("--overwrite"), std::string::npos) << exists.err;
   EXPECT_EQ(run("report q.igq --no-speed -o plain.html --overwrite").exit_code, 0);
+}
+
+TEST_F(CliTest, OptionsWithoutEffectAreRefused) {
+  for (const std::string flags :
+       {"--groups 4 --bits w4a4", "--groups 4 --grouping layer", "--groups 4 --grouping upper-bound", "--bounds mean",
+        "--bounds mse --grouping scale", "--scales free --grouping igq", "--views 2 --weights rtn",
+        "--ridge 0.1 --preset paper", "--weight-quantile 0.01", "--weight-groups 32 --bits w8a8", "--average-groups 4",
+        "--budget-gbops 1", "--average-bits 4", "--file-size 1", "--measure-all", "--limit 5",
+        "--perturbation-cache p.jsonl"}) {
+    const Output out = run("quantize model --calib images --samples 4 -o x.igq " + flags);
+    EXPECT_EQ(out.exit_code, 2) << flags;
+    EXPECT_NE(out.err.find(flags.substr(0, flags.find(' ')) + " has no effect"), std::string::npos) << out.err;
+    EXPECT_FALSE(std::filesystem::exists(path() / "x.igq"));
+  }
+  quantize("--bits w4a4");
+  EXPECT_EQ(run("bench q.igq --bits w8a8 --seconds 0").exit_code, 1);
+  const Output idle =
+      run("table model --calib images --samples 4 --data-dir images --settings layer,best --bounds mse");
+  EXPECT_EQ(idle.exit_code, 2);
+  EXPECT_NE(idle.err.find("--bounds has no effect"), std::string::npos) << idle.err;
+}
+
+/// On the embedded model and its real images: what a row is called is what ran.
+TEST_F(CliTest, LabelsOfTheTableSayWhatRan) {
+  const std::string model = "'" + asset("fashion_vit").string() + "'",
+                    calib = " --calib '" + asset("fashion_mnist/calibration").string() + "'",
+                    test = " --data-dir '" + asset("fashion_mnist/test").string() + "'";
+  const Output out = run("table " + model + calib + test + " --samples 8 --limit 60 --bits w4a4,w8a8 --groups 1,8 " +
+                         "--settings layer,igq,best --weights rtn --json");
+  ASSERT_EQ(out.exit_code, 0) << out.err;
+  EXPECT_NE(out.err.find("--groups has no effect on best at w4a4"), std::string::npos) << out.err;
+  std::set<std::string> labels;
+  std::map<std::string, std::string> groups;
+  const nlohmann::json table = out.json();
+  for (const auto& row : table.at("rows")) {
+    const std::string name = row.at("setting").get<std::string>() + row.at("bits").get<std::string>();
+    EXPECT_TRUE(labels.insert(name + row.at("groups").get<std::string>()).second) << "two rows of one name";
+    groups[name] += row.at("groups").get<std::string>() + ";";
+  }
+  EXPECT_EQ(labels.size(), 2u * (1 + 2) + 1 + 2);
+  EXPECT_EQ(groups.at("layerw4a4"), "1;");
+  // Of the 8 asked for layers may use fewer, and the label then says so.
+  const std::string& grouped = groups.at("igqw8a8");
+  EXPECT_TRUE(grouped == "1;8;" || (grouped.starts_with("1;8 (") && grouped.ends_with(" used);"))) << grouped;
+  // As the file of the same setting has them.
+  const Output made = run("quantize " + model + calib + " --samples 8 --held-back 0 --noise-images 0 --bits w4a4 " +
+                          "--weights rtn -o t.igq --json");
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const int least = made.json().at("groups_least"), most = made.json().at("groups_most");
+  std::set<std::size_t> sizes;
+  const auto plan = run("inspect t.igq --json").json().at("plan");
+  for (const auto& [site, linear] : plan.at("linears").items())
+    if (linear.at("input").at("grouping") == "scale") sizes.insert(linear.at("input").at("groups").size());
+  ASSERT_FALSE(sizes.empty());
+  EXPECT_EQ(static_cast<int>(*sizes.begin()), least);
+  EXPECT_EQ(static_cast<int>(*sizes.rbegin()), most);
+  EXPECT_GT(least, 8) << "integer scales take every multiple that fits a byte";
+  EXPECT_EQ(groups.at("bestw4a4"), std::to_string(least) + (most > least ? "-" + std::to_string(most) : "") + " used;");
+}
+
+TEST_F(CliTest, BitsAreAllocatedWithinTheirBudget) {
+  const std::string command = "quantize model --calib images --samples 6 --noise-images 2 --bits auto ";
+  const Output made = run(command + "--average-bits 4 --perturbation-cache p.jsonl -o q.igq --json");
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const auto allocation = made.json().at("report").at("bit_allocation");
+  EXPECT_LE(allocation.at("weight_size_bits"), allocation.at("weight_budget_bits"));
+  EXPECT_LE(allocation.at("bops"), allocation.at("bops_budget"));
+  EXPECT_LE(allocation.at("divergence"), allocation.at("uniform_divergence"));
+  const auto plan = run("inspect q.igq --json").json().at("plan");
+  for (const auto& site : allocation.at("sites")) {
+    const std::string name = site.at("site");
+    if (!site.contains("weight_bits")) {
+      EXPECT_EQ(plan.at("attentions").at(name).at("softmax").at("bits"), site.at("activation_bits"));
+      EXPECT_EQ(plan.at("attentions").at(name).at("qkv").at("bits"), site.at("activation_bits"));
+      continue;
+    }
+    EXPECT_EQ(plan.at("linears").at(name).at("weight").at("bits"), site.at("weight_bits")) << name;
+    EXPECT_EQ(plan.at("linears").at(name).at("input").at("bits"), site.at("activation_bits")) << name;
+  }
+  EXPECT_EQ(plan.at("linears").at("head").at("weight").at("bits"), 8);
+  const Output small = run(command + "--average-bits w2.5a4 --groups auto --scales free -o s.igq --json");
+  ASSERT_EQ(small.exit_code, 0) << small.err;
+  EXPECT_LT(small.json().at("file_mb"), made.json().at("file_mb"));
+  EXPECT_EQ(run(command + "--file-size 0.001 -o t.igq").exit_code, 1);
+  EXPECT_EQ(run(command + "--average-bits 9 -o t.igq").exit_code, 2);
+  EXPECT_EQ(run("eval q.igq --data-dir images --json").exit_code, 0);
 }
 
 TEST_F(CliTest, TableGoesOnWhereItWas) {

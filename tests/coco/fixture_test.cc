@@ -1,4 +1,5 @@
-// COCO's metric on the committed set (tests/fixtures/detection/coco): masks without boxes, so both kinds go by the masks.
+// COCO's metric on the committed set (tests/fixtures/detection/coco): masks without boxes, so both kinds go by the
+// masks.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -19,8 +20,10 @@ TEST(CocoFixture, TwelveFiguresToTheLastBit) {
   EXPECT_FALSE(found.has_boxes);
   std::int64_t categories = 0;
   const auto count = [&](std::int64_t) { ++categories; };
-  EXPECT_EQ(evaluate(dataset, found.list, IouType::kBox, count).stats, (expected.at("bbox").get<std::array<double, 12>>()));
-  EXPECT_EQ(evaluate(dataset, found.list, IouType::kMask, count).stats, (expected.at("segm").get<std::array<double, 12>>()));
+  EXPECT_EQ(evaluate(dataset, found.list, IouType::kBox, count).stats,
+            (expected.at("bbox").get<std::array<double, 12>>()));
+  EXPECT_EQ(evaluate(dataset, found.list, IouType::kMask, count).stats,
+            (expected.at("segm").get<std::array<double, 12>>()));
   EXPECT_EQ(categories, 6);
 }
 

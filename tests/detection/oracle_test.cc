@@ -38,7 +38,8 @@ std::vector<Box> boxes_of(const std::vector<float>& v) {
 
 TEST(Rle, PolygonsAsPycocotools) {
   for (const json& c : cases("polygons")) {
-    const Rle rle = rle_from_polygon(c.at("polygon").get<std::vector<double>>(), c.at("height"), c.at("width"), "polygon");
+    const Rle rle =
+        rle_from_polygon(c.at("polygon").get<std::vector<double>>(), c.at("height"), c.at("width"), "polygon");
     const auto text = c.at("counts").get<std::string>();
     EXPECT_EQ(rle_to_text(rle), text);
     EXPECT_EQ(rle_from_text(text, rle.height, rle.width, "text"), rle);
@@ -159,8 +160,9 @@ TEST(PasteMask, BitsAndRunsAgreeForOddBoxes) {
   std::vector<float> square(28 * 28);
   for (std::size_t i = 0; i < square.size(); ++i) square[i] = 0.5f + 0.5f * std::sin(0.37f * static_cast<float>(i));
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
-  for (const Box& box : {Box{3.2f, 4.1f, 20.7f, 18.3f}, Box{-30, -5, 60, 40}, Box{7, 7, 7, 7}, Box{25, 12, 10, 3},
-                         Box{-inf, 0, inf, 9}, Box{nan, 0, 10, 10}, Box{100, 100, 200, 200}, Box{0, 0, 1e-20f, 3e38f}}) {
+  for (const Box& box :
+       {Box{3.2f, 4.1f, 20.7f, 18.3f}, Box{-30, -5, 60, 40}, Box{7, 7, 7, 7}, Box{25, 12, 10, 3}, Box{-inf, 0, inf, 9},
+        Box{nan, 0, 10, 10}, Box{100, 100, 200, 200}, Box{0, 0, 1e-20f, 3e38f}}) {
     const auto mask = paste_mask(square.data(), 28, box, 19, 23);
     EXPECT_EQ(paste_mask_rle(square.data(), 28, box, 19, 23), rle_from_mask(mask, 19, 23));
   }

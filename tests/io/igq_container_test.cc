@@ -15,10 +15,10 @@ namespace igq {
 namespace {
 
 using nlohmann::json;
-using testing::Forged;
-using testing::slurp;
-using testing::spill;
-using testing::TemporaryFolder;
+using test::Forged;
+using test::read_text;
+using test::TemporaryFolder;
+using test::write_text;
 
 /// Reads everything that a file says it holds.
 void read_all(const std::filesystem::path& path) {
@@ -31,12 +31,7 @@ void read_all(const std::filesystem::path& path) {
 }
 
 std::string error_of(const std::filesystem::path& path) {
-  try {
-    read_all(path);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
+  return test::error_text([&] { read_all(path); });
 }
 
 AlignedBuffer<std::int8_t> random_codes(std::size_t count, int bits, std::uint64_t seed) {
@@ -147,13 +142,13 @@ TEST(IgqContainer, SameInputSameBytes) {
   const TemporaryFolder folder;
   write_small(folder / "a.igq");
   write_small(folder / "b.igq");
-  EXPECT_EQ(slurp(folder / "a.igq"), slurp(folder / "b.igq"));
+  EXPECT_EQ(read_text(folder / "a.igq"), read_text(folder / "b.igq"));
 }
 
 TEST(IgqContainer, FormatDescriptionMakesTheSameBytes) {
   const TemporaryFolder folder;
   write_small(folder / "a.igq");
-  const std::string bytes = slurp(folder / "a.igq");
+  const std::string bytes = read_text(folder / "a.igq");
   EXPECT_EQ(Forged::from(bytes).to_bytes(), bytes);
 }
 
@@ -165,18 +160,28 @@ TEST(IgqContainer, TextsThatAreNotUtf8AreMended) {
 
 TEST(IgqContainer, ExistingFileStaysWithoutOverwrite) {
   const TemporaryFolder folder;
-  spill(folder / "a.igq", "precious");
+  write_container(folder / "a.igq", json{{"precious", true}}, {}, kIgqVersion, false);
+  const std::string precious = read_text(folder / "a.igq");
   EXPECT_THROW(write_small(folder / "a.igq"), Error);
-  EXPECT_EQ(slurp(folder / "a.igq"), "precious");
+  EXPECT_EQ(read_text(folder / "a.igq"), precious);
   write_small(folder / "a.igq", true);
+  EXPECT_NE(read_text(folder / "a.igq"), precious);
   EXPECT_EQ(error_of(folder / "a.igq"), "");
+}
+
+TEST(IgqContainer, AFileOfAnotherKindStaysEvenWithOverwrite) {
+  const TemporaryFolder folder;
+  write_text(folder / "a.igq", "precious");
+  const std::string error = test::error_text([&] { write_small(folder / "a.igq", true); });
+  EXPECT_NE(error.find("a.igq exists and is not an .igq file"), std::string::npos) << error;
+  EXPECT_EQ(read_text(folder / "a.igq"), "precious");
 }
 
 TEST(IgqContainer, MagicIsRecognised) {
   const TemporaryFolder folder;
   write_small(folder / "a.igq");
-  spill(folder / "short", "\x89IGQ");
-  spill(folder / "other", "a longer text that is no model");
+  write_text(folder / "short", "\x89IGQ");
+  write_text(folder / "other", "a longer text that is no model");
   EXPECT_TRUE(has_igq_magic(folder / "a.igq"));
   for (const char* name : {"short", "other", "missing"}) EXPECT_FALSE(has_igq_magic(folder / name));
   EXPECT_FALSE(has_igq_magic(folder.path()));
@@ -185,24 +190,24 @@ TEST(IgqContainer, MagicIsRecognised) {
 TEST(IgqContainerDamage, EveryTruncation) {
   const TemporaryFolder folder;
   write_small(folder / "a.igq");
-  const std::string bytes = slurp(folder / "a.igq");
+  const std::string bytes = read_text(folder / "a.igq");
   for (std::size_t size = 0; size < bytes.size(); ++size) {
-    spill(folder / "cut.igq", bytes.substr(0, size));
+    write_text(folder / "cut.igq", bytes.substr(0, size));
     const std::string error = error_of(folder / "cut.igq");
     ASSERT_NE(error.find("cut.igq"), std::string::npos) << "cut to " << size;
   }
-  spill(folder / "long.igq", bytes + '\0');
+  write_text(folder / "long.igq", bytes + '\0');
   EXPECT_NE(error_of(folder / "long.igq"), "");
 }
 
 TEST(IgqContainerDamage, EveryFlippedByteOfTheWholeFile) {
   const TemporaryFolder folder;
   write_small(folder / "a.igq");
-  std::string bytes = slurp(folder / "a.igq");
+  std::string bytes = read_text(folder / "a.igq");
   for (std::size_t at = 0; at < bytes.size(); ++at) {
     for (const char flip : {'\x01', '\x80', '\xff'}) {
       bytes[at] = static_cast<char>(bytes[at] ^ flip);
-      spill(folder / "flip.igq", bytes);
+      write_text(folder / "flip.igq", bytes);
       ASSERT_NE(error_of(folder / "flip.igq"), "") << "byte " << at;
       bytes[at] = static_cast<char>(bytes[at] ^ flip);
     }
@@ -212,19 +217,19 @@ TEST(IgqContainerDamage, EveryFlippedByteOfTheWholeFile) {
 TEST(IgqContainerDamage, NewerVersionSaysSo) {
   const TemporaryFolder folder;
   write_small(folder / "a.igq");
-  Forged f = Forged::from(slurp(folder / "a.igq"));
+  Forged f = Forged::from(read_text(folder / "a.igq"));
   f.version = kIgqVersion + 1;
-  spill(folder / "new.igq", f.to_bytes());
+  write_text(folder / "new.igq", f.to_bytes());
   EXPECT_NE(error_of(folder / "new.igq").find("format version 3"), std::string::npos);
   f.version = 0;
-  spill(folder / "new.igq", f.to_bytes());
+  write_text(folder / "new.igq", f.to_bytes());
   EXPECT_NE(error_of(folder / "new.igq").find("damaged"), std::string::npos);
 }
 
 TEST(IgqContainerDamage, SizesInTheFirstBytes) {
   const TemporaryFolder folder;
   write_small(folder / "a.igq");
-  const Forged f = Forged::from(slurp(folder / "a.igq"));
+  const Forged f = Forged::from(read_text(folder / "a.igq"));
   const std::string good = f.to_bytes();
   const auto max = ~std::uint64_t{0};
   const std::uint64_t h = f.header.size(), o = good.size() - f.payload.size(), p = f.payload.size();
@@ -239,7 +244,7 @@ TEST(IgqContainerDamage, SizesInTheFirstBytes) {
                                                                {(std::uint64_t{1} << 26) + 1, o, p},
                                                                {h, o - 64, p + 64}}};
   for (const auto& [header_size, offset, size] : table) {
-    spill(folder / "x.igq", f.preamble(header_size, offset, size, 0) + good.substr(64));
+    write_text(folder / "x.igq", f.preamble(header_size, offset, size, 0) + good.substr(64));
     EXPECT_NE(error_of(folder / "x.igq").find("damaged"), std::string::npos)
         << header_size << " " << offset << " " << size;
   }
@@ -248,8 +253,8 @@ TEST(IgqContainerDamage, SizesInTheFirstBytes) {
 TEST(IgqContainerDamage, HeadersWithRightChecksumsThatLie) {
   const TemporaryFolder folder;
   write_small(folder / "a.igq");
-  const Forged good = Forged::from(slurp(folder / "a.igq"));
-  spill(folder / "x.igq", good.to_bytes());
+  const Forged good = Forged::from(read_text(folder / "a.igq"));
+  write_text(folder / "x.igq", good.to_bytes());
   ASSERT_EQ(error_of(folder / "x.igq"), "");
   const auto max = ~std::uint64_t{0};
   using Edit = std::function<void(json&)>;
@@ -303,7 +308,7 @@ TEST(IgqContainerDamage, HeadersWithRightChecksumsThatLie) {
     json j = f.json();
     edit(j);
     f.set_json(j);
-    spill(folder / "x.igq", f.to_bytes());
+    write_text(folder / "x.igq", f.to_bytes());
     const std::string error = error_of(folder / "x.igq");
     EXPECT_NE(error.find("x.igq is damaged"), std::string::npos) << what << ": " << error;
   }
@@ -311,7 +316,7 @@ TEST(IgqContainerDamage, HeadersWithRightChecksumsThatLie) {
   for (const std::string& text : {std::string(), std::string("{"), std::string("null"), std::string(5000, '['),
                                   std::string("{\"tensors\":[") + std::string(1, '\0') + "]}"}) {
     f.header = text;
-    spill(folder / "x.igq", f.to_bytes());
+    write_text(folder / "x.igq", f.to_bytes());
     EXPECT_NE(error_of(folder / "x.igq").find("x.igq is damaged"), std::string::npos) << text.substr(0, 20);
   }
 }

@@ -27,8 +27,12 @@ std::vector<std::string> relatives(const ImageFolder& folder) {
 }
 
 std::string error_of(const fs::path& root) {
+  return test::error_text([&] { list_images(root); });
+}
+
+std::string mapping_error(ImageFolder folder, const std::vector<std::string>& labels, int classes) {
   try {
-    list_images(root);
+    map_labels(folder, labels, classes);
   } catch (const Error& error) {
     return error.what();
   }
@@ -71,7 +75,33 @@ TEST(ImageFolder, ErrorsSayWhatIsWrong) {
   touch(folder.path() / "file.png");
   EXPECT_NE(error_of(folder.path() / "missing").find("no such folder"), std::string::npos);
   EXPECT_NE(error_of(folder.path() / "file.png").find("not a folder"), std::string::npos);
-  EXPECT_NE(error_of(folder.path() / "text").find("no .jpg"), std::string::npos);
+  EXPECT_NE(error_of(folder.path() / "text").find("no image in this folder"), std::string::npos);
+  EXPECT_NE(error_of(folder.path() / "text").find("only 1 .txt"), std::string::npos);
+}
+
+TEST(ImageFolder, CountsWhatItLeavesOutAndWhatTimmWould) {
+  test::TemporaryFolder folder;
+  for (const char* name : {"a/1.png", "a/2.TIFF", "a/3.webp", "a/x.txt", "a/y.TXT", "a/README", "a/.hidden.png",
+                           ".git/c", "a/4.gif", "a/5.bmp", "a/Thumbs.db"})
+    touch(folder.path() / name);
+  fs::create_symlink("nowhere.png", folder.path() / "a/dangling.png");
+  const ImageFolder listed = list_images(folder.path());
+  EXPECT_EQ(listed.samples.size(), 5U);
+  EXPECT_EQ(listed.formats,
+            (std::map<std::string, std::int64_t>{{".bmp", 1}, {".gif", 1}, {".png", 1}, {".tiff", 1}, {".webp", 1}}));
+  EXPECT_EQ(listed.left_out, (std::map<std::string, std::int64_t>{{".db", 1},
+                                                                  {".txt", 2},
+                                                                  {"files without extension", 1},
+                                                                  {"hidden files", 1},
+                                                                  {"hidden folders", 1},
+                                                                  {"links to nothing", 1}}));
+  const std::vector<std::string> notes = listing_notes(listed);
+  ASSERT_EQ(notes.size(), 2U);
+  EXPECT_NE(notes[0].find("2 .txt"), std::string::npos) << notes[0];
+  EXPECT_NE(notes[1].find("1 .webp"), std::string::npos) << notes[1];
+  ImageFolder plain;
+  plain.formats = {{".jpg", 7}};
+  EXPECT_TRUE(listing_notes(plain).empty());
 }
 
 TEST(MapLabels, ByNameOrByPlace) {
@@ -88,14 +118,54 @@ TEST(MapLabels, ByNameOrByPlace) {
   EXPECT_EQ(labels(named), (std::vector<int>{-1, 2, 3, 0, 0}));
   EXPECT_EQ(named.classes.size(), 4U);
 
-  ImageFolder placed = folder;  // one folder is no label: all by place
-  map_labels(placed, {"dog", "horse", "bird"});
+  // A folder that bears no label's name: both sides are listed, nothing is guessed; by order only when told.
+  ImageFolder placed = folder;
+  EXPECT_NE(mapping_error(placed, {"dog", "horse", "bird"}, 0).find("folders 'cat'; classes 'dog', 'horse', 'bird'"),
+            std::string::npos);
+  const auto notes = map_labels(placed, {"dog", "horse", "bird"}, 0, ClassOrder::kAlphabetical);
   EXPECT_EQ(labels(placed), labels(folder));
-  map_labels(placed, {}, 3);
+  ASSERT_EQ(notes.size(), 1U);
+  EXPECT_NE(notes[0].find("alphabetical"), std::string::npos);
+  // Without names: as many folders as classes in their order, else an error.
+  placed = folder;
+  EXPECT_EQ(map_labels(placed, {}, 3).size(), 1U);  // and says so
   EXPECT_EQ(labels(placed), labels(folder));
-  EXPECT_THROW(map_labels(placed, {"one", "two"}), Error);
-  EXPECT_THROW(map_labels(placed, {}, 2), Error);
-  EXPECT_THROW(map_labels(placed, {"bird", "cat", "dog", "cat"}), Error);  // two labels of one name
+  EXPECT_EQ(map_labels(placed, {"LABEL_0", "LABEL_1", "LABEL_2"}).size(), 1U);
+  EXPECT_NE(mapping_error(folder, {}, 5).find("has 5, the image folder has 3 class folders"), std::string::npos);
+  EXPECT_NE(mapping_error(folder, {"one", "two"}, 0).find("only 2 classes"), std::string::npos);
+  EXPECT_NE(mapping_error(folder, {}, 2).find("only 2 classes"), std::string::npos);
+  EXPECT_NE(mapping_error(folder, {"bird", "cat", "dog", "cat"}, 0).find("bear one name"), std::string::npos);
+  // A stray folder without images does no harm, with a word.
+  ImageFolder stray = folder;
+  stray.classes.push_back("zzz");
+  EXPECT_EQ(map_labels(stray, {"dog", "horse", "bird", "cat"}).size(), 1U);
+  EXPECT_EQ(labels(stray), (std::vector<int>{-1, 2, 3, 0, 0}));
+}
+
+TEST(MapLabels, FoldersNamedByNumbers) {
+  ImageFolder folder;
+  folder.classes = {"0", "1", "10", "2"};
+  for (int label : {0, 1, 2, 3}) folder.samples.push_back({"p", "p", label});
+  const auto labels = [](const ImageFolder& f) {
+    std::vector<int> all;
+    for (const Sample& sample : f.samples) all.push_back(sample.label);
+    return all;
+  };
+  ImageFolder by_index = folder;
+  EXPECT_EQ(map_labels(by_index, {}, 12).size(), 1U);
+  EXPECT_EQ(labels(by_index), (std::vector<int>{0, 1, 10, 2}));
+  ImageFolder alphabetical = folder;
+  map_labels(alphabetical, {}, 12, ClassOrder::kAlphabetical);
+  EXPECT_EQ(labels(alphabetical), (std::vector<int>{0, 1, 2, 3}));
+  ImageFolder numeric = folder;
+  map_labels(numeric, {}, 12, ClassOrder::kNumeric);
+  EXPECT_EQ(labels(numeric), (std::vector<int>{0, 1, 3, 2}));
+  EXPECT_NE(mapping_error(folder, {}, 10).find("'10' is beyond the model's 10 classes"), std::string::npos);
+  folder.classes = {"1", "2", "3", "4"};  // counted from 1, or four of several classes?
+  EXPECT_NE(mapping_error(folder, {}, 4).find("none is 0"), std::string::npos);
+  EXPECT_NE(mapping_error(folder, {}, 4).find("--class-order"), std::string::npos);
+  map_labels(folder, {"4", "3", "2", "1"});  // names are names first
+  EXPECT_EQ(labels(folder), (std::vector<int>{3, 2, 1, 0}));
 }
 
 TEST(ChooseSamples, SpreadsOverTheClassesAndRepeats) {

@@ -18,8 +18,8 @@
 namespace igq {
 namespace {
 
-using testing::spill;
-using testing::TemporaryFolder;
+using test::TemporaryFolder;
+using test::write_text;
 
 /// A file of this header and data; `claimed` overrides the header's size.
 std::string file_of(const std::string& header, const std::string& data, std::uint64_t claimed = ~std::uint64_t{0}) {
@@ -34,20 +34,17 @@ std::string bytes_of(std::initializer_list<T> values) {
 
 /// The text of the Error that opening gives; empty when it opens.
 std::string error_of(const std::filesystem::path& path) {
-  try {
+  return test::error_text([&] {
     if (path.extension() == ".json")
       open_sharded_safetensors(path);
     else
       open_safetensors(path);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return {};
+  });
 }
 
 std::string error_of_bytes(const std::string& bytes) {
   const TemporaryFolder folder;
-  spill(folder / "w.safetensors", bytes);
+  write_text(folder / "w.safetensors", bytes);
   const std::string text = error_of(folder / "w.safetensors");
   EXPECT_TRUE(text.empty() || text.find("w.safetensors") != std::string::npos) << text;
   return text;
@@ -92,10 +89,10 @@ TEST(Safetensors, EveryFloatTypeAndNothingElse) {
           "double":{"dtype":"F64","shape":[2],"data_offsets":[33,49]},
           "scalar":{"dtype":"F32","shape":[],"data_offsets":[49,53]},
           "empty":{"dtype":"F32","shape":[0,4],"data_offsets":[53,53]}}  )";
-  spill(folder / "w.safetensors",
-        file_of(header, bytes_of<std::uint16_t>({0x3C00, 0x0001, 0xFC00, 0x4049}) + bytes_of<std::int64_t>({1, 2}) +
-                            bytes_of<float>({1.5f, -2.5f}) + "\x01" + bytes_of<double>({0.1, 1e300}) +
-                            bytes_of<float>({7.0f})));
+  write_text(folder / "w.safetensors",
+             file_of(header, bytes_of<std::uint16_t>({0x3C00, 0x0001, 0xFC00, 0x4049}) +
+                                 bytes_of<std::int64_t>({1, 2}) + bytes_of<float>({1.5f, -2.5f}) + "\x01" +
+                                 bytes_of<double>({0.1, 1e300}) + bytes_of<float>({7.0f})));
   const auto tensors = open_safetensors(folder / "w.safetensors");
   std::string names;
   for (const auto& [name, shape] : tensors->shapes()) names += name + " ";
@@ -124,7 +121,7 @@ TEST(Safetensors, LongHalvesAreReadInPieces) {
     const auto bits = static_cast<std::uint16_t>(i * 7 % 0x7C00);
     std::memcpy(data.data() + 2 * i, &bits, 2);
   }
-  spill(
+  write_text(
       folder / "w.safetensors",
       file_of(fmt::format(R"({{"w":{{"dtype":"F16","shape":[{}],"data_offsets":[0,{}]}}}})", count, 2 * count), data));
   const auto values = open_safetensors(folder / "w.safetensors")->read("w");
@@ -220,11 +217,11 @@ class Shards : public ::testing::Test {
                                     "index":{"dtype":"I64","shape":[1],"data_offsets":[4,12]}})";
       return file_of(header, bytes_of<float>({value}) + bytes_of<std::int64_t>({5}));
     };
-    spill(folder_ / "one.safetensors", file("a", 1.0f));
-    spill(folder_ / "two.safetensors", file("b", 2.0f));
+    write_text(folder_ / "one.safetensors", file("a", 1.0f));
+    write_text(folder_ / "two.safetensors", file("b", 2.0f));
   }
   std::string error_with(const std::string& index) {
-    spill(folder_ / "model.safetensors.index.json", index);
+    write_text(folder_ / "model.safetensors.index.json", index);
     return error_of(folder_ / "model.safetensors.index.json");
   }
   TemporaryFolder folder_;
@@ -253,7 +250,7 @@ TEST_F(Shards, Faults) {
   EXPECT_SAYS(error_with("{}"), "weight_map");
   EXPECT_SAYS(error_with("nonsense"), "does not parse");
   EXPECT_SAYS(error_with(R"({"weight_map":{"a":"one.safetensors","a":"two.safetensors"}})"), "two entries");
-  spill(folder_ / "two.safetensors", "short");
+  write_text(folder_ / "two.safetensors", "short");
   EXPECT_SAYS(error_with(R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})"),
               "two.safetensors is damaged");
 }

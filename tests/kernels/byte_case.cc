@@ -6,7 +6,9 @@
 
 #include "base/aligned_buffer.h"
 
-namespace igq::kernels::testing {
+namespace igq::test {
+using namespace kernels;
+
 namespace {
 
 int pick(Random& random, int low, int high, Fill fill) {
@@ -93,9 +95,9 @@ Result run(const Kernels& kernels, const Case& c) {
   r.corrections.assign(groups * kBytePanel, -1);
   r.sums.assign(groups * rows * kBytePanel, -1);
   r.y.assign(rows * static_cast<std::size_t>(c.ldy), -7.0F);
-  kernels.permute_codes(c.codes.data(), c.ldc, c.shape.rows, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
-                        c.group_scale.data(), c.groups, r.a.data() + before, c.lda,
-                        c.shape.row_sum ? r.row_sum.data() : nullptr);
+  kernels.permute_codes(c.codes.data(), c.ldc, c.shape.rows,
+                        {c.order.data(), c.slots, c.zeros(), c.group_end.data(), c.groups, c.group_scale.data()},
+                        r.a.data() + before, c.lda, c.shape.row_sum ? r.row_sum.data() : nullptr);
   // A zero-point that 3 divides stands for a multiple of 3.
   for (std::size_t k = 0; k < before / kZeroRows; ++k) {
     const int zero = k < c.zero.size() && c.order[k] >= 0 ? c.zero[k] : 0, m = zero % 3 == 0 ? 3 : 1;
@@ -109,8 +111,9 @@ Result run(const Kernels& kernels, const Case& c) {
   const std::int8_t* w =
       c.w.empty() ? nullptr
                   : c.w.data() + Case::kFirstColumn;  // nothing lies behind a null pointer, not even undefined
-  kernels.pack_bytes(w, c.ldw, c.order.data(), c.slots, before > 0 ? nullptr : c.zeros(), c.group_end.data(), c.groups,
-                     c.shape.cols, c.range, panel.data(), r.corrections.data());
+  kernels.pack_bytes({w, c.ldw, c.shape.cols, c.range},
+                     {c.order.data(), c.slots, before > 0 ? nullptr : c.zeros(), c.group_end.data(), c.groups},
+                     panel.data(), r.corrections.data());
   // Extra slots in an exact buffer of their own, as many as the table wants.
   const auto align = static_cast<std::size_t>(extra_align(kernels, std::max(c.slots, 1)));
   const std::size_t extra_slots = (c.extra.size() + align - 1) / align * align,
@@ -198,4 +201,4 @@ std::vector<std::int64_t> oracle_sums(const Case& c) {
   return sums;
 }
 
-}  // namespace igq::kernels::testing
+}  // namespace igq::test

@@ -6,9 +6,10 @@
 #include <vector>
 
 #include "base/random.h"
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 
-namespace igq::kernels::testing {
+namespace igq::test {
+using namespace kernels;
 
 enum class Fill { kRandom, kLowest, kHighest, kEnds };
 
@@ -63,4 +64,4 @@ Result run(const Kernels& kernels, const Case& c);
 /// S_g[t][n] of every group from its definition in 64 bits, natural channel order.
 std::vector<std::int64_t> oracle_sums(const Case& c);
 
-}  // namespace igq::kernels::testing
+}  // namespace igq::test

@@ -4,9 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 
-namespace igq::kernels::testing {
+namespace igq::test {
+using namespace kernels;
 
 struct ByteTable {
   std::string name;
@@ -16,4 +17,4 @@ struct ByteTable {
 /// The first one is the reference.
 const std::vector<ByteTable>& byte_tables();
 
-}  // namespace igq::kernels::testing
+}  // namespace igq::test

@@ -2,6 +2,7 @@
 // reference table, on awkward shapes and on codes at the ends of every range.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -10,7 +11,9 @@
 #include "tests/kernels/byte_case.h"
 #include "tests/kernels/byte_tables.h"
 
-namespace igq::kernels::testing {
+namespace igq::test {
+using namespace kernels;
+
 namespace {
 
 class Bytes : public ::testing::TestWithParam<std::size_t> {
@@ -308,14 +311,15 @@ TEST_P(Bytes, Transposed) {
           const auto corrections = [&](const Kernels& table, AlignedBuffer<std::byte>& panel) {
             panel.resize(table.panel_bytes(c.slots, 1, c.range));
             std::vector<std::int32_t> result(kBytePanel);
-            table.pack_bytes_transposed(c.wt.data(), c.channels, slots, c.slots, c.zeros(), cols, c.range, panel.data(),
-                                        result.data());
+            table.pack_bytes_transposed({c.wt.data(), c.channels, cols, c.range}, slots, c.slots, c.zeros(),
+                                        panel.data(), result.data());
             return result;
           };
           AlignedBuffer<std::byte> transposed, straight(kernels().panel_bytes(c.slots, 1, c.range));
           std::vector<std::int32_t> want(kBytePanel);
-          kernels().pack_bytes(c.w.data() + Case::kFirstColumn, c.ldw, c.order.data(), c.slots, c.zeros(),
-                               c.group_end.data(), 1, cols, c.range, straight.data(), want.data());
+          kernels().pack_bytes({c.w.data() + Case::kFirstColumn, c.ldw, cols, c.range},
+                               {c.order.data(), c.slots, c.zeros(), c.group_end.data(), 1}, straight.data(),
+                               want.data());
           EXPECT_EQ(corrections(kernels(), transposed), want);
           EXPECT_EQ(std::memcmp(transposed.data(), straight.data(), straight.size()), 0)
               << slots << " slots, " << cols << " columns";
@@ -333,8 +337,9 @@ TEST_P(Bytes, PermuteManyWidths) {
       const auto permute = [&](const Kernels& table) {
         std::vector<std::uint8_t> out(static_cast<std::size_t>(rows * c.slots), 7);
         std::vector<float> sums(static_cast<std::size_t>(rows));
-        table.permute_codes(c.codes.data(), c.ldc, rows, c.order.data(), c.slots, c.zeros(), c.group_end.data(),
-                            c.group_scale.data(), c.groups, out.data(), c.slots, sums.data());
+        table.permute_codes(c.codes.data(), c.ldc, rows,
+                            {c.order.data(), c.slots, c.zeros(), c.group_end.data(), c.groups, c.group_scale.data()},
+                            out.data(), c.slots, sums.data());
         return std::pair(out, sums);
       };
       EXPECT_TRUE(permute(kernels()) == permute(reference()));
@@ -384,8 +389,11 @@ TEST_P(Bytes, UnpackCodes) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Tables, Bytes, ::testing::Range(std::size_t{0}, byte_tables().size()),
-                         [](const auto& param) { return byte_tables()[param.param].name; });
+INSTANTIATE_TEST_SUITE_P(Tables, Bytes, ::testing::Range(std::size_t{0}, byte_tables().size()), [](const auto& param) {
+  std::string name = byte_tables()[param.param].name;  // "avx512-vnni": GoogleTest takes no '-'
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
 
 }  // namespace
-}  // namespace igq::kernels::testing
+}  // namespace igq::test

@@ -1,5 +1,5 @@
 // AVX-512 intrinsics computed with AVX2 and FMA by SIMDe, and the few that SIMDe 0.7.4 does not have or gets wrong.
-// Included by src/kernels/intrinsics.h instead of <immintrin.h> when IGQ_EMULATE_AVX512 is defined.
+// Included by src/kernels/x86/intrinsics.h instead of <immintrin.h> when IGQ_EMULATE_AVX512 is defined.
 #pragma once
 
 #define SIMDE_ENABLE_NATIVE_ALIASES

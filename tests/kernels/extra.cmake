@@ -1,10 +1,10 @@
 # The kernel files of instruction sets beyond AVX2 once more, emulated with AVX2 (emulated_intrinsics.h), under the names fill_*_emulated.
 # Sanitized builds do without: what is emulated is not what runs there.
 find_path(SIMDE_INCLUDE_DIR simde/x86/avx512.h)
-if(SIMDE_INCLUDE_DIR AND NOT IGQ_SANITIZE)
-  file(GLOB emulated_sources CONFIGURE_DEPENDS
-    ${PROJECT_SOURCE_DIR}/src/kernels/*_avx512.cc ${PROJECT_SOURCE_DIR}/src/kernels/*_avx512_vnni.cc
-    ${PROJECT_SOURCE_DIR}/src/kernels/*_avx_vnni.cc ${PROJECT_SOURCE_DIR}/src/kernels/*_amx.cc)
+if(IGQ_ARCHITECTURE STREQUAL "x86" AND SIMDE_INCLUDE_DIR AND NOT IGQ_SANITIZE)
+  set(x86 ${PROJECT_SOURCE_DIR}/src/kernels/x86)
+  set(emulated_sources ${x86}/rows_avx512.cc ${x86}/bytes_avx512.cc ${x86}/bytes_avx512_vnni.cc ${x86}/bytes_avx_vnni.cc
+    ${x86}/bytes_amx.cc)
   add_library(kernels_emulated_avx512 OBJECT ${emulated_sources})
   igq_compile_options(kernels_emulated_avx512)
   target_compile_options(kernels_emulated_avx512 PRIVATE -mavx2 -mfma -mf16c -Wno-psabi -Wno-pedantic)

@@ -10,29 +10,32 @@
 #include <stdexcept>
 
 #include "base/random.h"
-#include "kernels/kernels_internal.h"
+#include "kernels/instruction_sets.h"
 
-namespace igq::kernels {
 #ifdef IGQ_TEST_EMULATED_AVX512
+namespace igq::kernels {
 void fill_float_kernels_avx512_emulated(Kernels& table);
+}
 #endif
 
-namespace testing {
+namespace igq::test {
+using namespace kernels;
 
 const std::vector<FloatTable>& float_tables() {
   static const std::vector<FloatTable> tables = [] {
     std::vector<FloatTable> result;
-    const auto add = [&](const char* name, auto fill) {
-      result.push_back({name, Kernels{}});
-      fill(result.back().kernels);
-    };
-    const std::vector<Isa> isas = supported_isas();
-    const auto runs = [&](Isa isa) { return std::find(isas.begin(), isas.end(), isa) != isas.end(); };
-    add("reference", fill_float_kernels_reference);
-    if (runs(Isa::kAvx2)) add("avx2", fill_float_kernels_avx2);
-    if (runs(Isa::kAvx512)) add("avx512", fill_float_kernels_avx512);
+    for (const InstructionSet& set : instruction_sets()) {
+      if (!set.supported()) continue;
+      Kernels kernels{};
+      set.fill(kernels);
+      // Sets that differ in their byte kernels alone are tested once.
+      if (result.empty() || kernels.gemm_f32 != result.back().kernels.gemm_f32) result.push_back({set.name, kernels});
+    }
 #ifdef IGQ_TEST_EMULATED_AVX512
-    if (runs(Isa::kAvx2)) add("avx512 (emulated)", fill_float_kernels_avx512_emulated);
+    if (result.size() > 1) {  // the emulation itself needs AVX2
+      result.push_back({"avx512 (emulated)", Kernels{}});
+      fill_float_kernels_avx512_emulated(result.back().kernels);
+    }
 #endif
     return result;
   }();
@@ -73,5 +76,4 @@ void expect_same_bits(const Floats& expected, const Floats& actual, const std::s
   }
 }
 
-}  // namespace testing
-}  // namespace igq::kernels
+}  // namespace igq::test

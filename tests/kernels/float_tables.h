@@ -5,9 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 
-namespace igq::kernels::testing {
+namespace igq::test {
+using namespace kernels;
 
 struct FloatTable {
   std::string name;
@@ -52,4 +53,4 @@ Floats random_floats(std::size_t count, std::uint64_t seed, double sigma = 1);
 /// Fails the test when a value differs in any bit; NaN equals NaN.
 void expect_same_bits(const Floats& expected, const Floats& actual, const std::string& what);
 
-}  // namespace igq::kernels::testing
+}  // namespace igq::test

@@ -7,7 +7,9 @@
 
 #include "tests/kernels/float_tables.h"
 
-namespace igq::kernels::testing {
+namespace igq::test {
+using namespace kernels;
+
 namespace {
 
 struct Shape {
@@ -42,8 +44,18 @@ TEST(GemmF32, IsWithinTheErrorBoundOfTheExactProduct) {
     for (const auto& [name, kernels] : float_tables()) {
       const Floats packed = pack(kernels, w, s.n, false, s.k, s.n);
       Floats y(static_cast<std::size_t>(s.rows) * s.n, -77);
-      kernels.gemm_f32(x.data(), ldx, s.rows, s.k, packed.data(), 0, panels(s.n), s.n, bias.data(), false, y.data(),
-                       s.n);
+      kernels.gemm_f32({.x = x.data(),
+                        .ldx = ldx,
+                        .rows = s.rows,
+                        .k = s.k,
+                        .packed = packed.data(),
+                        .panel_begin = 0,
+                        .panel_end = panels(s.n),
+                        .n = s.n,
+                        .bias = bias.data(),
+                        .accumulate = false,
+                        .y = y.data(),
+                        .ldy = s.n});
       for (int t = 0; t < s.rows; ++t)
         for (int c = 0; c < s.n; ++c) {
           double exact = bias[c], magnitude = std::abs(bias[c]);
@@ -71,11 +83,32 @@ TEST(GemmF32, EveryInstructionSetGivesTheSameBits) {
       const Floats start = random_floats(static_cast<std::size_t>(s.rows - 1) * ldy + s.n, 7);
       Floats expected = start;
       const Floats packed = pack(reference(), w, s.n, false, s.k, s.n);
-      reference().gemm_f32(x.data(), ldx, s.rows, s.k, packed.data(), 0, panels(s.n), s.n, b, mode == 2,
-                           expected.data(), ldy);
+      reference().gemm_f32({.x = x.data(),
+                            .ldx = ldx,
+                            .rows = s.rows,
+                            .k = s.k,
+                            .packed = packed.data(),
+                            .panel_begin = 0,
+                            .panel_end = panels(s.n),
+                            .n = s.n,
+                            .bias = b,
+                            .accumulate = mode == 2,
+                            .y = expected.data(),
+                            .ldy = ldy});
       for (const auto& [name, kernels] : float_tables()) {
         Floats y = start;
-        kernels.gemm_f32(x.data(), ldx, s.rows, s.k, packed.data(), 0, panels(s.n), s.n, b, mode == 2, y.data(), ldy);
+        kernels.gemm_f32({.x = x.data(),
+                          .ldx = ldx,
+                          .rows = s.rows,
+                          .k = s.k,
+                          .packed = packed.data(),
+                          .panel_begin = 0,
+                          .panel_end = panels(s.n),
+                          .n = s.n,
+                          .bias = b,
+                          .accumulate = mode == 2,
+                          .y = y.data(),
+                          .ldy = ldy});
         expect_same_bits(expected, y, name);  // also: the columns between n and ldy are untouched
       }
     }
@@ -90,8 +123,18 @@ TEST(GemmF32, AddsInTheOrderOfK) {
   Floats bias(1, 0.5F);
   for (const auto& [name, kernels] : float_tables()) {
     Floats y(1);
-    kernels.gemm_f32(x.data(), k, 1, k, pack(kernels, w, 1, false, k, 1).data(), 0, 1, 1, bias.data(), false, y.data(),
-                     1);
+    kernels.gemm_f32({.x = x.data(),
+                      .ldx = k,
+                      .rows = 1,
+                      .k = k,
+                      .packed = pack(kernels, w, 1, false, k, 1).data(),
+                      .panel_begin = 0,
+                      .panel_end = 1,
+                      .n = 1,
+                      .bias = bias.data(),
+                      .accumulate = false,
+                      .y = y.data(),
+                      .ldy = 1});
     EXPECT_EQ(y[0], expected) << name;
   }
 }
@@ -102,11 +145,33 @@ TEST(GemmF32, ARangeOfPanelsLeavesTheOthersAlone) {
   for (const auto& [name, kernels] : float_tables()) {
     const Floats packed = pack(kernels, w, n, false, k, n);
     Floats whole(rows * n);
-    kernels.gemm_f32(x.data(), k, rows, k, packed.data(), 0, 5, n, nullptr, false, whole.data(), n);
+    kernels.gemm_f32({.x = x.data(),
+                      .ldx = k,
+                      .rows = rows,
+                      .k = k,
+                      .packed = packed.data(),
+                      .panel_begin = 0,
+                      .panel_end = 5,
+                      .n = n,
+                      .bias = nullptr,
+                      .accumulate = false,
+                      .y = whole.data(),
+                      .ldy = n});
     for (int begin = 0; begin < 5; ++begin)
       for (int end = begin; end <= 5; ++end) {
         Floats y(rows * n, -5);
-        kernels.gemm_f32(x.data(), k, rows, k, packed.data(), begin, end, n, nullptr, false, y.data(), n);
+        kernels.gemm_f32({.x = x.data(),
+                          .ldx = k,
+                          .rows = rows,
+                          .k = k,
+                          .packed = packed.data(),
+                          .panel_begin = begin,
+                          .panel_end = end,
+                          .n = n,
+                          .bias = nullptr,
+                          .accumulate = false,
+                          .y = y.data(),
+                          .ldy = n});
         for (int t = 0; t < rows; ++t)
           for (int c = 0; c < n; ++c)
             ASSERT_EQ(y[t * n + c], c >= 16 * begin && c < 16 * end ? whole[t * n + c] : -5.0F) << name;
@@ -134,4 +199,4 @@ TEST(PackF32, GivesPanelsFromEitherLayoutAndZerosMissingColumns) {
 }
 
 }  // namespace
-}  // namespace igq::kernels::testing
+}  // namespace igq::test

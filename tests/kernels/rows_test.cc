@@ -1,5 +1,5 @@
 // Row kernels: against double precision with derived tolerances, across instruction sets bit by bit, on odd sizes,
-// unaligned rows and buffers that end at an unmapped page; NaN and infinities where kernels.h or vec_math.h define
+// unaligned rows and buffers that end at an unmapped page; NaN and infinities where table.h or vec_math.h define
 // them.
 #include <gtest/gtest.h>
 
@@ -13,7 +13,9 @@
 
 #include "tests/kernels/float_tables.h"
 
-namespace igq::kernels::testing {
+namespace igq::test {
+using namespace kernels;
+
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -216,8 +218,8 @@ TEST(LayerNorm, IsWithinRoundingOfDoubleAndSameBits) {
     for (float& v : std::span(m.data(), m.values.size())) v += 1;
     const Floats gamma = random_floats(cols, 4), beta = random_floats(cols, 5), low(cols, kInf), high(cols, -kInf);
     const RowCall run = [&](const Kernels& k, Matrix& x, Floats& l, Floats& h) {
-      k.layer_norm(x.data(), x.ld, x.rows, x.cols, gamma.data(), beta.data(), 1e-6F, x.data(), x.ld, nullptr, l.data(),
-                   h.data());
+      k.layer_norm({x.data(), x.ld, x.rows, x.cols}, {gamma.data(), beta.data(), 1e-6F}, x.data(), x.ld, nullptr,
+                   l.data(), h.data());
     };
     expect_same(m, low, high, run);
     // Rows in another order: the last one first.
@@ -225,7 +227,7 @@ TEST(LayerNorm, IsWithinRoundingOfDoubleAndSameBits) {
       const Matrix from = x;
       std::vector<std::int32_t> to(static_cast<std::size_t>(rows));
       for (int t = 0; t < rows; ++t) to[static_cast<std::size_t>(t)] = rows - 1 - t;
-      k.layer_norm(from.values.data(), x.ld, x.rows, x.cols, gamma.data(), beta.data(), 1e-6F, x.data(), x.ld,
+      k.layer_norm({from.values.data(), x.ld, x.rows, x.cols}, {gamma.data(), beta.data(), 1e-6F}, x.data(), x.ld,
                    to.data(), l.data(), h.data());
     };
     expect_same(m, low, high, turned);
@@ -269,7 +271,7 @@ TEST(Softmax, IsWithinRoundingOfDoubleAndSameBits) {
       const float scale = 0.37F;
       const Floats none(1), row_max(rows, 9);
       const RowCall run = [&](const Kernels& k, Matrix& x, Floats&, Floats& h) {
-        k.softmax_rows(x.data(), x.ld, x.rows, x.cols, scale, with_bias ? bias.data() : nullptr, bias.ld, h.data());
+        k.softmax_rows({x.data(), x.ld, x.rows, x.cols}, {scale, with_bias ? bias.data() : nullptr, bias.ld}, h.data());
       };
       expect_same(m, none, row_max, run);
       Matrix y = m;
@@ -296,7 +298,7 @@ TEST(Softmax, IsWithinRoundingOfDoubleAndSameBits) {
 TEST(Softmax, MaskedEntriesAreZeroAndNanFillsTheRow) {
   for (const auto& [name, kernels] : float_tables()) {
     Floats x(std::vector<float>{1, -kInf, 1, -200, kNan, 0, 0, 0, -kInf, -kInf, -kInf, -kInf});
-    kernels.softmax_rows(x.data(), 4, 3, 4, 1, nullptr, 0, nullptr);
+    kernels.softmax_rows({x.data(), 4, 3, 4}, {1, nullptr, 0}, nullptr);
     EXPECT_EQ(x[0], 0.5F) << name;
     EXPECT_EQ(x[1], 0) << name;
     EXPECT_EQ(x[3], 0) << name;
@@ -317,13 +319,14 @@ TEST(Softmax, CodesAreThoseOfTheProbabilities) {
       Matrix p = m;
       std::vector<std::uint8_t> want(size), got(size);
       Floats row_max(rows, 9);
-      reference().softmax_rows(p.data(), p.ld, rows, cols, 0.37F, nullptr, 0, row_max.data());
-      reference().quantize_rows(p.data(), p.ld, rows, cols, inv_scale.data(), zero.data(), q_max, want.data(), cols);
+      reference().softmax_rows({p.data(), p.ld, rows, cols}, {0.37F, nullptr, 0}, row_max.data());
+      reference().quantize_rows({p.data(), p.ld, rows, cols}, {inv_scale.data(), zero.data(), q_max}, want.data(),
+                                cols);
       for (const auto& [name, kernels] : float_tables()) {
         Matrix e = m;
         Floats inverse(rows, 9), sums(rows, 9);
-        kernels.softmax_exp(e.data(), e.ld, rows, cols, 0.37F, nullptr, 0, inverse.data());
-        kernels.softmax_codes(e.data(), e.ld, rows, cols, inverse.data(), inv_scale.data(), q_max, got.data(), cols,
+        kernels.softmax_exp({e.data(), e.ld, rows, cols}, {0.37F, nullptr, 0}, inverse.data());
+        kernels.softmax_codes({e.data(), e.ld, rows, cols}, inverse.data(), inv_scale.data(), q_max, got.data(), cols,
                               sums.data());
         expect_same_bits(row_max, inverse, name);
         ASSERT_EQ(got, want) << name << " " << rows << "x" << cols;
@@ -348,7 +351,7 @@ TEST(Softmax, RowCodesAreProbabilitiesInUnitsOfTheRow) {
           const auto size = static_cast<std::size_t>(rows * cols);
           std::vector<std::uint8_t> want(size), got(size);
           Floats sums(rows, 9), want_scales(rows, 9);
-          reference().softmax_row_codes(m.data(), m.ld, rows, cols, scale, b, bias.ld, q_max, want.data(), cols,
+          reference().softmax_row_codes({m.data(), m.ld, rows, cols}, {scale, b, bias.ld}, q_max, want.data(), cols,
                                         want_scales.data(), sums.data());
           for (int t = 0; t < rows; ++t) {
             const auto logit = [&](int c) {
@@ -367,7 +370,7 @@ TEST(Softmax, RowCodesAreProbabilitiesInUnitsOfTheRow) {
           }
           for (const auto& [name, kernels] : float_tables()) {
             Floats row_scale(rows, 9);
-            kernels.softmax_row_codes(m.data(), m.ld, rows, cols, scale, b, bias.ld, q_max, got.data(), cols,
+            kernels.softmax_row_codes({m.data(), m.ld, rows, cols}, {scale, b, bias.ld}, q_max, got.data(), cols,
                                       row_scale.data(), sums.data());
             expect_same_bits(want_scales, row_scale, name + " " + std::to_string(rows) + "x" + std::to_string(cols));
             ASSERT_EQ(got, want) << name << " " << rows << "x" << cols;
@@ -384,7 +387,7 @@ TEST(Softmax, RowsThatHaveNoSoftmaxGetNoScale) {
       m.at(17, 32) = bad;
       std::vector<std::uint8_t> codes(18 * 33);
       Floats row_scale(18, 9), sums(18, 9);
-      kernels.softmax_row_codes(m.data(), m.ld, 18, 33, 1.0F, nullptr, 0, 255, codes.data(), 33, row_scale.data(),
+      kernels.softmax_row_codes({m.data(), m.ld, 18, 33}, {1.0F, nullptr, 0}, 255, codes.data(), 33, row_scale.data(),
                                 sums.data());
       EXPECT_TRUE(std::isnan(row_scale[17])) << name;
       EXPECT_FALSE(std::isnan(row_scale[16])) << name;
@@ -434,7 +437,7 @@ TEST(SwiGlu, MultipliesTheGate) {
   });
 }
 
-/// clamp(rint(x * inv_scale) + zero, 0, q_max), NaN 0, from kernels.h.
+/// clamp(rint(x * inv_scale) + zero, 0, q_max), NaN 0, from table.h.
 float code_of(float x, float inv_scale, float zero, int q_max) {
   const float shifted = std::nearbyint(x * inv_scale) + zero;
   return std::isnan(shifted) ? 0.0F : std::clamp(shifted, 0.0F, static_cast<float>(q_max));
@@ -458,8 +461,8 @@ TEST(Quantize, MultiplesAreExact) {
           const int ldc = cols + 2;
           Guarded<std::uint8_t> codes(static_cast<std::size_t>(rows - 1) * ldc + cols, 77);
           std::vector<std::int32_t> sums(static_cast<std::size_t>(rows), 5);
-          k.quantize_multiples(m.data(), m.ld, rows, cols, inv.data(), zero.data(), ones ? nullptr : multiple.data(),
-                               q_max, form, codes.data(), ldc, sums.data());
+          k.quantize_multiples({m.data(), m.ld, rows, cols}, {inv.data(), zero.data(), q_max},
+                               ones ? nullptr : multiple.data(), form, codes.data(), ldc, sums.data());
           for (int t = 0; t < rows; ++t) {
             int sum = 5;
             for (int c = 0; c < ldc && t * ldc + c < static_cast<int>(codes.size()); ++c) {
@@ -485,7 +488,7 @@ TEST(Quantize, MultiplesAreExact) {
   std::vector<std::uint8_t> codes(cols);
   for (const auto& [name, k] : float_tables()) {
     std::int32_t sum = 0;
-    k.quantize_multiples(m.data(), m.ld, 1, cols, ones.data(), zeros.data(), multiple.data(), 255, CodeForm::kCodes,
+    k.quantize_multiples({m.data(), m.ld, 1, cols}, {ones.data(), zeros.data(), 255}, multiple.data(), CodeForm::kCodes,
                          codes.data(), cols, &sum);
     EXPECT_EQ(sum, cols * 255 * 255) << name;
   }
@@ -532,11 +535,11 @@ TEST(Quantize, CodesAreExact) {
         for (const auto& [name, k] : float_tables()) {
           const int ldc = cols + 2;
           Guarded<std::uint8_t> codes(static_cast<std::size_t>(rows - 1) * ldc + cols, 77);
-          (per_row ? k.quantize_rows : k.quantize_channels)(m.data(), m.ld, rows, cols, inv.data(), zero.data(), q_max,
-                                                            codes.data(), ldc);
+          (per_row ? k.quantize_rows : k.quantize_channels)({m.data(), m.ld, rows, cols},
+                                                            {inv.data(), zero.data(), q_max}, codes.data(), ldc);
           Matrix simulated = m;
-          (per_row ? k.fake_quantize_rows : k.fake_quantize_channels)(simulated.data(), m.ld, rows, cols, scale.data(),
-                                                                      inv.data(), zero.data(), q_max);
+          (per_row ? k.fake_quantize_rows : k.fake_quantize_channels)({simulated.data(), m.ld, rows, cols},
+                                                                      scale.data(), {inv.data(), zero.data(), q_max});
           for (int t = 0; t < rows; ++t)
             for (int c = 0; c < ldc && t * ldc + c < static_cast<int>(codes.size()); ++c) {
               const int code = codes[static_cast<std::size_t>(t) * ldc + c];
@@ -553,4 +556,4 @@ TEST(Quantize, CodesAreExact) {
 }
 
 }  // namespace
-}  // namespace igq::kernels::testing
+}  // namespace igq::test

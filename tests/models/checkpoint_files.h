@@ -63,12 +63,7 @@ class EditedFixture {
 
 /// The text of the Error of load_model; empty when it loads.
 inline std::string load_error(const std::filesystem::path& path, const CheckpointOptions& options = {}) {
-  try {
-    load_model(path, options);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return {};
+  return test::error_text([&] { load_model(path, options); });
 }
 
 /// Float logits of one image whose values are a fixed pattern.

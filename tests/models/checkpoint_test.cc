@@ -139,13 +139,91 @@ TEST(Checkpoint, PicklesAreRefusedWithTheLineThatConverts) {
     std::string literal = path;
     if (name == quote) literal.replace(literal.find(quote), quote.size(), "/it\\\\'s \\$5.pth");
     EXPECT_SAYS(text, path + " is a PyTorch pickle");
-    EXPECT_SAYS(text, "python3 -c \"import torch; from safetensors.torch import save_file; s = torch.load('" + literal +
-                          "', map_location='cpu', weights_only=True); s = s.get('state_dict', s.get('model', s)); "
-                          "save_file({k: v.clone().contiguous() for k, v in s.items() if torch.is_tensor(v)}, '" +
-                          folder.path().string() + "/model.safetensors')\"");
+    EXPECT_SAYS(
+        text,
+        "Convert it once with: python3 -c \"import torch, pickle, types; from safetensors.torch import save_file; ");
+    EXPECT_SAYS(text, "s = torch.load('" + literal + "', map_location='cpu', pickle_module=P, weights_only=False); ");
+    EXPECT_SAYS(text, "if torch.is_tensor(v)}, '" + folder.path().string() + "/model.safetensors')\", and give ");
+    EXPECT_EQ(text.find('\n'), std::string::npos) << text;
+    EXPECT_EQ(text.find("\\n"), std::string::npos) << text;  // nor one that was escaped
   }
   // The folder of a checkpoint that has nothing else.
   EXPECT_SAYS(load_error(folder.path()), "is a PyTorch pickle");
+}
+
+TEST(Checkpoint, FilesOfOtherKindsSayWhatToDo) {
+  const auto says = [](const char* name, const std::string& bytes, const std::string& expected) {
+    const test::TemporaryFolder folder;
+    std::ofstream(folder.path() / name) << bytes;
+    EXPECT_SAYS(load_error(folder.path() / name), expected);
+    EXPECT_SAYS(load_error(folder.path()), expected);
+  };
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+  says("model.safetensors", pointer, "is a pointer of git-lfs, not the file itself");
+  says("pytorch_model.bin", pointer, "is a pointer of git-lfs");
+  says("model.gguf", "GGUF\3", "is a GGUF file");
+  says("tf_model.h5", "\x89HDF", "holds the weights of TensorFlow");
+  says("flax_model.msgpack", "x", "holds the weights of Flax");
+  says("model.pt", "PK\3\4 constants.pkl", "is a TorchScript program");
+  // What a trainer keeps beside the weights is not taken for them.
+  const test::TemporaryFolder trainer;
+  std::ofstream(trainer.path() / "training_args.bin") << "x";
+  EXPECT_SAYS(load_error(trainer.path()), "holds no model");
+  // Nor is an array.
+  const test::TemporaryFolder array;
+  std::ofstream(array.path() / "input.npy") << "\x93NUMPY";
+  EXPECT_SAYS(load_error(array.path()), "holds no model");
+  EXPECT_SAYS(load_error(array.path() / "input.npy"), "is a NumPy array");
+
+  EditedFixture fixture("hf_vit");
+  fixture.edit_json("config.json", [](nlohmann::json& c) { c["architectures"] = {"ViTModel"}; });
+  fixture.edit_tensors([](Tensors& t) {
+    t.erase("classifier.weight");
+    t.erase("classifier.bias");
+  });
+  EXPECT_SAYS(load_error(fixture.path()), "has no classification head");
+  // What igq does not run at all is said before what its folder lacks.
+  EditedFixture text_model("hf_vit");
+  std::filesystem::remove(text_model.path() / "preprocessor_config.json");
+  EXPECT_SAYS(load_error(text_model.path()), "no preprocessor_config.json beside it");
+  text_model.edit_json("config.json", [](nlohmann::json& c) {
+    c["model_type"] = "bert";
+    c["architectures"] = {"BertModel"};
+  });
+  EXPECT_SAYS(load_error(text_model.path()), "'architectures' names BertModel and 'model_type' is bert");
+  std::ofstream(fixture.path() / "config.json") << pointer;
+  EXPECT_SAYS(load_error(fixture.path()), "config.json is a pointer of git-lfs");
+
+  const test::TemporaryFolder adapter;
+  std::ofstream(adapter.path() / "adapter_config.json") << R"({"base_model_name_or_path":"some/vit"})";
+  std::ofstream(adapter.path() / "adapter_model.safetensors") << "x";
+  EXPECT_SAYS(load_error(adapter.path()),
+              "is an adapter (LoRA), which is no model without its base model some/vit: merge");
+  EXPECT_SAYS(load_error(adapter.path() / "adapter_model.safetensors"), "merge_and_unload");
+}
+
+// What training leaves before and in the names: whatever stands before the patch embedding, and wrappers anywhere.
+TEST(Checkpoint, PrefixesOfTraining) {
+  const auto want = test::logits_of(load_model(EditedFixture("vit_token").path()));
+  const auto renamed = [](const char* fixture_name, auto rename) {
+    EditedFixture fixture(fixture_name);
+    fixture.edit_tensors([&](Tensors& tensors) {
+      Tensors all;
+      for (auto& [name, tensor] : tensors) all.emplace(rename(name), std::move(tensor));
+      tensors = std::move(all);
+    });
+    return test::logits_of(load_model(fixture.path()));
+  };
+  for (const std::string prefix :
+       {"module._orig_mod.", "_orig_mod.module.", "net.", "backbone.model.", "ema_model.module."})
+    EXPECT_EQ(renamed("vit_token", [&](const std::string& name) { return prefix + name; }), want) << prefix;
+  EXPECT_EQ(renamed("vit_token",
+                    [](const std::string& name) {
+                      return name.starts_with("blocks.1.") ? "blocks.1._orig_mod." + name.substr(9) : name;
+                    }),
+            want);
+  const auto hf = test::logits_of(load_model(EditedFixture("hf_vit").path()));
+  EXPECT_EQ(renamed("hf_vit", [](const std::string& name) { return "net.module." + name; }), hf);
 }
 
 TEST(Checkpoint, WhatIsNoModel) {
@@ -153,7 +231,10 @@ TEST(Checkpoint, WhatIsNoModel) {
   EXPECT_SAYS(load_error(folder.path()), "holds no model");
   EXPECT_SAYS(load_error(folder.path() / "nothing"), "does not exist");
   std::ofstream(folder.path() / "model.onnx") << "x";
-  EXPECT_SAYS(load_error(folder.path() / "model.onnx"), "no model that igq reads");
+  EXPECT_SAYS(load_error(folder.path() / "model.onnx"), "is an ONNX graph; igq reads safetensors: give the PyTorch");
+  EXPECT_SAYS(load_error(folder.path()), "is an ONNX graph");
+  std::ofstream(folder.path() / "notes.txt") << "x";
+  EXPECT_SAYS(load_error(folder.path() / "notes.txt"), "no model that igq reads");
   std::ofstream(folder.path() / "weights.safetensors") << "x";
   EXPECT_SAYS(load_error(folder.path()), "has no model.safetensors, but weights.safetensors");
 }

@@ -19,20 +19,15 @@ namespace igq {
 namespace {
 
 using nlohmann::json;
-using testing::Forged;
-using testing::slurp;
-using testing::spill;
-using testing::TemporaryFolder;
-using testing::tiny_igq;
-using testing::tiny_igq_grouped;
+using test::Forged;
+using test::read_text;
+using test::TemporaryFolder;
+using test::tiny_igq;
+using test::tiny_igq_grouped;
+using test::write_text;
 
 std::string error_of(const std::filesystem::path& path) {
-  try {
-    load_igq(path);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
+  return test::error_text([&] { load_igq(path); });
 }
 
 void expect_same(const QuantizedModel& a, const QuantizedModel& b) {
@@ -72,7 +67,7 @@ TEST(IgqFile, RoundTrip) {
   const QuantizedModel back = load_igq(folder / "a.igq");
   expect_same(model, back);
   save_igq(folder / "b.igq", back, false);
-  EXPECT_EQ(slurp(folder / "a.igq"), slurp(folder / "b.igq"));
+  EXPECT_EQ(read_text(folder / "a.igq"), read_text(folder / "b.igq"));
 }
 
 TEST(IgqFile, WeightGroupsRoundTripAndRaiseTheVersion) {
@@ -82,10 +77,11 @@ TEST(IgqFile, WeightGroupsRoundTripAndRaiseTheVersion) {
   const QuantizedModel back = load_igq(folder / "a.igq");
   expect_same(model, back);
   save_igq(folder / "b.igq", back, false);
-  EXPECT_EQ(slurp(folder / "a.igq"), slurp(folder / "b.igq"));
-  EXPECT_EQ(Forged::from(slurp(folder / "a.igq")).version, 2u);
+  EXPECT_EQ(read_text(folder / "a.igq"), read_text(folder / "b.igq"));
+  EXPECT_EQ(Forged::from(read_text(folder / "a.igq")).version, 2u);
   save_igq(folder / "plain.igq", tiny_igq(), false);
-  EXPECT_EQ(Forged::from(slurp(folder / "plain.igq")).version, 1u) << "readers of version 1 read what needs no more";
+  EXPECT_EQ(Forged::from(read_text(folder / "plain.igq")).version, 1u)
+      << "readers of version 1 read what needs no more";
 }
 
 /// The tiny model with integer scales at a `scale` input.
@@ -109,7 +105,7 @@ TEST(IgqFile, MultiplesRoundTripAndRaiseTheVersion) {
                        &is = back.plan.linears.at("blocks.0.mlp.fc1").input;
   EXPECT_EQ(was.multiples, is.multiples);
   EXPECT_EQ(was.unit, is.unit);
-  EXPECT_EQ(Forged::from(slurp(folder / "a.igq")).version, 2u);
+  EXPECT_EQ(Forged::from(read_text(folder / "a.igq")).version, 2u);
 }
 
 TEST(IgqFile, WeightsThatBecameCodesAreLeftOut) {
@@ -118,7 +114,7 @@ TEST(IgqFile, WeightsThatBecameCodesAreLeftOut) {
   const auto more = std::make_shared<MemoryTensors>("memory");
   for (const auto& [name, shape] : model.tensors->shapes()) more->add(name, shape, model.tensors->read(name));
   Random random(1);
-  testing::add_random(*more, "head.weight", {3, 8}, random);
+  test::add_random(*more, "head.weight", {3, 8}, random);
   model.tensors = more;
   save_igq(folder / "a.igq", model, false);
   const QuantizedModel back = load_igq(folder / "a.igq");
@@ -136,7 +132,7 @@ TEST(IgqFile, EveryConfigurationFieldComesBack) {
            .num_heads = 4,
            .mlp_hidden = 31,
            .class_token = false,
-           .distilled = true,
+           .distilled = false,
            .reg_tokens = 4,
            .no_embed_class = true,
            .antialias_positions = false,
@@ -147,17 +143,19 @@ TEST(IgqFile, EveryConfigurationFieldComesBack) {
            .fc_norm = true,
            .swiglu = true,
            .pooling = Pooling::kAverage,
-           .concat_pool = true,
+           .concat_pool = false,
            .norm_eps = 1e-5f,
            .activation = kernels::Activation::kSilu};
   c.preprocess = {.interpolation = Interpolation::kHamming,
                   .crop_pct = 0.95,
                   .crop_mode = CropMode::kBorder,
-                  .mean = {0.1f, 0.2f, 0.3f},
-                  .std = {0.4f, 0.5f, 0.6f},
+                  .mean = {0.1, 0.2, 0.3},
+                  .std = {0.4, 0.5, 0.6},
                   .resize_height = 5,
                   .resize_width = 6,
-                  .resize_short = 7};
+                  .resize_short = 7,
+                  .orientation = Orientation::kExif};
+  c.scores = Scores::kSigmoid;
   const json first = config_to_json(c), text = json::parse(first.dump());
   const ModelConfig back = config_from_json(text);
   EXPECT_EQ(config_to_json(back), first);
@@ -165,11 +163,25 @@ TEST(IgqFile, EveryConfigurationFieldComesBack) {
   EXPECT_EQ(back.vit.norm_eps, c.vit.norm_eps);
   EXPECT_EQ(back.preprocess.std, c.preprocess.std);
   EXPECT_EQ(back.labels, c.labels);
+  EXPECT_EQ(back.scores, c.scores);
+  EXPECT_EQ(back.preprocess.orientation, c.preprocess.orientation);
   EXPECT_FALSE(back.vit.antialias_positions);
   // Every field of the text is one whose change is noticed: nothing is written that is not read.
   for (const auto& part : {"vit", "preprocess"}) {
     const json defaults = config_to_json(ModelConfig())[part];
-    for (const auto& [key, value] : first[part].items()) EXPECT_NE(value, defaults.value(key, json())) << key;
+    for (const auto& [key, value] : first[part].items()) {
+      if (key == "distilled" || key == "concat_pool") continue;
+      EXPECT_NE(value, defaults.value(key, json())) << key;
+    }
+  }
+  // These two need the class token.
+  for (bool VitConfig::*field : {&VitConfig::distilled, &VitConfig::concat_pool}) {
+    ModelConfig other = c;
+    other.vit.class_token = other.vit.*field = true;
+    other.vit.pooling = Pooling::kToken;
+    const ModelConfig read = config_from_json(json::parse(config_to_json(other).dump()));
+    EXPECT_TRUE(read.vit.*field);
+    EXPECT_EQ(config_to_json(read), config_to_json(other));
   }
 
   c.family = Family::kSwin;
@@ -194,7 +206,7 @@ TEST(IgqFile, EveryConfigurationFieldComesBack) {
 
 TEST(IgqFile, ErrorsNameThePath) {
   const TemporaryFolder folder;
-  spill(folder / "a.igq", "not a model");
+  write_text(folder / "a.igq", "not a model");
   EXPECT_NE(error_of(folder / "a.igq").find("a.igq is not an .igq file"), std::string::npos);
   EXPECT_FALSE(is_igq_file(folder / "a.igq"));
   EXPECT_NE(error_of(folder / "none.igq").find("none.igq"), std::string::npos);
@@ -247,14 +259,14 @@ using Edits = std::vector<std::pair<const char*, std::function<void(json&)>>>;
 
 /// `good` loads, and with each edit of its header it is refused.
 void expect_refused(const TemporaryFolder& folder, const Forged& good, const Edits& edits) {
-  spill(folder / "x.igq", good.to_bytes());
+  write_text(folder / "x.igq", good.to_bytes());
   ASSERT_EQ(error_of(folder / "x.igq"), "");
   for (const auto& [what, edit] : edits) {
     Forged f = good;
     json j = f.json();
     edit(j);
     f.set_json(j);
-    spill(folder / "x.igq", f.to_bytes());
+    write_text(folder / "x.igq", f.to_bytes());
     const std::string error = error_of(folder / "x.igq");
     EXPECT_NE(error.find("x.igq cannot be used"), std::string::npos) << what << ": " << error;
   }
@@ -263,7 +275,7 @@ void expect_refused(const TemporaryFolder& folder, const Forged& good, const Edi
 TEST(IgqFileDamage, HeadersThatLie) {
   const TemporaryFolder folder;
   save_igq(folder / "a.igq", tiny_igq(), false);
-  const Forged good = Forged::from(slurp(folder / "a.igq"));
+  const Forged good = Forged::from(read_text(folder / "a.igq"));
   const auto site = [](json& j) -> json& { return j["plan"]["linears"]["blocks.0.attn.qkv"]; };
   const auto attention = [](json& j) -> json& { return j["plan"]["attentions"]["blocks.0.attn"]; };
   const auto tensor = [](json& j, const std::string& name) -> json& {
@@ -338,7 +350,7 @@ TEST(IgqFileDamage, HeadersThatLie) {
 TEST(IgqFile, FieldsOfNewerVersionsAreRefusedByName) {
   const TemporaryFolder folder;
   save_igq(folder / "a.igq", tiny_igq(), false);
-  const Forged good = Forged::from(slurp(folder / "a.igq"));
+  const Forged good = Forged::from(read_text(folder / "a.igq"));
   const std::vector<std::pair<const char*, json::json_pointer>> places = {
       {"config has", json::json_pointer("/config")},
       {"config.vit has", json::json_pointer("/config/vit")},
@@ -357,7 +369,7 @@ TEST(IgqFile, FieldsOfNewerVersionsAreRefusedByName) {
     json j = f.json();
     j.at(place)["twist"] = false;
     f.set_json(j);
-    spill(folder / "x.igq", f.to_bytes());
+    write_text(folder / "x.igq", f.to_bytes());
     const std::string error = error_of(folder / "x.igq");
     EXPECT_NE(error.find("x.igq was made by a newer igq: " + std::string(what)), std::string::npos) << error;
     EXPECT_NE(error.find("'twist', which this igq does not know: update igq"), std::string::npos) << error;
@@ -367,14 +379,14 @@ TEST(IgqFile, FieldsOfNewerVersionsAreRefusedByName) {
   json j = f.json();
   j["more"] = j["provenance"]["more"] = 1;
   f.set_json(j);
-  spill(folder / "x.igq", f.to_bytes());
+  write_text(folder / "x.igq", f.to_bytes());
   EXPECT_EQ(error_of(folder / "x.igq"), "");
 }
 
 TEST(IgqFileDamage, MultiplesThatLie) {
   const TemporaryFolder folder;
   save_igq(folder / "a.igq", tiny_igq_multiples(), false);
-  const Forged good = Forged::from(slurp(folder / "a.igq"));
+  const Forged good = Forged::from(read_text(folder / "a.igq"));
   const auto input = [](json& j) -> json& { return j["plan"]["linears"]["blocks.0.mlp.fc1"]["input"]; };
   const Edits table = {
       {"a multiple of 0", [=](json& j) { input(j)["multiples"][0] = 0; }},
@@ -393,7 +405,7 @@ TEST(IgqFileDamage, MultiplesThatLie) {
 TEST(IgqFileDamage, WeightGroupsThatLie) {
   const TemporaryFolder folder;
   save_igq(folder / "a.igq", tiny_igq_grouped(), false);
-  const Forged good = Forged::from(slurp(folder / "a.igq"));
+  const Forged good = Forged::from(read_text(folder / "a.igq"));
   const auto weight = [](json& j) -> json& { return j["plan"]["linears"]["blocks.0.attn.proj"]["weight"]; };
   const Edits table = {
       {"group size of 0", [=](json& j) { weight(j)["group_size"] = 0; }},
@@ -416,7 +428,7 @@ TEST(IgqFileDamage, WeightGroupsThatLie) {
                                tensors[i]["shape"][0].get<std::size_t>() * tensors[i]["shape"][1].get<std::size_t>();
       std::memset(f.payload.data() + tensors[i]["offset"].get<std::size_t>(), byte, bits / 8);
       f.mend_checksum(i);
-      spill(folder / "x.igq", f.to_bytes());
+      write_text(folder / "x.igq", f.to_bytes());
       const std::string error = error_of(folder / "x.igq");
       EXPECT_NE(error.find("x.igq cannot be used: site blocks."), std::string::npos) << error;
       EXPECT_NE(error.find("multiplier"), std::string::npos) << error;
@@ -429,7 +441,7 @@ TEST(IgqFileDamage, WeightGroupsThatLie) {
 TEST(IgqFileDamage, PayloadsWithRightChecksumsThatLie) {
   const TemporaryFolder folder;
   save_igq(folder / "a.igq", tiny_igq(), false);
-  const Forged good = Forged::from(slurp(folder / "a.igq"));
+  const Forged good = Forged::from(read_text(folder / "a.igq"));
   const json table = good.json()["tensors"];
   const float nan = std::numeric_limits<float>::quiet_NaN(), negative = -1.0f;
   const std::int32_t large = 256, below = -1;
@@ -443,7 +455,7 @@ TEST(IgqFileDamage, PayloadsWithRightChecksumsThatLie) {
       if (scale) std::memcpy(bytes, first ? &nan : &negative, 4);
       if (!scale) std::memcpy(bytes, first ? &large : &below, 4);
       f.mend_checksum(i);
-      spill(folder / "x.igq", f.to_bytes());
+      write_text(folder / "x.igq", f.to_bytes());
       EXPECT_NE(error_of(folder / "x.igq").find("x.igq cannot be used"), std::string::npos) << name;
     }
   }
@@ -453,15 +465,15 @@ TEST(IgqFileDamage, PayloadsWithRightChecksumsThatLie) {
 TEST(IgqFileDamage, FlippedBytesAndTruncationInSteps) {
   const TemporaryFolder folder;
   save_igq(folder / "a.igq", tiny_igq(), false);
-  std::string bytes = slurp(folder / "a.igq");
+  std::string bytes = read_text(folder / "a.igq");
   for (std::size_t at = 0; at < bytes.size(); at += 11) {
     bytes[at] = static_cast<char>(bytes[at] ^ (1 << (at % 8)));
-    spill(folder / "flip.igq", bytes);
+    write_text(folder / "flip.igq", bytes);
     ASSERT_NE(error_of(folder / "flip.igq").find("flip.igq"), std::string::npos) << "byte " << at;
     bytes[at] = static_cast<char>(bytes[at] ^ (1 << (at % 8)));
   }
   for (std::size_t size = 0; size < bytes.size(); size += 23) {
-    spill(folder / "cut.igq", bytes.substr(0, size));
+    write_text(folder / "cut.igq", bytes.substr(0, size));
     ASSERT_NE(error_of(folder / "cut.igq").find("cut.igq"), std::string::npos) << "cut to " << size;
   }
 }
@@ -473,7 +485,7 @@ TEST(IgqGolden, Version1) {
   // without a new version may end that: then only the comparison above stays.
   const TemporaryFolder folder;
   save_igq(folder / "a.igq", tiny_igq(), false);
-  EXPECT_EQ(slurp(folder / "a.igq"), slurp(golden));
+  EXPECT_EQ(read_text(folder / "a.igq"), read_text(golden));
 }
 
 TEST(IgqGolden, Version2) {
@@ -481,7 +493,7 @@ TEST(IgqGolden, Version2) {
   expect_same(tiny_igq_grouped(), load_igq(golden));
   const TemporaryFolder folder;
   save_igq(folder / "a.igq", tiny_igq_grouped(), false);
-  EXPECT_EQ(slurp(folder / "a.igq"), slurp(golden));
+  EXPECT_EQ(read_text(folder / "a.igq"), read_text(golden));
 }
 
 // Makes the golden file of a new version: build/test_models --gtest_also_run_disabled_tests

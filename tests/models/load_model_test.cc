@@ -19,7 +19,7 @@ using test::load_error;
 TEST(LoadModel, QuantizedFile) {
   const test::TemporaryFolder folder;
   const auto path = folder.path() / "tiny.igq";
-  const QuantizedModel stored = testing::tiny_igq();
+  const QuantizedModel stored = test::tiny_igq();
   save_igq(path, stored, false);
   const LoadedModel loaded = load_model(path);
   EXPECT_TRUE(loaded.quantized);
@@ -40,7 +40,7 @@ TEST(LoadModel, QuantizedFile) {
 TEST(LoadModel, CodesThatHaveBeenPackedAreFreed) {
   const test::TemporaryFolder folder;
   const auto path = folder.path() / "tiny.igq";
-  QuantizedModel stored = testing::tiny_igq();
+  QuantizedModel stored = test::tiny_igq();
   ActivationPlan& input = stored.plan.linears.at("blocks.0.mlp.fc1").input;
   input.grouping = Grouping::kScale;
   input.bits = 4;
@@ -65,7 +65,7 @@ TEST(LoadModel, CodesThatHaveBeenPackedAreFreed) {
 
 TEST(LoadModel, QuantizedFileOfAnotherName) {
   const test::TemporaryFolder folder;
-  save_igq(folder.path() / "model.bin", testing::tiny_igq(), false);
+  save_igq(folder.path() / "model.bin", test::tiny_igq(), false);
   EXPECT_TRUE(load_model(folder.path() / "model.bin").quantized);
   std::ofstream(folder.path() / "text.igq") << "hello";
   EXPECT_SAYS(load_error(folder.path() / "text.igq"), "is not an .igq file");
@@ -73,7 +73,7 @@ TEST(LoadModel, QuantizedFileOfAnotherName) {
 
 TEST(LoadModel, FaultsOfThePlanNameTheFile) {
   const test::TemporaryFolder folder;
-  QuantizedModel model = testing::tiny_igq();
+  QuantizedModel model = test::tiny_igq();
   model.plan.attentions["blocks.9.attn"] = model.plan.attentions.at("blocks.0.attn");
   save_igq(folder.path() / "a.igq", model, false);
   const std::string text = load_error(folder.path() / "a.igq");

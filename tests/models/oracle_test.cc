@@ -38,12 +38,9 @@ TEST_P(Oracle, FloatLogitsAgree) {
   std::vector<float> got(want.size());
   Runner runner(*loaded.model, Execution::kFloat, best_isa(), 1);
   runner.run_batch(images.data(), 2, got.data());
-  float largest = 0.0f, difference = 0.0f;
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    largest = std::max(largest, std::abs(want[i]));
-    difference = std::max(difference, std::abs(got[i] - want[i]));
-  }
-  EXPECT_LE(difference, 1e-4f * largest);
+  const double largest = test::largest_size(want), difference = test::largest_difference(got, want);
+  ASSERT_TRUE(std::isfinite(largest));
+  EXPECT_LE(difference, 1e-4 * largest);
   RecordProperty("relative_difference", testing::PrintToString(difference / largest));
 }
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "igq/error.h"
+#include "models/config_check.h"
 #include "models/model.h"
 #include "tests/models/tiny_igq.h"
 #include "tests/test_util.h"
@@ -21,12 +22,7 @@ nlohmann::json timm_fixture() {
 }
 
 std::string error_of(std::string_view name) {
-  try {
-    architecture_config(name);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return {};
+  return test::error_text([&] { architecture_config(name); });
 }
 
 TEST(Registry, ParametersAndMultiplyAddsAreTimms) {
@@ -72,7 +68,7 @@ TEST(Registry, ATagDecidesInputAndClasses) {
   const ModelConfig clip = architecture_config("vit_base_patch16_clip_224.openai_ft_in1k");
   EXPECT_TRUE(clip.vit.pre_norm);
   EXPECT_FLOAT_EQ(clip.vit.norm_eps, 1e-5f);
-  EXPECT_FLOAT_EQ(clip.preprocess.mean[0], 0.48145466f);
+  EXPECT_EQ(clip.preprocess.mean[0], 0.48145466);
   EXPECT_EQ(architecture_config("eva_large_patch14_336").preprocess.crop_mode, CropMode::kSquash);
   EXPECT_EQ(architecture_config("vit_base_patch16_224_miil").preprocess.interpolation, Interpolation::kBilinear);
   EXPECT_FALSE(find_architecture("vit_base_patch16_224.no_such_weights").has_value());
@@ -87,10 +83,9 @@ TEST(Registry, AnUnknownNameIsAnsweredWithTheNearest) {
 }
 
 std::unique_ptr<Model> random_network(const ModelConfig& config) {
-  Random random(7);
-  MemoryTensors tensors("memory");
-  for (const auto& [name, shape] : expected_tensors(config)) testing::add_random(tensors, name, shape, random);
-  return build_model(config, tensors);
+  return test::random_model(config, 7, [](const std::string&, const Shape&, Random& random) {
+    return static_cast<float>(random.uniform()) - 0.5f;
+  });
 }
 
 ModelConfig tiny_vit() {
@@ -154,9 +149,11 @@ TEST(SiteShapes, AreThoseOfTheNetwork) {
   config = tiny_vit();
   config.vit.class_token = false;
   config.vit.pooling = Pooling::kAverage;
-  config.vit.concat_pool = true;
   config.image_height = 22;  // not a multiple of the patch
   expect_shapes_of_network(config, "no class token, not square");
+  config = tiny_vit();
+  config.vit.concat_pool = true;
+  expect_shapes_of_network(config, "class token and mean of patches");
 }
 
 TEST(SiteShapes, OfSwinCountPaddedWindows) {
@@ -169,6 +166,17 @@ TEST(SiteShapes, OfSwinCountPaddedWindows) {
   EXPECT_EQ(shapes[1].rows, 144);
   EXPECT_EQ(shapes[4].name, "layers.0.blocks.0.mlp.fc1");
   EXPECT_EQ(shapes[4].rows, 100);
+}
+
+TEST(Registry, NoArchitectureIsBeyondTheLimits) {
+  for (const std::string& name : list_architectures()) {
+    ModelConfig config = architecture_config(name);
+    EXPECT_NO_THROW(check_config(config)) << name;
+    if (config.family == Family::kSwin) continue;
+    // The largest images that such models are used with.
+    config.image_height = config.image_width = 1024 / config.vit.patch_height * config.vit.patch_height;
+    EXPECT_NO_THROW(check_config(config)) << name;
+  }
 }
 
 }  // namespace

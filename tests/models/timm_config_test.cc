@@ -14,12 +14,7 @@ using nlohmann::json;
 ModelConfig parse(const char* text) { return timm_config(json::parse(text)); }
 
 std::string error_of(const std::string& text) {
-  try {
-    timm_config(json::parse(text));
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return {};
+  return test::error_text([&] { timm_config(json::parse(text)); });
 }
 
 /// The error for a ViT with these model_args.
@@ -105,8 +100,8 @@ TEST(TimmConfig, PreprocessingAndLabels) {
   EXPECT_EQ(c.preprocess.interpolation, Interpolation::kBilinear);
   EXPECT_EQ(c.preprocess.crop_mode, CropMode::kSquash);
   EXPECT_EQ(c.preprocess.crop_pct, 0.8);
-  EXPECT_EQ(c.preprocess.mean, (std::array{0.1f, 0.2f, 0.3f}));
-  EXPECT_EQ(c.preprocess.std, (std::array{0.4f, 0.5f, 0.6f}));
+  EXPECT_EQ(c.preprocess.mean, (std::array{0.1, 0.2, 0.3}));
+  EXPECT_EQ(c.preprocess.std, (std::array{0.4, 0.5, 0.6}));
 
   const auto labels = [](const char* more) {
     return parse(fmt::format(R"({{"architecture":"vit_tiny_patch16_224","num_classes":3,{}}})", more).c_str()).labels;
@@ -116,12 +111,34 @@ TEST(TimmConfig, PreprocessingAndLabels) {
   EXPECT_TRUE(labels(R"("pretrained_cfg":{"label_names":["left","over"]})").empty());
 }
 
+// timm.data.resolve_data_config and timm.models.PretrainedCfg: the architecture's own numbers do not come in.
+TEST(TimmConfig, WhatIsMissingHasTimmsGeneralDefault) {
+  for (const char* cfg : {"{}", R"({"mean":null,"std":null,"crop_pct":null,"interpolation":null,"crop_mode":null})",
+                          R"({"mean":[],"std":[],"crop_pct":0,"interpolation":"","crop_mode":""})"}) {
+    const ModelConfig c = parse(
+        fmt::format(R"({{"architecture":"vit_base_patch16_384","num_classes":7,"pretrained_cfg":{}}})", cfg).c_str());
+    EXPECT_EQ(c.image_height, 224) << cfg;
+    EXPECT_EQ(c.preprocess.crop_pct, 0.875) << cfg;
+    EXPECT_EQ(c.preprocess.mean, (std::array{0.485, 0.456, 0.406})) << cfg;
+    EXPECT_EQ(c.preprocess.std, (std::array{0.229, 0.224, 0.225})) << cfg;
+    EXPECT_EQ(c.preprocess.interpolation, Interpolation::kBicubic) << cfg;
+    EXPECT_EQ(c.preprocess.orientation, Orientation::kIgnore) << cfg;
+  }
+  EXPECT_EQ(parse(R"({"architecture":"vit_small_patch14_dinov2","model_args":{"img_size":224}})").num_classes, 1000);
+  EXPECT_EQ(parse(R"({"architecture":"vit_tiny_patch16_224","num_classes":1})").scores, Scores::kSigmoid);
+  const ModelConfig numbers = parse(R"({"architecture":"vit_tiny_patch16_224","num_classes":2,"label_names":[1,2]})");
+  EXPECT_EQ(numbers.labels, (std::vector<std::string>{"1", "2"}));
+  const ModelConfig left = parse(R"({"architecture":"vit_tiny_patch16_224","num_classes":1,"label_names":["a","b"]})");
+  EXPECT_TRUE(left.labels.empty());
+  EXPECT_EQ(left.notes.size(), 1U);
+}
+
 TEST(TimmConfig, FlatObjectOfOldExports) {
   const ModelConfig c = parse(R"({"architecture":"vit_tiny_patch16_224","num_classes":2,"input_size":[3,64,64],
       "mean":[0,0,0],"std":[1,1,1],"crop_pct":1.0,"labels":["no","yes"]})");
   EXPECT_EQ(c.image_height, 64);
   EXPECT_EQ(c.preprocess.crop_pct, 1.0);
-  EXPECT_EQ(c.preprocess.mean, (std::array{0.0f, 0.0f, 0.0f}));
+  EXPECT_EQ(c.preprocess.mean, (std::array{0.0, 0.0, 0.0}));
   EXPECT_EQ(c.labels.size(), 2u);
 }
 
@@ -195,7 +212,8 @@ TEST(TimmConfig, FaultsNameTheFile) {
     c["model_args"]["patch_size"] = 1;
     c["model_args"]["img_size"] = 65536;  // the product of the sides passes 2^31
   });
-  EXPECT_SAYS(test::load_error(fixture.path()), "config.json: the image has 4294967296 patches");
+  EXPECT_SAYS(test::load_error(fixture.path()),
+              "config.json: images of 65536 x 65536 pixels are larger than the 16777216 pixels allowed");
   std::ofstream(fixture.path() / "config.json") << "{";
   EXPECT_SAYS(test::load_error(fixture.path()), "does not parse");
   std::ofstream(fixture.path() / "config.json") << "{}";

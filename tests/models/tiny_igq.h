@@ -6,12 +6,11 @@
 #include <string>
 #include <tuple>
 
-#include "base/random.h"
-#include "io/memory_tensors.h"
 #include "models/igq_file.h"
 #include "quant/weight_groups.h"
+#include "tests/random_model.h"
 
-namespace igq::testing {
+namespace igq::test {
 
 inline WeightPlan random_weight(int in, int out, int bits, Random& random) {
   WeightPlan weight;
@@ -26,14 +25,6 @@ inline WeightPlan random_weight(int in, int out, int bits, Random& random) {
     weight.zero_point.push_back(static_cast<std::int32_t>(random.below(levels)));
   }
   return weight;
-}
-
-inline void add_random(MemoryTensors& tensors, const std::string& name, Shape shape, Random& random) {
-  std::int64_t count = 1;
-  for (const std::int64_t d : shape) count *= d;
-  AlignedBuffer<float> values(static_cast<std::size_t>(count));
-  for (float& v : values) v = static_cast<float>(random.uniform()) - 0.5f;
-  tensors.add(name, std::move(shape), std::move(values));
 }
 
 inline Bounds random_bounds(Random& random) {
@@ -134,4 +125,4 @@ inline QuantizedModel tiny_igq_grouped() {
   return model;
 }
 
-}  // namespace igq::testing
+}  // namespace igq::test

@@ -18,12 +18,7 @@ json config_of(const char* name, const json& more = json::object()) {
 }
 
 std::string error_of(const json& config, const json& preprocessor = nullptr) {
-  try {
-    transformers_config(config, preprocessor);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return {};
+  return test::error_text([&] { transformers_config(config, preprocessor); });
 }
 
 constexpr const char* kVit = "ViTForImageClassification";
@@ -41,7 +36,9 @@ TEST(TransformersConfig, DefaultsOfTheClasses) {
   EXPECT_EQ(vit.labels, (std::vector<std::string>{"cat", "dog", "owl"}));
   EXPECT_EQ(vit.preprocess.interpolation, Interpolation::kBilinear);
   EXPECT_EQ(vit.preprocess.resize_height, 224);
-  EXPECT_EQ(vit.preprocess.mean, (std::array{0.5f, 0.5f, 0.5f}));
+  EXPECT_EQ(vit.preprocess.mean, (std::array{0.5, 0.5, 0.5}));
+  EXPECT_EQ(vit.preprocess.orientation, Orientation::kExif);
+  EXPECT_EQ(vit.scores, Scores::kSoftmax);
 
   const ModelConfig deit = transformers_config(config_of(kDeit), nullptr);
   EXPECT_EQ(deit.vit.reg_tokens, 1);
@@ -57,20 +54,53 @@ TEST(TransformersConfig, DefaultsOfTheClasses) {
       transformers_config(config_of(kDinov2, {{"use_swiglu_ffn", true}, {"hidden_size", 1536}}), nullptr);
   EXPECT_EQ(dino.vit.mlp_hidden, 4096);
   EXPECT_TRUE(dino.vit.concat_pool);
-  EXPECT_EQ(dino.preprocess.resize_short, 256);
+  EXPECT_EQ(dino.preprocess.resize_short, 224);  // BitImageProcessor, and CLIP's colours
+  EXPECT_EQ(dino.preprocess.mean[0], 0.48145466);
 }
 
 TEST(TransformersConfig, NumberOfClasses) {
   EXPECT_EQ(transformers_config({{"architectures", {kVit}}}, nullptr).num_classes, 2);  // the default is not written
   EXPECT_EQ(transformers_config({{"architectures", {kVit}}, {"num_labels", 5}}, nullptr).num_classes, 5);
   EXPECT_SAYS(error_of({{"architectures", {kVit}}, {"num_labels", 0}}), "no labels");
-  EXPECT_SAYS(error_of(config_of(kVit, {{"id2label", {{"0", "a"}, {"7", "b"}}}})), "'id2label' names class '7' of 2");
+  // As transformers: the names are counted, and those of no class belong to nothing; that is said.
+  const ModelConfig from_one = transformers_config(config_of(kVit, {{"id2label", {{"1", "a"}, {"2", "b"}}}}), nullptr);
+  EXPECT_EQ(from_one.labels, (std::vector<std::string>{"0", "a"}));
+  ASSERT_EQ(from_one.notes.size(), 1U);
+  EXPECT_SAYS(from_one.notes[0], "'id2label' names class 2 of a model with classes 0 to 1");
+  const ModelConfig numbers = transformers_config(config_of(kVit, {{"id2label", {{"0", 7}, {"1", true}}}}), nullptr);
+  EXPECT_EQ(numbers.labels, (std::vector<std::string>{"7", "true"}));
+  EXPECT_SAYS(error_of(config_of(kVit, {{"id2label", {{"0", {"a"}}}}})), "id2label");
   EXPECT_SAYS(error_of(config_of(kVit, {{"id2label", {{"0", "a"}, {"x", "b"}}}})), "'x'");
+}
+
+// ImageClassificationPipeline.postprocess
+TEST(TransformersConfig, ScoresByProblemType) {
+  const auto scores = [](const json& more) { return transformers_config(config_of(kVit, more), nullptr).scores; };
+  EXPECT_EQ(scores({{"problem_type", "multi_label_classification"}}), Scores::kSigmoid);
+  EXPECT_EQ(scores({{"problem_type", "regression"}}), Scores::kNone);
+  EXPECT_EQ(scores({{"problem_type", "single_label_classification"}}), Scores::kSoftmax);
+  EXPECT_EQ(scores({{"problem_type", nullptr}}), Scores::kSoftmax);
+  EXPECT_EQ(scores({{"id2label", {{"0", "only"}}}}), Scores::kSigmoid);
+  EXPECT_SAYS(error_of(config_of(kVit, {{"problem_type", "magic"}})), "'problem_type' is 'magic'");
+}
+
+TEST(TransformersConfig, ClassByModelType) {
+  const auto architecture = [](const json& architectures, const char* type) {
+    return transformers_config({{"architectures", architectures}, {"model_type", type}}, nullptr).architecture;
+  };
+  EXPECT_EQ(architecture(nullptr, "vit"), kVit);
+  EXPECT_EQ(architecture(json::array(), "swin"), kSwin);
+  EXPECT_EQ(architecture({"ViTModel"}, "vit"), kVit);
+  EXPECT_EQ(architecture(nullptr, "deit"), kDeit);
+  EXPECT_EQ(architecture({"DeiTForImageClassificationWithTeacher"}, "deit"), "DeiTForImageClassificationWithTeacher");
+  EXPECT_SAYS(error_of({{"architectures", nullptr}, {"model_type", "beit"}}), "'model_type' is beit, igq runs ViTFor");
+  EXPECT_SAYS(error_of({{"architectures", {kVit}}, {"model_type", "beit"}}), "'model_type' is beit");
+  EXPECT_SAYS(error_of({{"architectures", nullptr}}), "both 'architectures' and 'model_type' are missing");
 }
 
 TEST(TransformersConfig, Processors) {
   const auto read = [](const char* name, const json& preprocessor) {
-    return transformers_config(config_of(name), preprocessor);
+    return transformers_config(config_of(name), preprocessor, true);
   };
   // Before 2022: integers.
   const ModelConfig old = read(kVit, {{"feature_extractor_type", "ViTFeatureExtractor"},
@@ -81,8 +111,8 @@ TEST(TransformersConfig, Processors) {
   EXPECT_EQ(old.image_height, 384);
   EXPECT_EQ(old.preprocess.resize_height, 384);
   EXPECT_EQ(old.preprocess.interpolation, Interpolation::kBicubic);
-  EXPECT_EQ(old.preprocess.mean, (std::array{0.1f, 0.2f, 0.3f}));
-  EXPECT_EQ(old.preprocess.std, (std::array{0.5f, 0.5f, 0.5f}));
+  EXPECT_EQ(old.preprocess.mean, (std::array{0.1, 0.2, 0.3}));
+  EXPECT_EQ(old.preprocess.std, (std::array{0.5, 0.5, 0.5}));
   const ModelConfig deit = read(kDeit, {{"feature_extractor_type", "DeiTFeatureExtractor"},
                                         {"size", 438},
                                         {"crop_size", 384},
@@ -100,36 +130,74 @@ TEST(TransformersConfig, Processors) {
   EXPECT_EQ(off.image_height, 160);
   EXPECT_EQ(off.image_width, 96);
   const ModelConfig raw = read(kVit, {{"size", 224}, {"do_normalize", false}});
-  EXPECT_EQ(raw.preprocess.mean, (std::array{0.0f, 0.0f, 0.0f}));
-  EXPECT_EQ(raw.preprocess.std, (std::array{1.0f, 1.0f, 1.0f}));
+  EXPECT_EQ(raw.preprocess.mean, (std::array{0.0, 0.0, 0.0}));
+  EXPECT_EQ(raw.preprocess.std, (std::array{1.0, 1.0, 1.0}));
 }
 
 TEST(TransformersConfig, Refusals) {
   EXPECT_SAYS(error_of(config_of("ViTModel")), "'architectures' names ViTModel, igq runs ViTForImageClassification");
-  EXPECT_SAYS(error_of({{"model_type", "vit"}}), "'architectures' is missing");
   EXPECT_SAYS(error_of(config_of(kVit, {{"hidden_act", "mish"}})), "hidden_act");
   EXPECT_SAYS(error_of(config_of(kVit, {{"num_channels", 1}})), "1 channels");
   EXPECT_SAYS(error_of(config_of(kVit, {{"hidden_size", "big"}})), "hidden_size");
   EXPECT_SAYS(error_of(config_of(kSwin, {{"use_absolute_embeddings", true}})), "use_absolute_embeddings");
   EXPECT_SAYS(error_of(config_of(kSwin, {{"layer_norm_eps", 1e-6}})), "layer_norm_eps");
-  EXPECT_SAYS(error_of(config_of(kSwin, {{"image_size", {224, 256}}})), "not square");
+  EXPECT_SAYS(error_of(config_of(kSwin), {{"size", {224, 256}}}), "not square");
   EXPECT_SAYS(error_of(config_of(kVit), {{"do_resize", false}}), "do_resize");
-  EXPECT_SAYS(error_of(config_of(kVit), {{"do_rescale", false}}), "do_rescale");
-  EXPECT_SAYS(error_of(config_of(kVit), {{"rescale_factor", 1}}), "rescale_factor");
+  EXPECT_SAYS(error_of(config_of(kVit), {{"do_pad", true}, {"pad_size", 300}}), "do_pad");
+  EXPECT_SAYS(error_of(config_of("Dinov2WithRegistersForImageClassification"), json::object()),
+              "'image_processor_type' is missing");
+  // null is None: a switch is off, and a value that a step needs is missing.
+  EXPECT_SAYS(error_of(config_of(kVit), {{"do_resize", nullptr}}), "do_resize");
+  EXPECT_SAYS(error_of(config_of(kVit), {{"size", nullptr}}), "'size' is null");
+  EXPECT_SAYS(error_of(config_of(kVit), {{"image_mean", nullptr}}), "'image_mean' is null");
+  EXPECT_SAYS(error_of(config_of(kDeit), {{"crop_size", nullptr}}), "'crop_size' is null");
+  EXPECT_EQ(error_of(config_of(kVit), {{"crop_size", nullptr}, {"do_center_crop", nullptr}, {"do_pad", nullptr}}), "");
+  EXPECT_SAYS(error_of(config_of(kVit), {{"rescale_factor", 0}}), "rescale_factor");
+  EXPECT_SAYS(error_of(config_of(kVit), {{"image_processor_type", "ConvNextImageProcessor"}}),
+              "'image_processor_type' is ConvNextImageProcessor, whose steps igq does not have");
+  EXPECT_SAYS(error_of(config_of(kVit), {{"size", 384}}), "makes 384x384 pixels, 'image_size' of the model is 224x224");
+  EXPECT_SAYS(error_of(config_of(kVit), {{"size", {{"height", 224}, {"width", 224}, {"depth", 3}}}}), "'depth'");
   EXPECT_SAYS(error_of(config_of(kVit), {{"size", {{"shortest_edge", 224}}}}), "shortest edge");
   EXPECT_SAYS(error_of(config_of(kVit), {{"size", {{"shortest_edge", 1}, {"longest_edge", 2}}}}), "longest_edge");
   EXPECT_SAYS(error_of(config_of(kVit), {{"size", {{"height", 224}}}}), "'size'");
   EXPECT_SAYS(error_of(config_of(kVit), {{"resample", 9}}), "resample");
-  EXPECT_SAYS(error_of(config_of(kVit), json::array()), "preprocessor_config.json");
+  EXPECT_SAYS(error_of(config_of(kVit), json::array()), "image processor");
 }
 
-TEST(TransformersConfig, FolderWithoutProcessor) {
+// Rescaling, normalizing and what EfficientNetImageProcessor does besides are one step on pixels in [0, 1].
+TEST(TransformersConfig, RescaleFoldsIntoNormalize) {
+  const auto read = [](const json& more) {
+    json processor = {{"image_processor_type", "EfficientNetImageProcessorFast"},
+                      {"size", 224},
+                      {"image_mean", {0.5, 0.25, 0}},
+                      {"image_std", 0.25}};
+    processor.update(more);
+    return transformers_config(config_of(kVit), processor).preprocess;
+  };
+  EXPECT_EQ(read({{"include_top", false}}).mean, (std::array{0.5, 0.25, 0.0}));
+  EXPECT_EQ(read({{"include_top", false}}).std, (std::array{0.25, 0.25, 0.25}));
+  EXPECT_EQ(read(json::object()).std,
+            (std::array{0.0625, 0.0625, 0.0625}));  // normalized twice, the second without mean
+  const PreprocessConfig offset =
+      read({{"rescale_offset", true}, {"rescale_factor", 1 / 127.5}, {"include_top", false}});
+  EXPECT_DOUBLE_EQ(offset.mean[0], 0.75);  // v * 2 - 1 - 0.5
+  EXPECT_DOUBLE_EQ(offset.std[0], 0.125);
+  const PreprocessConfig raw = read({{"do_rescale", false}, {"do_normalize", false}, {"include_top", false}});
+  EXPECT_DOUBLE_EQ(raw.std[0], 1.0 / 255.0);
+}
+
+TEST(TransformersConfig, WhereTheProcessorLies) {
   test::EditedFixture fixture("hf_vit");
   const auto want = test::logits_of(load_model(fixture.path()));
-  std::filesystem::remove(fixture.path() / "preprocessor_config.json");
+  const auto own = fixture.path() / "preprocessor_config.json", nested = fixture.path() / "processor_config.json";
+  const json settings = json::parse(std::ifstream(own));
+  std::ofstream(nested) << json{{"image_processor", settings}, {"processor_class", "X"}};
+  std::ofstream(own) << R"({"resample":true})";  // the nested one comes first
   EXPECT_EQ(test::logits_of(load_model(fixture.path())), want);
-  std::ofstream(fixture.path() / "preprocessor_config.json") << R"({"resample":true})";
+  std::ofstream(nested) << R"({"processor_class":"X"})";
   EXPECT_SAYS(test::load_error(fixture.path()), "resample");
+  std::filesystem::remove(own);
+  EXPECT_SAYS(test::load_error(fixture.path()), "no preprocessor_config.json beside it");
 }
 
 }  // namespace

@@ -159,14 +159,14 @@ class Expected {
                   : nullptr;
       const kernels::Kernels& reference = kernels::kernels_for(Isa::kReference);
       const std::vector<float> scores = p;
-      reference.softmax_rows(p.data(), n, 1, n, softmax_scale, bias, n, &row_max);
+      reference.softmax_rows({p.data(), n, 1, n}, {softmax_scale, bias, n}, &row_max);
       UniformQuantizer us = row_quantizer(t, row_max);
       std::vector<int> code(static_cast<std::size_t>(n));
       for (std::size_t j = 0; j < code.size(); ++j) code[j] = quantize(p[j], us);
       if (c_.softmax == Grouping::kUpperBound) {  // exponentials become codes without having been probabilities
         std::vector<std::uint8_t> row_codes(p.size());
         float code_sum = 0.0F;
-        reference.softmax_row_codes(scores.data(), n, 1, n, softmax_scale, bias, n, code_max(c_.softmax_bits),
+        reference.softmax_row_codes({scores.data(), n, 1, n}, {softmax_scale, bias, n}, code_max(c_.softmax_bits),
                                     row_codes.data(), n, &us.scale, &code_sum);
         code.assign(row_codes.begin(), row_codes.end());
       }

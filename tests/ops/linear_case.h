@@ -1,5 +1,5 @@
 // One fully connected layer with a random plan, and what its integer execution must give, computed with plain integers
-// from the definitions (method.md sections 2, 3, 8; kernels.h ByteGemm) and nothing of the code under test but the
+// from the definitions (docs/method.md, sections 2, 3, 8; table.h ByteGemm) and nothing of the code under test but the
 // scalar quantizers.
 #pragma once
 

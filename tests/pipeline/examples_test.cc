@@ -1,6 +1,7 @@
 // What quantize_model leaves in the .igq file for reports: the ranges of one layer on two images.
 #include "pipeline/examples.h"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 
 #include "base/fail.h"
@@ -22,6 +23,7 @@ Quantized quantized(const std::string& fixture, Grouping grouping = Grouping::kI
   QuantizeJob job;
   job.options.groups = 4;
   job.options.grouping = grouping;
+  job.options.never_worse = false;  // groups at every site, also where one quantizer would lose less
   const CalibrationSet images = synthetic_calibration(*q.model.model, 4, 7);
   q.report = quantize_model(q.model, images, job, best_isa(), threads, 2);
   return q;
@@ -61,8 +63,9 @@ TEST(Examples, NothingToShowWithoutQuantizedSites) {
   Quantized q = quantized("vit_token");
   q.model.model->set_plan(std::make_shared<QuantizationPlan>());
   ThreadPool pool(1);
-  const Examples examples =
-      measure_examples(*q.model.model, best_isa(), pool, 1, [](std::int64_t, float* image) { *image = 0.0f; });
+  const std::int64_t floats = q.model.model->image_floats();
+  const auto load = [floats](std::int64_t, float* image) { std::fill_n(image, floats, 0.0f); };
+  const Examples examples = measure_examples(*q.model.model, best_isa(), pool, 1, load);
   EXPECT_TRUE(examples.channels.site.empty() && examples.rows.site.empty());
   EXPECT_EQ(examples_to_json(examples), json::object());
 }

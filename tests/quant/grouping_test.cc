@@ -1,5 +1,5 @@
-// Groups of channels and softmax rows (method.md sections 3, 4, 8): codes equal to numpy's on every instruction set
-// that runs here, and the order of slots for the byte product.
+// Groups of channels and softmax rows (docs/method.md, sections 3, 4, 8): codes equal to numpy's on every instruction
+// set that runs here, and the order of slots for the byte product.
 #include "quant/grouping.h"
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 #include <limits>
 #include <set>
 
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 #include "tests/quant/fixture_cases.h"
 
 namespace igq {
@@ -61,11 +61,11 @@ TEST(ChannelGroups, EqualNumpy) {
     for (const Isa isa : supported_isas()) {
       const kernels::Kernels& k = kernels::kernels_for(isa);
       std::vector<std::uint8_t> got(x.size());
-      k.quantize_channels(x.data(), channels, rows, channels, q.inv_scale, q.zero, q.q_max, got.data(), channels);
+      k.quantize_channels({x.data(), channels, rows, channels}, {q.inv_scale, q.zero, q.q_max}, got.data(), channels);
       for (std::size_t i = 0; i < x.size(); ++i)
         EXPECT_EQ(static_cast<int>(got[i]), codes[i]) << isa_name(isa) << " value " << i;
       std::vector<float> hat = x;
-      k.fake_quantize_channels(hat.data(), channels, rows, channels, q.scale, q.inv_scale, q.zero, q.q_max);
+      k.fake_quantize_channels({hat.data(), channels, rows, channels}, q.scale, {q.inv_scale, q.zero, q.q_max});
       for (std::size_t i = 0; i < x.size(); ++i) {
         const int channel = static_cast<int>(i) % channels;
         EXPECT_EQ(hat[i], (static_cast<float>(codes[i]) - q.zero[channel]) * q.scale[channel])
@@ -128,8 +128,8 @@ TEST(SoftmaxRows, EqualNumpy) {
     EXPECT_EQ(scale, expected);
     for (const Isa isa : supported_isas()) {
       std::vector<std::uint8_t> got(p.size());
-      kernels::kernels_for(isa).quantize_rows(p.data(), cols, rows, cols, inv_scale.data(), zero.data(),
-                                              code_max(plan.bits), got.data(), cols);
+      kernels::kernels_for(isa).quantize_rows({p.data(), cols, rows, cols},
+                                              {inv_scale.data(), zero.data(), code_max(plan.bits)}, got.data(), cols);
       for (std::size_t i = 0; i < p.size(); ++i)
         EXPECT_EQ(static_cast<int>(got[i]), codes[i]) << isa_name(isa) << " value " << i;
     }

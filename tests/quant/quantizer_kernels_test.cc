@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "kernels/kernels.h"
+#include "kernels/table.h"
 #include "quant/uniform.h"
 
 namespace igq {

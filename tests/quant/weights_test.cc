@@ -1,4 +1,4 @@
-// Weight codes per output channel (method.md section 5) against numpy.
+// Weight codes per output channel (docs/method.md, section 5) against numpy.
 #include "quant/weights.h"
 
 #include <gtest/gtest.h>

@@ -89,13 +89,6 @@ std::string browser() {
   return "";
 }
 
-std::string read_text(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
 /// The page with the check in it; its policy forbids scripts, so the policy goes.
 std::string with_check(std::string html) {
   const std::size_t policy = html.find("<meta http-equiv=");
@@ -123,11 +116,12 @@ std::vector<std::string> look_at(const fs::path& folder, const std::vector<std::
       (folder / "frames.html").string() + "' >'" + (folder / "dom").string() + "' 2>'" + (folder / "errors").string() +
       "'";
   const int status = std::system(command.c_str());
-  const std::string dom = read_text(folder / "dom");
+  const std::string dom = test::read_text(folder / "dom");
   std::vector<std::string> verdicts;
   for (std::size_t at = dom.find("<p>@@"); at != std::string::npos; at = dom.find("<p>@@", at + 1))
     verdicts.push_back(dom.substr(at + 5, dom.find("@@</p>", at) - at - 5));
-  EXPECT_EQ(verdicts.size(), 2 * pages.size()) << "exit status " << status << "\n" << read_text(folder / "errors");
+  EXPECT_EQ(verdicts.size(), 2 * pages.size()) << "exit status " << status << "\n"
+                                               << test::read_text(folder / "errors");
   return verdicts;
 }
 

@@ -36,7 +36,7 @@ void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 
-namespace igq::testing {
+namespace igq::test {
 namespace {
 
 TEST(NoAllocation, AfterTheFirstImages) {
@@ -62,4 +62,4 @@ TEST(NoAllocation, AfterTheFirstImages) {
 }
 
 }  // namespace
-}  // namespace igq::testing
+}  // namespace igq::test

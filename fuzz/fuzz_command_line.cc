@@ -1,0 +1,76 @@
+// The command line: any arguments either run a verb or are refused in one line, as usage (CLI::ParseError) or as an
+// Error. Input: arguments, each up to a zero byte. Nothing but what lies in an empty folder can be named: separators of
+// paths are taken out, and what would measure or calibrate for long has no model to do it with.
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <vector>
+
+#include "cli/verbs.h"
+#include "fuzz/fuzz.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// An empty folder that the process works in.
+void enter_folder() {
+  const char* memory = ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+  std::string pattern = std::string(memory) + "/igq_fuzz_XXXXXX";
+  if (::mkdtemp(pattern.data()) == nullptr || ::chdir(pattern.c_str()) != 0) std::abort();
+  static const std::string& path = *new std::string(pattern);
+  std::atexit([] {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  });
+}
+
+/// What main() does with the arguments, without its exit code.
+void run(std::vector<std::string> arguments) {
+  using namespace igq::cli;
+  CLI::App app{"igq", "igq"};
+  app.set_version_flag("--version", "igq");
+  app.require_subcommand(1);
+  int exit_code = 0;
+  add_inspect(app, exit_code);
+  add_quantize(app, exit_code);
+  add_eval(app, exit_code);
+  add_predict(app, exit_code);
+  add_bench(app, exit_code);
+  add_compare(app, exit_code);
+  add_table(app, exit_code);
+  add_report(app, exit_code);
+  std::vector<const char*> argv = {"igq"};
+  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+  try {
+    app.parse(static_cast<int>(argv.size()), argv.data());
+  } catch (const CLI::ParseError& e) {
+    std::cout << e.what();
+    if (e.get_exit_code() == 0) app.exit(e);  // --help
+  }
+}
+
+}  // namespace
+
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace igq;
+  [[maybe_unused]] static const bool entered = [] {
+    enter_folder();
+    std::cout.rdbuf(nullptr);
+    std::cerr.rdbuf(nullptr);
+    return true;
+  }();
+  fuzz::Bytes in(data, size);
+  std::vector<std::string> arguments;
+  while (!in.rest().empty() && arguments.size() < 16) {
+    std::string text(in.text());
+    std::erase(text, '/');
+    if (text == ".." || text == "~") continue;
+    arguments.push_back(std::move(text));
+  }
+  // Random weights need no model: sound, but slow.
+  if (!arguments.empty() && arguments[0] == "bench")
+    std::erase_if(arguments, [](const std::string& a) { return a.starts_with("--arch"); });
+  fuzz::expect_error_or_success([&] { run(std::move(arguments)); });
+  return 0;
+}

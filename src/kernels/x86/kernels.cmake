@@ -1,0 +1,22 @@
+# Kernels of x86. A file's suffix names its instruction set and so chooses its flags.
+set(avx2_flags -mavx2 -mfma -mf16c)
+set(avx_vnni_flags ${avx2_flags} -mavxvnni)
+set(avx512_flags ${avx2_flags} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  list(APPEND avx512_flags -Wno-uninitialized)  # g++ 12's AVX-512 header starts from values it leaves undefined
+endif()
+set(avx512_vnni_flags ${avx512_flags} -mavx512vnni)
+set(amx_flags ${avx512_vnni_flags} -mavx512vbmi -mamx-tile -mamx-int8)
+
+target_sources(igq_kernels PRIVATE x86/instruction_sets.cc)
+set(IGQ_KERNEL_FILES_avx2 rows_avx2.cc bytes_avx2.cc)
+set(IGQ_KERNEL_FILES_avx_vnni bytes_avx_vnni.cc)
+set(IGQ_KERNEL_FILES_avx512 rows_avx512.cc bytes_avx512.cc)
+set(IGQ_KERNEL_FILES_avx512_vnni bytes_avx512_vnni.cc)
+set(IGQ_KERNEL_FILES_amx bytes_amx.cc)
+foreach(isa avx2 avx_vnni avx512 avx512_vnni amx)
+  foreach(file ${IGQ_KERNEL_FILES_${isa}})
+    target_sources(igq_kernels PRIVATE x86/${file})
+    set_source_files_properties(x86/${file} PROPERTIES COMPILE_OPTIONS "${${isa}_flags}")
+  endforeach()
+endforeach()
