@@ -46,7 +46,6 @@ RunningDetector::RunningDetector(const ModelFlags& model, const RunFlags& run) :
     fail("{} is a float model, which cannot run with --execution {}", model.path, run.execution);
   orientation_ = model.orientation == "ignore" ? Orientation::kIgnore : Orientation::kExif;
   note_threads(run.threads, pool_.size());
-  orientation_ = model.orientation == "ignore" ? Orientation::kIgnore : Orientation::kExif;
   detector_ = open_detector(model.path, model.architecture);
   context_.kernels = &kernels::kernels_for(run.parsed_isa());
   context_.pool = &pool_;

@@ -52,14 +52,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "igq " IGQ_VERSION);
   app.require_subcommand(1);
   int exit_code = kOk;
-  add_inspect(app, exit_code);
-  add_quantize(app, exit_code);
-  add_eval(app, exit_code);
-  add_predict(app, exit_code);
-  add_bench(app, exit_code);
-  add_compare(app, exit_code);
-  add_table(app, exit_code);
-  add_report(app, exit_code);
+  add_verbs(app, exit_code);
   for (int i = 1; i < argc; ++i) {
     if (*argv[i] != '\0') continue;
     print_error(fmt::format("argument {} is empty: a variable that is not set?", i).c_str());
@@ -83,6 +76,17 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
+
+void add_verbs(CLI::App& app, int& exit_code) {
+  add_inspect(app, exit_code);
+  add_quantize(app, exit_code);
+  add_eval(app, exit_code);
+  add_predict(app, exit_code);
+  add_bench(app, exit_code);
+  add_compare(app, exit_code);
+  add_table(app, exit_code);
+  add_report(app, exit_code);
+}
 
 int run_program(int argc, char** argv) {
   const SignalCleaning signals;

@@ -14,4 +14,7 @@ void add_compare(CLI::App& app, int& exit_code);
 void add_table(CLI::App& app, int& exit_code);
 void add_report(CLI::App& app, int& exit_code);
 
+/// All of them, in the order of the help.
+void add_verbs(CLI::App& app, int& exit_code);
+
 }  // namespace igq::cli

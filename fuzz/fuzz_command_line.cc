@@ -32,14 +32,7 @@ void run(std::vector<std::string> arguments) {
   app.set_version_flag("--version", "igq");
   app.require_subcommand(1);
   int exit_code = 0;
-  add_inspect(app, exit_code);
-  add_quantize(app, exit_code);
-  add_eval(app, exit_code);
-  add_predict(app, exit_code);
-  add_bench(app, exit_code);
-  add_compare(app, exit_code);
-  add_table(app, exit_code);
-  add_report(app, exit_code);
+  add_verbs(app, exit_code);
   std::vector<const char*> argv = {"igq"};
   for (const std::string& argument : arguments) argv.push_back(argument.c_str());
   try {

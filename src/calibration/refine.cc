@@ -173,6 +173,33 @@ class Refiner {
     });
   }
 
+  /// `weight` [out][in] in the panels that multiply() takes.
+  AlignedBuffer<float> packed_weight(const AlignedBuffer<float>& weight, int in, int out) const {
+    AlignedBuffer<float> packed;
+    packed.resize(static_cast<std::size_t>((out + kFloatPanel - 1) / kFloatPanel) * kFloatPanel *
+                  static_cast<std::size_t>(in));
+    kernels_.pack_f32(weight.data(), in, true, in, out, packed.data());
+    return packed;
+  }
+
+  /// y [rows][out] = x [rows][in] W^T + bias (null: none), W from packed_weight().
+  void multiply(const float* x, std::int64_t rows, int in, const float* packed, int out, const float* bias, float* y) {
+    pool_.parallel_for(rows, 16, [&](std::int64_t b, std::int64_t e, int) {
+      kernels_.gemm_f32({.x = x + b * in,
+                         .ldx = in,
+                         .rows = static_cast<int>(e - b),
+                         .k = in,
+                         .packed = packed,
+                         .panel_begin = 0,
+                         .panel_end = (out + kFloatPanel - 1) / kFloatPanel,
+                         .n = out,
+                         .bias = bias,
+                         .accumulate = false,
+                         .y = y + b * out,
+                         .ldy = out});
+    });
+  }
+
   void refine_site(int id, RefineProgress& state) {
     const Site& site = model_.sites()[static_cast<std::size_t>(id)];
     Linear& linear = *site.linear;
@@ -189,10 +216,7 @@ class Refiner {
     // Rows at once: enough for fast products, and no more than 12 MB of inputs in wide layers.
     constexpr int kChunkRows = 2048, kChunkFloats = 2048 * 1536;
     const std::int64_t per_chunk = std::max<std::int64_t>(pool_.size(), std::min(kChunkRows, kChunkFloats / in) / rows);
-    AlignedBuffer<float> coded, target, gap, packed;
-    const int panels = (out + kFloatPanel - 1) / kFloatPanel;
-    packed.resize(static_cast<std::size_t>(panels) * kFloatPanel * static_cast<std::size_t>(in));
-    kernels_.pack_f32(weight.data(), in, true, in, out, packed.data());
+    AlignedBuffer<float> coded, target, gap, packed = packed_weight(weight, in, out);
     double square = 0.0;  // of the layer's target output, without bias
     for (std::int64_t begin = 0, end = 0; begin < images_; begin = end) {
       end = std::min(begin < learnt ? learnt : images_, begin + per_chunk);
@@ -206,36 +230,10 @@ class Refiner {
         quantize_input(plan.input, kernels_, coded.data() + i * rows * in, rows, in, w.context.arena);
       });
       const auto n = static_cast<std::int64_t>(coded.size());
-      pool_.parallel_for(chunk, 16, [&](std::int64_t b, std::int64_t e, int) {
-        kernels_.gemm_f32({.x = target.data() + b * in,
-                           .ldx = in,
-                           .rows = static_cast<int>(e - b),
-                           .k = in,
-                           .packed = packed.data(),
-                           .panel_begin = 0,
-                           .panel_end = panels,
-                           .n = out,
-                           .bias = nullptr,
-                           .accumulate = false,
-                           .y = gap.data() + b * out,
-                           .ldy = out});
-      });
+      multiply(target.data(), chunk, in, packed.data(), out, nullptr, gap.data());
       for (const float v : gap) square += begin < learnt ? static_cast<double>(v) * static_cast<double>(v) : 0.0;
       for (std::int64_t i = 0; i < n; ++i) target[static_cast<std::size_t>(i)] -= coded[static_cast<std::size_t>(i)];
-      pool_.parallel_for(chunk, 16, [&](std::int64_t b, std::int64_t e, int) {
-        kernels_.gemm_f32({.x = target.data() + b * in,
-                           .ldx = in,
-                           .rows = static_cast<int>(e - b),
-                           .k = in,
-                           .packed = packed.data(),
-                           .panel_begin = 0,
-                           .panel_end = panels,
-                           .n = out,
-                           .bias = nullptr,
-                           .accumulate = false,
-                           .y = gap.data() + b * out,
-                           .ldy = out});
-      });
+      multiply(target.data(), chunk, in, packed.data(), out, nullptr, gap.data());
       if (begin < learnt) {
         moments.add(coded.data(), gap.data(), static_cast<int>(chunk));
       } else {
@@ -318,28 +316,14 @@ class Refiner {
   /// The squared error of the layer's output there, with the weights of `plan` and `shift` [out] added to the bias.
   double held_error(const HeldBack& held, const WeightPlan& plan, const AlignedBuffer<float>& weight,
                     const AlignedBuffer<float>& shift, int in, int out) {
-    const int panels = (out + kFloatPanel - 1) / kFloatPanel;
-    AlignedBuffer<float> change(weight.size()), packed, output(held.gap.size());
-    packed.resize(static_cast<std::size_t>(panels) * kFloatPanel * static_cast<std::size_t>(in));
+    AlignedBuffer<float> change(weight.size()), output(held.gap.size());
     each_weight(plan, in, out, [&](std::size_t o, std::size_t i, float w_hat) {
       const std::size_t at = o * static_cast<std::size_t>(in) + i;
       change[at] = w_hat - weight[at];
     });
-    kernels_.pack_f32(change.data(), in, true, in, out, packed.data());
-    pool_.parallel_for(held.rows, 16, [&](std::int64_t b, std::int64_t e, int) {
-      kernels_.gemm_f32({.x = held.coded.data() + b * in,
-                         .ldx = in,
-                         .rows = static_cast<int>(e - b),
-                         .k = in,
-                         .packed = packed.data(),
-                         .panel_begin = 0,
-                         .panel_end = panels,
-                         .n = out,
-                         .bias = shift.empty() ? nullptr : shift.data(),
-                         .accumulate = false,
-                         .y = output.data() + b * out,
-                         .ldy = out});
-    });
+    const AlignedBuffer<float> packed = packed_weight(change, in, out);
+    multiply(held.coded.data(), held.rows, in, packed.data(), out, shift.empty() ? nullptr : shift.data(),
+             output.data());
     double error = 0.0;
     for (std::size_t i = 0; i < output.size(); ++i) {
       const double difference = static_cast<double>(output[i]) - static_cast<double>(held.gap[i]);
