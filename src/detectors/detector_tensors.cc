@@ -133,12 +133,13 @@ std::shared_ptr<const TensorSource> mmdet_tensors(std::shared_ptr<const TensorSo
 
 std::shared_ptr<const TensorSource> yolos_tensors(std::shared_ptr<const TensorSource> stored) {
   auto out = std::make_shared<RenamedTensors>(stored);
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kNames = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kNames = {
       {{"vit.embeddings.cls_token", "vit.cls_token"},
        {"vit.embeddings.detection_tokens", "vit.det_tokens"},
        {"vit.embeddings.position_embeddings", "vit.pos_embed"},
        {"vit.embeddings.patch_embeddings.projection.", "vit.patch_embed.proj."},
        {"vit.encoder.mid_position_embeddings", "vit.mid_pos_embed"},
+       {"vit.encoder.interpolation.mid_position_embeddings", "vit.mid_pos_embed"},  // transformers 5
        {"vit.encoder.layer.", "vit.blocks."},
        {"vit.layernorm.", "vit.norm."},
        {".attention.attention.", ".attn."},
@@ -197,6 +198,10 @@ std::shared_ptr<const TensorSource> detr_tensors(std::shared_ptr<const TensorSou
       }
       name = "backbone." + name;
       break;
+    }
+    if (name.starts_with("model.")) {  // transformers 5
+      name = replaced(name, "_attn.o_proj.", "_attn.out_proj.");
+      name = replaced(name, ".mlp.fc", ".fc");
     }
     if (!name.empty()) add_once(*out, name, from, shape, plain(from));
   }

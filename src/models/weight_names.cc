@@ -12,6 +12,7 @@
 #include "base/finite.h"
 #include "models/relative_bias.h"
 #include "models/swin.h"
+#include "models/weight_parts.h"
 
 namespace igq {
 namespace {
@@ -42,14 +43,21 @@ constexpr std::array<Rule, 12> kTransformersStarts{{{"embeddings.cls_token", "cl
                                                     {"classifier.", "head."},
                                                     {"cls_classifier.", "head."},
                                                     {"distillation_classifier.", "head_dist."}}};
-/// Anywhere.
-constexpr std::array<Rule, 16> kTransformersParts{{{".attention.attention.query.", ".attn.q."},
+/// Anywhere; transformers 5 writes the latter where save_original_format is off.
+constexpr std::array<Rule, 23> kTransformersParts{{{".attention.attention.query.", ".attn.q."},
                                                    {".attention.attention.key.", ".attn.k."},
                                                    {".attention.attention.value.", ".attn.v."},
                                                    {".attention.self.query.", ".attn.q."},
                                                    {".attention.self.key.", ".attn.k."},
                                                    {".attention.self.value.", ".attn.v."},
                                                    {".attention.self.", ".attn."},
+                                                   {".attention.relative_position_bias.", ".attn."},
+                                                   {".attention.q_proj.", ".attn.q."},
+                                                   {".attention.k_proj.", ".attn.k."},
+                                                   {".attention.v_proj.", ".attn.v."},
+                                                   {".attention.o_proj.", ".attn.proj."},
+                                                   {".mlp.gate_proj.", ".mlp.fc1_g."},
+                                                   {".mlp.down_proj.", ".mlp.fc2."},
                                                    {".attention.output.dense.", ".attn.proj."},
                                                    {".intermediate.dense.", ".mlp.fc1."},
                                                    {".output.dense.", ".mlp.fc2."},
@@ -59,9 +67,14 @@ constexpr std::array<Rule, 16> kTransformersParts{{{".attention.attention.query.
                                                    {".layer_scale2.lambda1", ".ls2.gamma"},
                                                    {".mlp.weights_in.", ".mlp.fc1."},
                                                    {".mlp.weights_out.", ".mlp.fc2."}}};
-/// DINOv2's and DeiT-III's own releases.
-constexpr std::array<Rule, 4> kReleaseParts{
-    {{".mlp.w12.", ".mlp.fc1."}, {".mlp.w3.", ".mlp.fc2."}, {".gamma_1", ".ls1.gamma"}, {".gamma_2", ".ls2.gamma"}}};
+/// DINOv2's and DeiT-III's own releases, and timm's Eva.
+constexpr std::array<Rule, 7> kReleaseParts{{{".mlp.w12.", ".mlp.fc1."},
+                                             {".mlp.w3.", ".mlp.fc2."},
+                                             {".gamma_1", ".ls1.gamma"},
+                                             {".gamma_2", ".ls2.gamma"},
+                                             {".attn.q_proj.", ".attn.q."},
+                                             {".attn.k_proj.", ".attn.k."},
+                                             {".attn.v_proj.", ".attn.v."}}};
 
 bool strip_start(std::string& name, std::string_view start) {
   if (!name.starts_with(start)) return false;
@@ -129,10 +142,7 @@ void move_downsample(std::string& name) {
   name = fmt::format("layers.{}{}", stage + 1, rest);
 }
 
-/// timm's name -> the stored one.
-using Names = std::map<std::string, std::string>;
-
-Names timm_names(const TensorSource& stored, const ModelConfig& config) {
+TensorNames timm_names(const TensorSource& stored, const ModelConfig& config) {
   const std::string prefix = common_prefix(stored);
   std::vector<std::pair<std::string, std::string>> names;  // renamed so far, stored
   for (const auto& [name, shape] : stored.shapes()) {
@@ -144,8 +154,9 @@ Names timm_names(const TensorSource& stored, const ModelConfig& config) {
   };
   const bool swin = config.family == Family::kSwin;
   const bool transformers = any("embeddings.patch_embeddings.projection.");
+  const bool gated = any(".mlp.gate_proj.");
   const bool downsample_ends = transformers || any("layers.0.downsample.");
-  Names result;
+  TensorNames result;
   for (auto& [name, from] : names) {
     if (transformers) {
       for (const std::string_view model : kTransformersModels) {
@@ -158,6 +169,8 @@ Names timm_names(const TensorSource& stored, const ModelConfig& config) {
         }
       }
       for (const Rule& rule : kTransformersParts) replace_part(name, rule);
+      if (!swin && strip_start(name, "layers.")) name.insert(0, "blocks.");
+      replace_part(name, {".mlp.up_proj.", gated ? ".mlp.fc1_x." : ".mlp.fc1."});
       if (name == "dist_token" && !config.vit.distilled) name = "reg_token";  // transformers_config.cc
     } else {
       for (const Rule& rule : kReleaseParts) replace_part(name, rule);
@@ -172,71 +185,9 @@ Names timm_names(const TensorSource& stored, const ModelConfig& config) {
   return result;
 }
 
-/// Query, key and value as one matrix, as one bias with zeros for those that have none. Names that are used go.
-void fuse_qkv(RenamedTensors& out, const TensorSource& stored, Names& names) {
-  constexpr std::string_view kQuery = ".attn.q.weight";
-  std::vector<std::string> layers;
-  for (const auto& [name, from] : names) {
-    if (name.ends_with(kQuery)) layers.push_back(name.substr(0, name.size() - kQuery.size()) + ".attn.");
-  }
-  for (const std::string& layer : layers) {
-    std::array<std::string, 3> weights, biases;
-    std::array<std::int64_t, 3> rows{};
-    bool matrices = true, any_bias = false;
-    Shape shape;
-    for (std::size_t i = 0; i < 3; ++i) {
-      const std::string part = layer + "qkv"[i];
-      const auto weight = names.find(part + ".weight"), bias = names.find(part + ".bias");
-      matrices = matrices && weight != names.end() && stored.shapes().at(weight->second).size() == 2;
-      if (!matrices) break;
-      weights[i] = weight->second;
-      const Shape& s = stored.shapes().at(weights[i]);
-      rows[i] = s[0];
-      if (i == 0) shape = {0, s[1]};
-      shape[0] += s[0];
-      matrices = s[1] == shape[1];
-      if (bias == names.end()) continue;
-      any_bias = true;
-      biases[i] = bias->second;
-      matrices = matrices && stored.shapes().at(biases[i]) == Shape{rows[i]};
-    }
-    if (!matrices) continue;  // check_tensors says what is wrong
-    out.add(layer + "qkv.weight", weights[0], shape, [weights](const TensorSource& source) {
-      AlignedBuffer<float> all;
-      std::vector<AlignedBuffer<float>> parts;
-      std::size_t total = 0;
-      for (const std::string& name : weights) total += parts.emplace_back(source.read(name)).size();
-      all.resize(total);
-      float* to = all.data();
-      for (const auto& part : parts) to = std::copy(part.begin(), part.end(), to);
-      return all;
-    });
-    if (any_bias) {
-      out.add(layer + "qkv.bias", biases[0].empty() ? biases[2] : biases[0], {shape[0]},
-              [biases, rows](const TensorSource& source) {
-                AlignedBuffer<float> all;
-                all.resize_zero(static_cast<std::size_t>(rows[0] + rows[1] + rows[2]));
-                float* to = all.data();
-                for (std::size_t i = 0; i < 3; ++i) {
-                  if (!biases[i].empty()) {
-                    const AlignedBuffer<float> part = source.read(biases[i]);
-                    std::copy(part.begin(), part.end(), to);
-                  }
-                  to += rows[i];
-                }
-                return all;
-              });
-    }
-    for (const char part : {'q', 'k', 'v'}) {
-      names.erase(layer + part + ".weight");
-      names.erase(layer + part + ".bias");
-    }
-  }
-}
-
 /// DINOv2 with registers as released: the position embedding covers the class token. timm's covers patches only, and
 /// the class token has its position added.
-void move_class_position(RenamedTensors& out, const TensorSource& stored, Names& names) {
+void move_class_position(RenamedTensors& out, const TensorSource& stored, TensorNames& names) {
   const auto registers = names.find("register_tokens"), token = names.find("cls_token"),
              positions = names.find("pos_embed");
   if (registers == names.end() || token == names.end() || positions == names.end()) return;
@@ -263,7 +214,7 @@ void move_class_position(RenamedTensors& out, const TensorSource& stored, Names&
 }
 
 /// Tables whose window is another than the network's are resized.
-void resize_tables(RenamedTensors& out, const TensorSource& stored, const ModelConfig& config, Names& names) {
+void resize_tables(RenamedTensors& out, const TensorSource& stored, const ModelConfig& config, TensorNames& names) {
   const auto windows = swin_windows(config);
   for (auto it = names.begin(); it != names.end();) {
     const auto& [name, from] = *it;
@@ -317,8 +268,9 @@ std::vector<std::string> RenamedTensors::unread() const {
 std::shared_ptr<const RenamedTensors> rename_tensors(std::shared_ptr<const TensorSource> stored,
                                                      const ModelConfig& config) {
   auto out = std::make_shared<RenamedTensors>(stored);
-  Names names = timm_names(*stored, config);
-  fuse_qkv(*out, *stored, names);
+  TensorNames names = timm_names(*stored, config);
+  join_qkv(*out, *stored, names);
+  join_gates(*out, *stored, names);
   move_class_position(*out, *stored, names);
   if (config.family == Family::kSwin) resize_tables(*out, *stored, config, names);
   for (const auto& [name, from] : names) {

@@ -41,7 +41,8 @@ class RenamedTensors final : public TensorSource {
 };
 
 /// Understands timm's names, those of older Swin checkpoints (downsample at the end of a stage, "head."), of DINOv2's
-/// and DeiT-III's own releases and of transformers, below prefixes such as "model." and "module.". Buffers (attn_mask,
+/// and DeiT-III's own releases and of transformers (up to 4 and, without its original format, 5), below prefixes such
+/// as "model." and "module.". Buffers (attn_mask,
 /// relative_position_index, position_ids) and what classification does not use (mask_token, pooler) are left out; names
 /// that mean nothing here stay as they are. Tables of relative position bias are resized when the windows of `config`
 /// are others. Error when two stored tensors get the same name.

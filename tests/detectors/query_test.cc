@@ -3,6 +3,8 @@
 
 #include "detectors/detr.h"
 #include "detectors/yolos.h"
+#include "io/memory_tensors.h"
+#include "io/safetensors.h"
 #include "tests/detectors/fixture.h"
 
 namespace igq {
@@ -90,6 +92,40 @@ TEST(Detr, EqualsTransformersUnderBothNames) {
     expect_near(f, "last_hidden_state", copy_of(state.hidden));
     if (first.empty()) first = copy_of(state.logits);
     EXPECT_EQ(copy_of(state.logits), first);
+  }
+}
+
+/// A copy of a model under the module names of transformers 5.
+void rename_model(const std::filesystem::path& from, const std::filesystem::path& to,
+                  const std::vector<std::pair<std::string, std::string>>& rules) {
+  std::filesystem::copy(from, to, std::filesystem::copy_options::recursive);
+  const auto stored = open_safetensors(from / "model.safetensors");
+  MemoryTensors renamed("renamed");
+  bool changed = false;
+  for (const auto& [name, shape] : stored->shapes()) {
+    std::string now = name;
+    for (const auto& [old_part, new_part] : rules)
+      if (const auto at = now.find(old_part); at != std::string::npos) now.replace(at, old_part.size(), new_part);
+    changed = changed || now != name;
+    renamed.add(now, shape, stored->read(name));
+  }
+  ASSERT_TRUE(changed);
+  write_safetensors(to / "model.safetensors", renamed, true);
+}
+
+TEST(QueryDetectors, NamesOfTransformers5) {
+  const auto shared = test::find_shared();
+  if (shared.empty()) GTEST_SKIP() << test::kNoShared;
+  const std::vector<std::pair<std::string, std::string>> yolos = {
+      {"encoder.mid_position_embeddings", "encoder.interpolation.mid_position_embeddings"}};
+  const std::vector<std::pair<std::string, std::string>> detr = {
+      {"_attn.out_proj", "_attn.o_proj"}, {".fc1.", ".mlp.fc1."}, {".fc2.", ".mlp.fc2."}};
+  for (const bool is_detr : {false, true}) {
+    const auto data = shared / "data" / "detection" / (is_detr ? "detr" : "yolos");
+    const test::TemporaryFolder folder;
+    rename_model(data, folder.path() / "renamed", is_detr ? detr : yolos);
+    test::DetectorFixture f(data, folder.path() / "renamed");
+    expect_equal(f, 0.02f);
   }
 }
 
