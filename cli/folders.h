@@ -3,9 +3,9 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/json.h"
 #include "io/image_folder.h"
 #include "models/config.h"
 

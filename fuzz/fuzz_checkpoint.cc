@@ -4,8 +4,8 @@
 // are missing are numbers any tensor may hold; an empty header gets every tensor that the configuration asks for.
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "fuzz/fuzz.h"
 #include "io/json_fields.h"
 #include "models/config_check.h"

@@ -1,9 +1,9 @@
 // config.json of timm and transformers, preprocessor_config.json and igq's own form: any text either gives a
 // configuration that igq's own form keeps unchanged, or is an Error. Input: config text, a zero byte, preprocessor
 // text.
-#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "base/json.h"
 #include "fuzz/fuzz.h"
 #include "io/json_fields.h"
 #include "models/config_json.h"

@@ -1,7 +1,7 @@
 // config.json of detectors - mmdetection's resolved form, transformers' YOLOS and DETR - and preprocessor_config.json:
 // any text either gives a configuration or is an Error. Input: config text, a zero byte, preprocessor text.
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "detectors/detr.h"
 #include "detectors/mmdet_config.h"
 #include "detectors/yolos.h"

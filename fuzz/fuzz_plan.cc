@@ -1,7 +1,7 @@
 // The plan of an .igq file: any JSON either reads to a plan that passes its own checks and is written back unchanged,
 // or is an Error. Weights, which are no part of the JSON, are filled in where they are small.
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "fuzz/fuzz.h"
 #include "io/json_fields.h"
 #include "models/plan_json.h"

@@ -11,12 +11,12 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "allocation/bops.h"
 #include "allocation/perturbation.h"
 

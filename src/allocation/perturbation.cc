@@ -5,8 +5,8 @@
 #include <atomic>
 #include <cmath>
 #include <memory>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "allocation/bops.h"
 #include "allocation/perturbation_cache.h"
 #include "allocation/prober.h"

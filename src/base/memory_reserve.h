@@ -1,5 +1,5 @@
 // Memory kept back for the way out: unwinding after a failed allocation destroys objects whose destructors allocate
-// (nlohmann::json flattens itself into a vector), and what a destructor throws ends the process.
+// (a list of steps, a message), and what a destructor throws ends the process.
 #pragma once
 
 #include <cstddef>

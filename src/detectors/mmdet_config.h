@@ -2,10 +2,10 @@
 // "test_pipeline", "classes"), of versions 3 and 2; and the published models by name.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
+#include "base/json.h"
 #include "detectors/two_stage.h"
 #include "io/tensor_source.h"
 

@@ -1,8 +1,8 @@
 #include "detectors/open_detector.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "detectors/detector_tensors.h"

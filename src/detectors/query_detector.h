@@ -3,11 +3,11 @@
 #pragma once
 
 #include <array>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "detectors/detector.h"
 #include "io/preprocess.h"
 

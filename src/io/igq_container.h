@@ -8,11 +8,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "base/aligned_buffer.h"
 #include "base/file.h"
 #include "base/output_file.h"

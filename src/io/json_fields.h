@@ -4,11 +4,11 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "base/json.h"
 #include "igq/error.h"
 
 namespace igq {

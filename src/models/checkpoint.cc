@@ -6,10 +6,10 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "base/directory.h"
 #include "base/fail.h"
 #include "base/file.h"

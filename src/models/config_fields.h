@@ -3,9 +3,9 @@
 #pragma once
 
 #include <array>
-#include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/json.h"
 #include "io/json_fields.h"
 #include "models/config_values.h"
 

@@ -1,8 +1,7 @@
 // ModelConfig <-> JSON in igq's own form, as the .igq header stores it.
 #pragma once
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "models/config.h"
 
 namespace igq {

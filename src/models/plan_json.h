@@ -3,9 +3,9 @@
 
 #include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/json.h"
 #include "quant/plan.h"
 
 namespace igq {

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <array>
-#include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "base/json.h"
 #include "io/preprocess.h"
 
 namespace igq {

@@ -1,9 +1,9 @@
 // config.json of timm's hub layout (timm.models.save_for_hf) -> ModelConfig.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/json.h"
 #include "models/config.h"
 
 namespace igq {

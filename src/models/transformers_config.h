@@ -1,8 +1,7 @@
 // config.json and preprocessor_config.json of transformers' image classifiers -> ModelConfig.
 #pragma once
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "models/config.h"
 
 namespace igq {

@@ -4,10 +4,10 @@
 
 #include <cstdint>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "base/thread_pool.h"
 #include "models/model.h"
 

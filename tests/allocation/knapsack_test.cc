@@ -5,8 +5,8 @@
 
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/random.h"
 #include "igq/error.h"
 #include "tests/test_util.h"

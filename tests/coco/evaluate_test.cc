@@ -3,8 +3,8 @@
 
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "coco/dataset.h"
 #include "coco/detections.h"
 #include "coco/evaluate.h"

@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "coco/dataset.h"
 #include "coco/detections.h"
 #include "coco/evaluate.h"

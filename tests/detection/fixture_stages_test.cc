@@ -7,8 +7,8 @@
 #include <cmath>
 #include <fstream>
 #include <optional>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "detection/anchors.h"
 #include "detection/deltas.h"
 #include "detection/nms.h"

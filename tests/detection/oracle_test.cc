@@ -5,8 +5,8 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "detection/anchors.h"
 #include "detection/deltas.h"
 #include "detection/nms.h"

@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "detectors/open_detector.h"
 #include "tests/npz.h"
 #include "tests/test_util.h"

@@ -8,10 +8,10 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 
+#include "base/json.h"
 #include "base/hash.h"
 #include "tests/test_util.h"
 

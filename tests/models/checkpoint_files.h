@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/json.h"
 #include "igq/error.h"
 #include "io/memory_tensors.h"
 #include "io/safetensors.h"

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "igq/error.h"
 #include "models/config_check.h"
 #include "models/model.h"

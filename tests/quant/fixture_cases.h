@@ -3,10 +3,10 @@
 
 #include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "quant/uniform.h"
 #include "tests/test_util.h"
 
