@@ -44,7 +44,8 @@ void ModelFlags::add_to(CLI::App& app, bool required) {
   auto* model = app.add_option(
       "MODEL", path,
       "folder with config.json and model.safetensors (timm or transformers; detectors of mmdetection and\n"
-      "transformers too), a .safetensors file with --arch, or an .igq file");
+      "transformers too), a .safetensors file with --arch, an .igq file, or hf:org/name[@revision] for a model that\n"
+      "`hf download` has put into the local cache");
   if (required) model->required();
   app.add_option(
       "--arch", architecture,

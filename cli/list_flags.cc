@@ -26,24 +26,25 @@ bool is_value(const CLI::Option& option, const std::string& argument) {
 
 }  // namespace
 
-std::vector<std::string> end_lists(const CLI::App& app, int argc, char** argv) {
+std::vector<std::string> end_lists(const CLI::App& app, const std::vector<std::string>& arguments) {
   std::vector<std::string> out;
   const CLI::App* verb = nullptr;
   for (const CLI::App* known : app.get_subcommands([](const CLI::App*) { return true; }))
-    if (argc > 1 && known->get_name() == argv[1]) verb = known;
-  for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
+    if (!arguments.empty() && known->get_name() == arguments[0]) verb = known;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
     out.push_back(argument);
-    if (verb == nullptr || i < 2 || argument.size() < 2 || argument[0] != '-') continue;
+    if (verb == nullptr || i < 1 || argument.size() < 2 || argument[0] != '-') continue;
     if (argument == "--") {
-      out.insert(out.end(), argv + i + 1, argv + argc);
+      out.insert(out.end(), arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1, arguments.end());
       break;
     }
     const CLI::Option* option = verb->get_option_no_throw(argument);
     if (option == nullptr || option->get_items_expected_max() < 2) continue;
     int count = 0;
-    while (i + 1 < argc && count < option->get_items_expected_max() && is_value(*option, argv[i + 1])) {
-      out.push_back(argv[++i]);
+    while (i + 1 < arguments.size() && count < option->get_items_expected_max() &&
+           is_value(*option, arguments[i + 1])) {
+      out.push_back(arguments[++i]);
       ++count;
     }
     // The parser takes the mark away only where it would have gone on.

@@ -8,8 +8,8 @@
 
 namespace igq::cli {
 
-/// The arguments of main without the program's name, in order, with "--" where the values of a list end: at the first
+/// The arguments (without the program's name), in order, with "--" where the values of a list end: at the first
 /// argument that the flag's own checks refuse. The parser by itself would take what follows for another value.
-std::vector<std::string> end_lists(const CLI::App& app, int argc, char** argv);
+std::vector<std::string> end_lists(const CLI::App& app, const std::vector<std::string>& arguments);
 
 }  // namespace igq::cli

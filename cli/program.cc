@@ -13,6 +13,7 @@
 #include "igq/version.h"
 #include "list_flags.h"
 #include "program.h"
+#include "recipe.h"
 #include "terminal.h"
 #include "verbs.h"
 
@@ -59,7 +60,8 @@ int run(int argc, char** argv) {
     return kUsage;
   }
   try {
-    std::vector<std::string> arguments = end_lists(app, argc, argv);
+    const std::vector<std::string> given = expand_recipe(app, {argv + 1, argv + argc});
+    std::vector<std::string> arguments = end_lists(app, given);
     std::reverse(arguments.begin(), arguments.end());  // as the parser wants them
     app.parse(std::move(arguments));
   } catch (const CLI::ParseError& e) {
@@ -86,6 +88,9 @@ void add_verbs(CLI::App& app, int& exit_code) {
   add_compare(app, exit_code);
   add_table(app, exit_code);
   add_report(app, exit_code);
+  add_doctor(app, exit_code);
+  add_completion(app, exit_code);
+  add_man(app, exit_code);
 }
 
 int run_program(int argc, char** argv) {

@@ -18,8 +18,10 @@
 #include "pipeline/calibration_state.h"
 #include "pipeline/groups_in_use.h"
 #include "pipeline/quantize_model.h"
+#include "dry_run.h"
 #include "folders.h"
 #include "quantize_flags.h"
+#include "recipe.h"
 #include "verbs.h"
 
 namespace igq::cli {
@@ -35,7 +37,8 @@ struct QuantizeVerb {
   int noise_images = 4;
   double max_drop = -1.0;
   std::int64_t limit = 0;
-  bool overwrite = false;
+  bool overwrite = false, dry_run = false;
+  std::string recipe, from, write_recipe;
   ClassFlags classes;
 };
 
@@ -146,13 +149,24 @@ void note_split(const QuantizeVerb& flags, const CalibrationSplit& split) {
         "igq: no images are held back: the verdict is on images that the model was calibrated with, which flatters it");
 }
 
-void run_quantize(const QuantizeVerb& flags, int& exit_code) {
+/// Says where what was made from another file's settings cannot have that file's bytes.
+void note_other_images(const std::string& from, const Provenance& made) {
+  const Provenance before = load_igq(from).provenance;
+  if (before.calibration_checksum != made.calibration_checksum)
+    note(fmt::format("igq: calibrated on other images than {}, which had {}: the result is another one", from,
+                     before.calibration_images));
+  if (before.source_checksum != made.source_checksum)
+    note(fmt::format("igq: the model has other weights than {} was made from ({})", from, before.source));
+}
+
+void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_code) {
   namespace fs = std::filesystem;
   if (flags.max_drop >= 0.0 && flags.data_dir.empty() && flags.noise_images == 0)
     throw CLI::ValidationError("--max-drop has nothing to go by: add --data-dir DIR, or leave out --noise-images 0");
-  flags.quantize.check_effects();
+  if (flags.from.empty()) flags.quantize.check_effects();  // a file names every setting, needed or not
   if (flags.data_dir.empty() && flags.limit > 0) throw CLI::ValidationError("--limit has no effect without --data-dir");
-  check_output(flags.output, flags.overwrite, kIgqOutput);
+  if (!flags.dry_run) check_output(flags.output, flags.overwrite, kIgqOutput);
+  check_output(flags.write_recipe, flags.overwrite, kRecipeOutput);
   const auto start = std::chrono::steady_clock::now();
 #ifdef __GLIBC__
   // Buffers of many sizes come and go, layer by layer: in the heap they would leave holes that are never given back.
@@ -169,6 +183,10 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
   } no_empty_folder{job.state};
   const CalibrationSplit split = split_calibration(folder, flags.samples, flags.held_back, job.options.seed);
   note_split(flags, split);
+  if (!flags.write_recipe.empty())
+    write_file(flags.write_recipe, recipe_json(verb).dump(1) + '\n', flags.overwrite, &kRecipeOutput);
+  if (flags.dry_run)
+    return print_dry_run(*loaded.model, job, static_cast<std::int64_t>(split.calibration.size()), flags.run.json);
   const CalibrationSet images = calibration_from_files(*loaded.model, split.calibration, split.held_back);
   QuantizeReport report;
   {
@@ -180,6 +198,7 @@ void run_quantize(const QuantizeVerb& flags, int& exit_code) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   remove_calibration_state(job.state, *loaded.model);
   for (const std::string& line : report.notes) note("igq: note: " + line);
+  if (!flags.from.empty()) note_other_images(flags.from, report.model.provenance);
   if (report.resumed_layers > 0)
     note(fmt::format("igq: went on from an interrupted run, which had finished {} layers", report.resumed_layers));
   const std::string table = site_table(report, *loaded.model).text();  // measure_drop takes the plan off the model
@@ -257,11 +276,14 @@ void add_quantize(CLI::App& app, int& exit_code) {
           "images of the folder that do not calibrate but measure the result (default: up to 32 of those that\n"
           "--samples leaves over; where it leaves none, a quarter of the folder, at most 8)")
       ->check(CLI::Range(0, 100000));
-  verb->add_option(
-          "-o,--output", flags->output,
-          "the .igq file to write; finished layers are kept in OUTPUT.calibration until it is written, and the\n"
-          "same command goes on from there")
-      ->required();
+  CLI::Option* output = verb->add_option(
+      "-o,--output", flags->output,
+      "the .igq file to write; finished layers are kept in OUTPUT.calibration until it is written, and the\n"
+      "same command goes on from there");
+  CLI::Option* dry = verb->add_flag("--dry-run", flags->dry_run, "print sites, bits and the file's size; make nothing");
+  verb->add_option("--recipe", flags->recipe, "take the options that decide the result from this file");
+  verb->add_option("--from", flags->from, "take them from what this .igq file was made with");
+  verb->add_option("--write-recipe", flags->write_recipe, "write those given here to this JSON file");
   verb->add_flag("--overwrite", flags->overwrite, "replace an existing output");
   flags->quantize.add_to(*verb);
   verb->add_option("--noise-images", flags->noise_images,
@@ -276,7 +298,10 @@ void add_quantize(CLI::App& app, int& exit_code) {
       ->check(number_in(0.0, 100.0));
   verb->add_option("--limit", flags->limit, "only so many images of --data-dir")->check(count_from_one());
   flags->run.add_to(*verb, false);
-  verb->callback([flags, &exit_code] { run_quantize(*flags, exit_code); });
+  verb->callback([flags, verb, output, dry, &exit_code] {
+    if (output->empty() && dry->empty()) throw CLI::RequiredError("--output");
+    run_quantize(*flags, *verb, exit_code);
+  });
 }
 
 }  // namespace igq::cli

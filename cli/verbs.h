@@ -13,6 +13,9 @@ void add_bench(CLI::App& app, int& exit_code);
 void add_compare(CLI::App& app, int& exit_code);
 void add_table(CLI::App& app, int& exit_code);
 void add_report(CLI::App& app, int& exit_code);
+void add_doctor(CLI::App& app, int& exit_code);
+void add_completion(CLI::App& app, int& exit_code);
+void add_man(CLI::App& app, int& exit_code);
 
 /// All of them, in the order of the help.
 void add_verbs(CLI::App& app, int& exit_code);

@@ -16,11 +16,16 @@ inline void basic_json<>::json_value::destroy(detail::value_t type) {
     std::allocator<T>().deallocate(value, 1);
   };
   switch (type) {
-    case detail::value_t::object: return release(object);
-    case detail::value_t::array: return release(array);
-    case detail::value_t::string: return release(string);
-    case detail::value_t::binary: return release(binary);
-    default: return;
+    case detail::value_t::object:
+      return release(object);
+    case detail::value_t::array:
+      return release(array);
+    case detail::value_t::string:
+      return release(string);
+    case detail::value_t::binary:
+      return release(binary);
+    default:
+      return;
   }
 }
 

@@ -12,6 +12,7 @@
 #include "detectors/yolos.h"
 #include "io/json_fields.h"
 #include "models/checkpoint.h"
+#include "models/hub_cache.h"
 
 namespace igq {
 namespace {
@@ -76,16 +77,17 @@ std::unique_ptr<Detector> build(const json& config, const json& preprocessor,
 
 bool is_detector(const fs::path& path, const std::string& architecture) {
   if (is_named_detector(architecture)) return true;
-  const fs::path file = config_of(path);
-  if (!is_file(file)) return false;
   try {
+    const fs::path file = config_of(model_path(path));
+    if (!is_file(file)) return false;
     return is_detector_config(parse_json(read_file(file, kMaxConfig)));
   } catch (const Error&) {
     return false;
   }
 }
 
-std::unique_ptr<Detector> open_detector(const fs::path& path, const std::string& architecture) {
+std::unique_ptr<Detector> open_detector(const fs::path& named, const std::string& architecture) {
+  const fs::path path = model_path(named);
   const auto stored = open_weights(path);
   const fs::path file = config_of(path);
   if (!is_file(file)) {

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "io/memory_tensors.h"
 #include "models/config_check.h"
+#include "models/hub_cache.h"
 
 namespace igq {
 namespace {
@@ -119,6 +120,12 @@ void LoadedModel::prepare_only(Execution execution, const kernels::Kernels& kern
 LoadedModel load_model(const fs::path& path, const CheckpointOptions& options) {
   std::error_code ignored;
   LoadedModel loaded;
+  if (names_hub_model(path.native())) {
+    const HubModel hub = find_hub_model(path.native());
+    loaded = load_model(hub.folder, options);
+    loaded.name = hub.name;  // with the commit, which goes into the provenance of what is made of it
+    return loaded;
+  }
   // By its content, or by its name: then load_igq says what is wrong with it.
   if (fs::is_regular_file(path, ignored) && (is_igq_file(path) || path.extension() == ".igq")) {
     if (!options.architecture.empty()) {

@@ -19,7 +19,7 @@ struct LoadedModel {
   /// The float weights by timm's names; of an .igq file only what stays float.
   std::shared_ptr<const TensorSource> tensors;
   bool quantized = false;  ///< came from an .igq file
-  std::string name;        ///< file or folder name without its path
+  std::string name;        ///< file or folder name without its path, or "hf:org/name@COMMIT"
   Provenance provenance;   ///< of an .igq file
   nlohmann::json report = nlohmann::json::object();
 
@@ -28,8 +28,8 @@ struct LoadedModel {
   void prepare_only(Execution execution, const kernels::Kernels& kernels);
 };
 
-/// A folder, a .safetensors file or an .igq file. Error as open_checkpoint and load_igq; options on an .igq file are an
-/// Error.
+/// A folder, a .safetensors file, an .igq file or a model of the hub (hub_cache.h). Error as open_checkpoint and
+/// load_igq; options on an .igq file are an Error.
 LoadedModel load_model(const std::filesystem::path& path, const CheckpointOptions& options = {});
 
 /// A model of `config` with random weights scaled so that activations keep a realistic spread (normal weights of

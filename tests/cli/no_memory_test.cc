@@ -28,9 +28,9 @@ TEST_F(CliTest, MemoryThatRunsOutAnywhereIsOneLine) {
   quantize();
   const std::filesystem::path image =
       std::filesystem::directory_iterator(std::filesystem::directory_iterator(path() / "images")->path())->path();
-  for (const std::string& arguments : std::vector<std::string>
-       {"predict q.igq '" + image.string() + "' --json -j 2", "inspect model",
-        std::string("quantize model --calib images --samples 2 --bits w4a4 -o r.igq --overwrite -j 2")}) {
+  for (const std::string& arguments : std::vector<std::string>{
+           "predict q.igq '" + image.string() + "' --json -j 2", "inspect model",
+           std::string("quantize model --calib images --samples 2 --bits w4a4 -o r.igq --overwrite -j 2")}) {
     const Output counted = igq_with(std::string(kPreload) + "IGQ_COUNT_CALLS=1 ", arguments, path());
     ASSERT_EQ(counted.exit_code, 0) << counted.err;
     const long calls = std::stol(counted.err.substr(counted.err.rfind('\n', counted.err.size() - 2) + 1));
@@ -38,9 +38,8 @@ TEST_F(CliTest, MemoryThatRunsOutAnywhereIsOneLine) {
     int failed = 0;
     for (const long at : places(calls)) {
       for (const std::string how : {"", "IGQ_FAIL_FOR_GOOD=1 "}) {
-        const Output result =
-            igq_with(std::string(kPreload) + how + "IGQ_FAIL_AT=" + std::to_string(at) + " timeout 60 ", arguments,
-                     path());
+        const Output result = igq_with(
+            std::string(kPreload) + how + "IGQ_FAIL_AT=" + std::to_string(at) + " timeout 60 ", arguments, path());
         if (result.exit_code == 0) continue;  // of one allocation that could be done without
         ++failed;
         EXPECT_EQ(result.exit_code, 1) << how << at << ": " << result.err;

@@ -1,5 +1,5 @@
-// A malloc of which one call fails (IGQ_FAIL_AT=n, from 0), or all from there on (IGQ_FAIL_FOR_GOOD too); preloaded before the program.
-// With IGQ_COUNT_CALLS the number of calls is the last line of standard error.
+// A malloc of which one call fails (IGQ_FAIL_AT=n, from 0), or all from there on (IGQ_FAIL_FOR_GOOD too); preloaded
+// before the program. With IGQ_COUNT_CALLS the number of calls is the last line of standard error.
 #include <unistd.h>
 
 #include <atomic>
