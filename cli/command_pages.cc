@@ -19,7 +19,8 @@ std::vector<const CLI::App*> verbs_of(const CLI::App& app) {
 }
 
 std::vector<const CLI::Option*> options_of(const CLI::App& verb) {
-  return verb.get_options([](const CLI::Option* option) { return !option->get_positional() || option->nonpositional(); });
+  return verb.get_options(
+      [](const CLI::Option* option) { return !option->get_positional() || option->nonpositional(); });
 }
 
 /// "--name" and "-n" of an option.
@@ -74,7 +75,8 @@ std::string bash_completion(const CLI::App& app) {
   return fmt::format(
       "# Completion of igq {} for bash: eval \"$(igq completion bash)\"\n"
       "_igq() {{\n"
-      "  local current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} verb=${{COMP_WORDS[1]}} flags= words=\n"
+      "  local current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} verb=${{COMP_WORDS[1]}} flags= "
+      "words=\n"
       "  if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
       "    mapfile -t COMPREPLY < <(compgen -W '{} --help --version' -- \"$current\")\n"
       "    return\n"
@@ -171,7 +173,8 @@ std::string roff(const std::string& text) {
 
 std::string manual(const CLI::App& app) {
   std::string text = fmt::format(
-      ".TH IGQ 1 \"\" \"igq {}\" \"User Commands\"\n.SH NAME\nigq \\- vision transformers in 2 to 8 bits, in integers on "
+      ".TH IGQ 1 \"\" \"igq {}\" \"User Commands\"\n.SH NAME\nigq \\- vision transformers in 2 to 8 bits, in integers "
+      "on "
       "the CPU\n.SH SYNOPSIS\n.B igq\n.I VERB\n[\\fIOPTIONS\\fR]\n.SH DESCRIPTION\n.nf\n{}\n.fi\n",
       IGQ_VERSION, roff(app.get_description()));
   for (const CLI::App* verb : verbs_of(app)) {
@@ -185,7 +188,8 @@ std::string manual(const CLI::App& app) {
     }
   }
   text +=
-      ".SH EXIT STATUS\n0 done, 1 failed (one line on standard error says why), 2 wrong usage, 3 a quality gate was not "
+      ".SH EXIT STATUS\n0 done, 1 failed (one line on standard error says why), 2 wrong usage, 3 a quality gate was "
+      "not "
       "met.\n";
   return text;
 }
@@ -197,12 +201,16 @@ void add_completion(CLI::App& app, int&) {
   const auto shell = std::make_shared<std::string>();
   verb->add_option("SHELL", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   verb->callback([&app, shell] {
-    std::cout << (*shell == "bash" ? bash_completion(app) : *shell == "zsh" ? zsh_completion(app) : fish_completion(app));
+    std::cout << (*shell == "bash"  ? bash_completion(app)
+                  : *shell == "zsh" ? zsh_completion(app)
+                                    : fish_completion(app));
   });
 }
 
 void add_man(CLI::App& app, int&) {
-  app.add_subcommand("man", "print the manual page: igq man | man -l -")->callback([&app] { std::cout << manual(app); });
+  app.add_subcommand("man", "print the manual page: igq man | man -l -")->callback([&app] {
+    std::cout << manual(app);
+  });
 }
 
 }  // namespace igq::cli

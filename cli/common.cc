@@ -225,13 +225,6 @@ void note_threads(int wanted, int started) {
 
 void note(const std::string& line) { std::cerr << printable(line) << '\n'; }
 
-std::pair<int, int> parse_bits(const std::string& text) {
-  auto digit = [&](std::size_t i) { return text[i] >= '2' && text[i] <= '8'; };
-  if (text.size() != 4 || text[0] != 'w' || text[2] != 'a' || !digit(1) || !digit(3))
-    fail("'{}' does not say bits: write w4a4 for 4-bit weights and 4-bit activations, 2 to 8 each", text);
-  return {text[1] - '0', text[3] - '0'};
-}
-
 std::function<void(std::int64_t, float*)> loader(const ModelConfig& config, const std::vector<Sample>& samples) {
   return [&config, &samples](std::int64_t i, float* image) {
     preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height,

@@ -127,8 +127,6 @@ void note_threads(int wanted, int started);
 /// What is noted after the results; empty for nothing.
 std::string& closing_note();
 
-/// "w4a4" -> {4, 4}; bits 2 to 8 each. Error otherwise.
-std::pair<int, int> parse_bits(const std::string& text);
 /// Fills `image` with the preprocessed sample; the form that calibration and comparison take.
 std::function<void(std::int64_t, float*)> loader(const ModelConfig& config, const std::vector<Sample>& samples);
 /// "12.6 MB", "3.4 k": decimal units.

@@ -33,8 +33,8 @@ void print_dry_run(const Model& model, const QuantizeJob& job, std::int64_t imag
       coded_bits += weight_size(shape, setting.weight_bits, job.options.weight_groups);
       outputs += shape.out;
     }
-    const std::string groups = job.allocate && has_group_choice(shape, job.options) ? "by measurement"
-                                                                                    : fmt::format("{}", setting.groups);
+    const std::string groups =
+        job.allocate && has_group_choice(shape, job.options) ? "by measurement" : fmt::format("{}", setting.groups);
     sites.push_back({{"site", shape.name},
                      {"weight_bits", setting.weight_bits},
                      {"activation_bits", setting.activation_bits},

@@ -1,6 +1,5 @@
 #include "quantize_flags.h"
 
-#include <charconv>
 #include <regex>
 
 #include "base/fail.h"
@@ -9,58 +8,6 @@
 
 namespace igq::cli {
 namespace {
-
-/// 0 for "auto".
-int parse_groups(const std::string& text) {
-  if (text == "auto") return 0;
-  int groups = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), groups);
-  if (error != std::errc{} || end != text.data() + text.size() || groups < 1 || groups > 1024)
-    fail("'{}' is no number of groups: write 1 to 1024, or auto", text);
-  return groups;
-}
-
-Grouping parse_softmax(const std::string& text) { return parse_grouping(text == "row" ? "upper-bound" : text); }
-
-void check_regex(const std::string& text) {
-  try {
-    const std::regex unused(text);
-  } catch (const std::regex_error& e) {
-    fail("'{}' is not a regular expression: {}", text, e.what());
-  }
-}
-
-std::pair<std::string, std::pair<int, int>> parse_site_bits(const std::string& text) {
-  const auto equals = text.rfind('=');
-  if (equals == std::string::npos || equals == 0) fail("'{}' is not REGEX=w6a6", text);
-  check_regex(text.substr(0, equals));
-  return {text.substr(0, equals), parse_bits(text.substr(equals + 1))};
-}
-
-/// "4" or "w3.5a4": of weights and of activations.
-std::pair<double, double> parse_average_bits(const std::string& text) {
-  const auto number = [&](std::string_view part) {
-    double value = 0.0;
-    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
-    if (error != std::errc{} || end != part.data() + part.size() || !(value >= 2.0 && value <= 8.0))
-      fail(
-          "'{}' is no average of bits: write a number from 2 to 8, or one each for weights and activations, e.g. "
-          "w3.5a4",
-          text);
-    return value;
-  };
-  const std::string_view all = text;
-  const auto a = all.find('a');
-  if (!all.starts_with('w') || a == std::string_view::npos) return {number(all), number(all)};
-  return {number(all.substr(1, a - 1)), number(all.substr(a + 1))};
-}
-
-void check_seed(const std::string& text) {
-  std::uint64_t seed = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
-  if (error != std::errc{} || end != text.data() + text.size())
-    fail("'{}' is no seed: write a number from 0 to 2^64 - 1", text);
-}
 
 void check_fits(const Model& model, const char* flag, const std::string& pattern) {
   const std::regex regex(pattern);
@@ -187,51 +134,8 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
                  "REGEX=w6a6: other bits for the sites that match; may be repeated, the last match wins")
       ->check(parsed_by([](const std::string& t) { parse_site_bits(t); }, "REGEX=wXaY"));
   app.add_option("--seed", seed, "of every random choice: the same seed gives the same bytes")
-      ->check(parsed_by(check_seed, "N"))
+      ->check(parsed_by([](const std::string& t) { parse_seed(t); }, "N"))
       ->capture_default_str();
-}
-
-QuantizeJob QuantizeFlags::job() const {
-  QuantizeJob job;
-  QuantizeOptions& o = job.options;
-  // A named grouping alone means that setting of the paper's table.
-  const Preset base = preset.empty() ? (grouping.empty() ? Preset::kBest : Preset::kPaper) : parse_preset(preset);
-  o = preset_options(base);
-  job.allocate_bits = bits == "auto";
-  std::tie(o.weight_bits, o.activation_bits) = parse_bits(job.allocate_bits ? "w8a8" : bits);
-  std::tie(job.average_weight_bits, job.average_activation_bits) =
-      parse_average_bits(average_bits.empty() ? "4" : average_bits);
-  job.file_bytes = static_cast<std::int64_t>(file_size * 1e6);
-  job.measure_all = measure_all;
-  o.first_last_bits = first_last_bits;
-  if (!grouping.empty()) o.grouping = parse_grouping(grouping);
-  o.balance = o.balance || balance;
-  o.centre_v = o.centre_v || centre_v;
-  o.centre_k = o.centre_k || centre_k;
-  if (!scales.empty())
-    o.integer_ratios = scales == "integer";
-  else if (parse_groups(groups) == 0)
-    o.integer_ratios = false;  // all multiples that fit a byte leave nothing to allocate
-  o.views = views;
-  o.ridge = ridge;
-  o.reconstruct = reconstruct;
-  o.reconstruct_minutes = reconstruct_minutes;
-  job.allocate = parse_groups(groups) == 0;
-  if (!job.allocate) o.groups = parse_groups(groups);
-  if (job.allocate && job.allocate_bits) o.groups = average_groups;  // the budget's
-  job.average_groups = average_groups;
-  job.budget_gbops = budget_gbops;
-  job.perturbation_cache = perturbation_cache;
-  if (!bounds.empty()) o.bounds = parse_group_bounds(bounds);
-  if (!weights.empty()) o.weights = parse_weight_method(weights);
-  if (!softmax.empty()) o.softmax_grouping = parse_softmax(softmax);
-  if (!qkv.empty()) o.qkv_grouping = parse_qkv_grouping(qkv);
-  if (weight_quantile) o.weight_quantile = *weight_quantile;
-  if (weight_groups) o.weight_groups = *weight_groups;
-  o.seed = seed;
-  o.keep = keep;
-  for (const std::string& text : site_bits) o.site_bits.push_back(parse_site_bits(text));
-  return job;
 }
 
 }  // namespace igq::cli

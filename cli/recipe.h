@@ -1,5 +1,5 @@
-// Recipes: the options of `igq quantize` that decide the result, kept in a JSON file or taken from an .igq file, so that
-// the same model and images give the same bytes again.
+// Recipes: the options of `igq quantize` that decide the result, kept in a JSON file or taken from an .igq file, so
+// that the same model and images give the same bytes again.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -20,7 +20,8 @@ extern const OutputKind kRecipeOutput;
 nlohmann::json recipe_json(const CLI::App& verb);
 
 /// The arguments of the command line (without the program's name), those of `--recipe FILE` or `--from FILE.igq` put
-/// behind the verb. Error: both are given, the file is none, has unknown keys, or an option that is given beside it too.
+/// behind the verb. Error: both are given, the file is none, has unknown keys, or an option that is given beside it
+/// too.
 std::vector<std::string> expand_recipe(const CLI::App& app, std::vector<std::string> arguments);
 
 }  // namespace igq::cli

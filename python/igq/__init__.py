@@ -8,17 +8,23 @@ numpy is all that is needed at run time. Every fault a user can cause is an `igq
 how to mend it.
 """
 
-from ._igq import Error
+from ._detector import Detector
+from ._igq import Cancelled, Error
 from ._model import Model, Stream, cpu_info, set_default_threads, version
 from ._pipeline import pipeline
+from ._quantize import compare, quantize
 
 __version__ = version()
 __all__ = [
+    "Cancelled",
+    "Detector",
     "Error",
     "Model",
     "Stream",
+    "compare",
     "cpu_info",
     "pipeline",
+    "quantize",
     "set_default_threads",
     "version",
 ]

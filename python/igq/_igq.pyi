@@ -1,12 +1,15 @@
 """The extension module behind the package: plain functions that the package gives their shape."""
 
-from typing import List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 class Error(RuntimeError):
     """A fault that a user can cause and mend; the text says what, where and how."""
+
+class Cancelled(Error):
+    """The caller stopped the work."""
 
 class Model:
     def __init__(
@@ -33,6 +36,27 @@ class Model:
     def execution(self) -> str: ...
     @property
     def isa(self) -> str: ...
+
+class Detector:
+    def __init__(self, path: str, architecture: str, threads: int, isa: str) -> None: ...
+    def detect(self, images: list, threshold: float) -> list:
+        """Of the first image: (box, score, label, name, category, mask, mask height, mask width) each."""
+
+    @property
+    def labels(self) -> List[str]: ...
+    @property
+    def architecture(self) -> str: ...
+    @property
+    def default_threshold(self) -> float: ...
+
+def is_detector(path: str, architecture: str) -> bool: ...
+def quantize(
+    model: str, calibration: str, output: str, settings: Dict[str, Any], report: Callable[[str, int, int], bool]
+) -> str:
+    """Writes the .igq file; a JSON document."""
+
+def compare(a: str, b: str, images: str, limit: int, threads: int) -> str:
+    """A JSON document."""
 
 def run_program(arguments: List[str]) -> int:
     """The igq program; arguments[0] is its name. Returns the exit code."""

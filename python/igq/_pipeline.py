@@ -7,10 +7,12 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
+from . import _igq
+from ._detector import Detector
 from ._images import is_batch
 from ._model import Model
 
-_TASKS = ("image-classification",)
+_TASKS = ("image-classification", "object-detection")
 
 
 class ImageClassification:
@@ -45,16 +47,46 @@ class ImageClassification:
         return [{"label": r["label"], "score": float(scores[r["index"]])} for r in ranked]
 
 
-def pipeline(model: Union[Model, str, os.PathLike], task: Optional[str] = None, **options: Any) -> ImageClassification:
+class ObjectDetection:
+    """transformers' object-detection pipeline: [{"score", "label", "box": {"xmin", "ymin", "xmax", "ymax"}}, ...]."""
+
+    task = "object-detection"
+
+    def __init__(self, model: Detector, threshold: float = 0.5) -> None:
+        self.model, self.threshold = model, threshold
+
+    def __call__(self, inputs: Any, threshold: Optional[float] = None, **kwargs: Any):
+        if kwargs:
+            raise TypeError(f"unknown argument {sorted(kwargs)[0]!r}")
+        single = not is_batch(inputs)
+        found = self.model.detect(inputs, self.threshold if threshold is None else threshold)
+        answers = [[self._entry(d) for d in objects] for objects in ([found] if single else found)]
+        return answers[0] if single else answers
+
+    @staticmethod
+    def _entry(d: dict) -> dict:
+        x, y, width, height = d["box"]
+        corners = (x, y, x + width, y + height)  # transformers truncates them to integers
+        box = dict(zip(("xmin", "ymin", "xmax", "ymax"), map(int, corners)))
+        return {"score": d["score"], "label": d["label"], "box": box}
+
+
+def pipeline(
+    model: Union[Model, Detector, str, os.PathLike], task: Optional[str] = None, **options: Any
+) -> Union[ImageClassification, ObjectDetection]:
     """A callable that answers as `transformers.pipeline(task)` does for the same image.
 
-    `model`: a Model, or a path (then `options` go to Model). `task`: "image-classification".
+    `model`: a Model or Detector, or a path (then `options` go to it). `task`: "image-classification" or
+    "object-detection"; None: what the model is for.
     """
-    if not isinstance(model, Model):
-        model = Model(model, **options)
+    if task is not None and task not in _TASKS:
+        raise ValueError(f"task {task!r}: igq has {', '.join(_TASKS)}")
+    if not isinstance(model, (Model, Detector)):
+        detects = _igq.is_detector(os.fspath(model), options.get("architecture") or "")
+        model = (Detector if detects else Model)(model, **options)
     elif options:
         raise TypeError("options are for a model given by its path")
-    task = task or "image-classification"
-    if task != "image-classification":
-        raise ValueError(f"task {task!r}: igq has {', '.join(_TASKS)}")
-    return ImageClassification(model)
+    answer = ObjectDetection(model) if isinstance(model, Detector) else ImageClassification(model)
+    if task is not None and task != answer.task:
+        raise ValueError(f"task {task!r}: this model is for {answer.task}")
+    return answer

@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "cli/program.h"
+#include "igq/detect.h"
 #include "igq/igq.h"
 #include "igq/isa.h"
+#include "igq/quantize.h"
 #include "images.h"
 #include "model.h"
 
@@ -72,6 +74,50 @@ int run_program(std::vector<std::string> arguments) {
   return cli::run_program(static_cast<int>(arguments.size()), pointers.data());
 }
 
+/// `report(stage, done, total)` is called with the GIL, from whichever thread works; what it raises ends the work too.
+std::string quantize_model(const std::string& model, const std::string& calibration, const std::string& output,
+                           const nb::dict& settings, const nb::callable& report) {
+  QuantizeRequest request;
+  request.model = model;
+  request.calibration = calibration;
+  request.output = output;
+  request.overwrite = nb::cast<bool>(settings["overwrite"]);
+  request.samples = nb::cast<int>(settings["samples"]);
+  request.held_back = nb::cast<int>(settings["held_back"]);
+  request.threads = nb::cast<int>(settings["threads"]);
+  request.isa = nb::cast<std::string>(settings["isa"]);
+  request.architecture = nb::cast<std::string>(settings["architecture"]);
+  request.options = nb::cast<std::vector<std::pair<std::string, std::string>>>(settings["options"]);
+  request.progress = [&report](const std::string& stage, std::int64_t done, std::int64_t total) {
+    const nb::gil_scoped_acquire hold;
+    return nb::cast<bool>(report(stage, done, total));
+  };
+  const nb::gil_scoped_release release;
+  return quantize(request);
+}
+
+std::string compare_models(const std::string& a, const std::string& b, const std::string& images, std::int64_t limit,
+                           int threads) {
+  const nb::gil_scoped_release release;
+  return compare(a, b, images, limit, threads);
+}
+
+/// Boxes [x, y, width, height], scores, labels, names, category ids and masks of one picture.
+nb::list detect(ObjectDetector& detector, const nb::list& items, double threshold) {
+  const Images images(items);
+  std::vector<DetectedObject> objects;
+  {
+    const nb::gil_scoped_release release;
+    objects = detector.detect(images.views().front(), threshold);
+  }
+  nb::list out;
+  for (const DetectedObject& o : objects)
+    out.append(nb::make_tuple(nb::make_tuple(o.box[0], o.box[1], o.box[2], o.box[3]), o.score, o.label, o.name,
+                              o.category, nb::bytes(reinterpret_cast<const char*>(o.mask.data()), o.mask.size()),
+                              o.mask_height, o.mask_width));
+  return out;
+}
+
 std::vector<std::string> isa_names() {
   std::vector<std::string> names;
   for (const Isa isa : supported_isas()) names.emplace_back(isa_name(isa));
@@ -81,7 +127,8 @@ std::vector<std::string> isa_names() {
 }  // namespace
 
 NB_MODULE(_igq, m) {
-  nb::exception<Error>(m, "Error", PyExc_RuntimeError);
+  const auto error = nb::exception<Error>(m, "Error", PyExc_RuntimeError);
+  nb::exception<Cancelled>(m, "Cancelled", error.ptr());
   nb::class_<SharedModel>(m, "Model")
       .def(
           "__init__",
@@ -102,6 +149,26 @@ NB_MODULE(_igq, m) {
       .def_prop_ro("labels", [](const SharedModel& s) { return s.first().labels(); })
       .def_prop_ro("execution", [](const SharedModel& s) { return s.first().execution(); })
       .def_prop_ro("isa", [](const SharedModel& s) { return s.first().isa(); });
+  nb::class_<ObjectDetector>(m, "Detector")
+      .def(
+          "__init__",
+          [](ObjectDetector* self, const std::string& path, const std::string& architecture, int threads,
+             const std::string& isa) {
+            const nb::gil_scoped_release release;
+            new (self) ObjectDetector(path, {architecture, threads, isa});
+          },
+          nb::arg("path"), nb::arg("architecture"), nb::arg("threads"), nb::arg("isa"))
+      .def("detect", &detect, nb::arg("images"), nb::arg("threshold"))
+      .def_prop_ro("labels", &ObjectDetector::labels)
+      .def_prop_ro("architecture", &ObjectDetector::architecture)
+      .def_prop_ro("default_threshold", &ObjectDetector::default_threshold);
+  m.def("is_detector", [](const std::string& path, const std::string& architecture) {
+    return ObjectDetector::is_one(path, architecture);
+  });
+  m.def("quantize", &quantize_model, nb::arg("model"), nb::arg("calibration"), nb::arg("output"), nb::arg("settings"),
+        nb::arg("report"));
+  m.def("compare", &compare_models, nb::arg("a"), nb::arg("b"), nb::arg("images"), nb::arg("limit"),
+        nb::arg("threads"));
   m.def("run_program", &run_program, nb::arg("arguments"));
   m.def("isa_names", &isa_names);
   m.def("cpu_name", &cpu_name);

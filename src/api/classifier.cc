@@ -14,6 +14,7 @@
 #include "io/preprocess.h"
 #include "models/load_model.h"
 #include "models/runner.h"
+#include "guarded.h"
 #include "source.h"
 
 namespace igq {
@@ -41,22 +42,6 @@ LoadedModel load(const std::filesystem::path& path, const ClassifierOptions& opt
     loaded.model->set_preprocess(preprocess);
   }
   return loaded;
-}
-
-}  // namespace
-
-namespace {
-
-/// call() as a process at its start would calculate it; memory that runs out is an Error, made beforehand.
-template <typename Call>
-auto guarded(const Call& call) {
-  static const Error kNoMemory("out of memory");
-  const FloatState plain;
-  try {
-    return call();
-  } catch (const std::bad_alloc&) {
-    throw Error(kNoMemory);
-  }
 }
 
 }  // namespace

@@ -34,6 +34,20 @@ void copy_values(std::span<const float> values, int height, int width, float* ch
 
 }  // namespace
 
+Image decode_source(const ImageSource& image, Orientation orientation) {
+  switch (image.kind) {
+    case ImageSource::Kind::kFile:
+      return load_image(image.path, orientation);
+    case ImageSource::Kind::kEncoded:
+      return decode_image(image.encoded, "image", orientation);
+    case ImageSource::Kind::kPixels:
+      return copy_pixels(image);
+    case ImageSource::Kind::kNormalized:
+      break;
+  }
+  fail("an image of normalised values was given where a picture is needed");
+}
+
 void preprocess_source(const ImageSource& image, const PreprocessConfig& config, int height, int width, float* chw) {
   switch (image.kind) {
     case ImageSource::Kind::kFile:

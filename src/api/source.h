@@ -10,4 +10,7 @@ namespace igq {
 /// values have another size than the model takes or are not finite.
 void preprocess_source(const ImageSource& image, const PreprocessConfig& config, int height, int width, float* chw);
 
+/// The picture. Error as preprocess_source, and for normalised values.
+Image decode_source(const ImageSource& image, Orientation orientation);
+
 }  // namespace igq

@@ -24,9 +24,9 @@ bool is_letter_or_digit(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && 
 /// A part of a repository's name, as the hub allows it.
 bool is_name(std::string_view text) {
   return !text.empty() && text.size() <= 96 && text.front() != '.' && text.find("..") == std::string_view::npos &&
-         text.find("--") == std::string_view::npos &&
-         std::all_of(text.begin(), text.end(),
-                     [](char c) { return is_letter_or_digit(c) || c == '-' || c == '_' || c == '.'; });
+         text.find("--") == std::string_view::npos && std::all_of(text.begin(), text.end(), [](char c) {
+           return is_letter_or_digit(c) || c == '-' || c == '_' || c == '.';
+         });
 }
 
 /// A revision may hold slashes (refs/pr/1), each part a file name.
@@ -39,9 +39,8 @@ bool is_revision(std::string_view text) {
 }
 
 bool is_commit(std::string_view text) {
-  return text.size() >= 7 && text.size() <= 40 && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-  });
+  return text.size() >= 7 && text.size() <= 40 &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 /// The commit that refs/REVISION names; empty without such a file.

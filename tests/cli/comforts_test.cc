@@ -35,7 +35,8 @@ TEST_F(CliTest, ModelsOfTheHubsCache) {
   }
   const std::string hub = "HF_HUB_CACHE=hub ";
   EXPECT_EQ(igq_with(hub, "inspect hf:org/vit@0123456", path()).exit_code, 0);
-  ASSERT_EQ(igq_with(hub, "quantize hf:org/vit --calib images --samples 2 -o h.igq --weights rtn", path()).exit_code, 0);
+  ASSERT_EQ(igq_with(hub, "quantize hf:org/vit --calib images --samples 2 -o h.igq --weights rtn", path()).exit_code,
+            0);
   EXPECT_NE(run("inspect h.igq").out.find(at), std::string::npos) << "the commit is part of the provenance";
   ASSERT_EQ(run("quantize model --calib images --samples 2 -o m.igq --weights rtn").exit_code, 0);
   for (const std::string name : {"h", "m"})
@@ -95,7 +96,8 @@ TEST_F(CliTest, RecipesGiveTheSameBytes) {
 TEST_F(CliTest, ADryRunPredictsTheSizeAndWritesNothing) {
   for (const std::string flags : {"--bits w8a8", "--bits w4a4", "--preset paper --bits w6a6", "--keep 'mlp.fc1'"}) {
     const nlohmann::json dry = run("quantize model --calib images --dry-run --json " + flags).json();
-    ASSERT_EQ(run("quantize model --calib images --overwrite -o q.igq --weights rtn --samples 2 " + flags).exit_code, 0);
+    ASSERT_EQ(run("quantize model --calib images --overwrite -o q.igq --weights rtn --samples 2 " + flags).exit_code,
+              0);
     const nlohmann::json made = run("inspect q.igq --json").json();
     const double size = static_cast<double>(fs::file_size(path() / "q.igq")) / 1e6;
     EXPECT_NEAR(dry.at("file_mb").get<double>(), size, 0.1 * size + 0.1) << flags;

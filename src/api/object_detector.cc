@@ -1,0 +1,67 @@
+// The public ObjectDetector; see include/igq/detect.h.
+#include <utility>
+
+#include "base/fail.h"
+#include "base/memory_reserve.h"
+#include "detectors/open_detector.h"
+#include "guarded.h"
+#include "igq/detect.h"
+#include "source.h"
+
+namespace igq {
+struct ObjectDetector::Impl {
+  ThreadPool pool;
+  std::unique_ptr<Detector> detector;
+  std::unique_ptr<Detector::State> state;
+  ExecContext context;
+
+  Impl(const std::filesystem::path& model, const DetectorOptions& options)
+      : pool(options.threads), detector(open_detector(model, options.architecture)) {
+    context.kernels = &kernels::kernels_for(parse_isa(options.isa));
+    context.pool = &pool;
+    detector->prepare(Execution::kFloat, *context.kernels);
+    state = detector->make_state();
+  }
+};
+
+ObjectDetector::ObjectDetector(const std::filesystem::path& model, const DetectorOptions& options) {
+  impl_ = guarded([&] {
+    const MemoryReserve reserve;
+    return std::make_unique<Impl>(model, options);
+  });
+}
+ObjectDetector::~ObjectDetector() = default;
+ObjectDetector::ObjectDetector(ObjectDetector&&) noexcept = default;
+ObjectDetector& ObjectDetector::operator=(ObjectDetector&&) noexcept = default;
+
+std::vector<DetectedObject> ObjectDetector::detect(const ImageSource& image, double threshold) {
+  return guarded([&] {
+    const MemoryReserve reserve;
+    const Detector& detector = *impl_->detector;
+    const Image picture =
+        decode_source(image, detector.applies_orientation() ? Orientation::kExif : Orientation::kIgnore);
+    const float least = threshold < 0.0 ? detector.default_threshold() : static_cast<float>(threshold);
+    std::vector<DetectedObject> objects;
+    for (const Detection& d : detector.detect(impl_->context, picture, least, *impl_->state)) {
+      const double x = d.box.x1, y = d.box.y1;
+      objects.push_back({{x, y, d.box.x2 - x, d.box.y2 - y},
+                         static_cast<double>(d.score),
+                         d.label,
+                         detector.category_id(d.label),
+                         detector.label_name(d.label),
+                         d.mask ? d.mask->height : 0,
+                         d.mask ? d.mask->width : 0,
+                         d.mask ? detection::rle_to_mask(*d.mask) : std::vector<std::uint8_t>{}});
+    }
+    return objects;
+  });
+}
+
+const std::vector<std::string>& ObjectDetector::labels() const { return impl_->detector->labels(); }
+const std::string& ObjectDetector::architecture() const { return impl_->detector->architecture(); }
+double ObjectDetector::default_threshold() const { return static_cast<double>(impl_->detector->default_threshold()); }
+bool ObjectDetector::is_one(const std::filesystem::path& model, const std::string& architecture) {
+  return guarded([&] { return is_detector(model, architecture); });
+}
+
+}  // namespace igq
