@@ -126,9 +126,11 @@ Execution RunFlags::execution_for(const LoadedModel& model) const {
   return chosen;
 }
 
-Progress::Progress(std::string what, std::int64_t total)
+Progress::Progress(std::string what, std::int64_t total, std::int64_t done)
     : what_(std::move(what)),
       total_(total),
+      before_(std::max<std::int64_t>(done, 0)),
+      rate_(done >= 0),
       terminal_(isatty(STDERR_FILENO) != 0),
       start_(Clock::now()),
       last_(start_) {}
@@ -143,8 +145,11 @@ void Progress::update(std::int64_t done) {
   if (since_last < (terminal_ ? 0.1 : 10.0)) return;
   last_ = now;
   const double elapsed = std::chrono::duration<double>(now - start_).count();
-  const double left = done > 0 ? elapsed / static_cast<double>(done) * static_cast<double>(total_ - done) : 0.0;
-  std::string line = fmt::format("{} {}/{}, {:.0f} s left", what_, done, total_, left);
+  const auto fresh = static_cast<double>(done - before_);
+  const double left = fresh > 0.0 ? elapsed / fresh * static_cast<double>(total_ - done) : 0.0;
+  std::string line = fmt::format("{} {}/{}, ", what_, done, total_);
+  if (rate_) line += fmt::format("{:.1f} images/s, ", fresh / std::max(elapsed, 1e-9));
+  line += fmt::format("{:.0f} s left", left);
   if (terminal_) {
     const std::size_t width = line.size();
     line.resize(std::max(width, width_), ' ');
@@ -224,6 +229,15 @@ void note_threads(int wanted, int started) {
 }
 
 void note(const std::string& line) { std::cerr << printable(line) << '\n'; }
+
+void require_classes(const LoadedModel& model, const std::string& verb) {
+  if (model.model->config().num_classes > 0) return;
+  fail(
+      "{} is an encoder without a head, so `igq {}` has no classes to go by: `igq embed` gives its vectors, `igq "
+      "compare` "
+      "measures them",
+      model.name, verb);
+}
 
 std::function<void(std::int64_t, float*)> loader(const ModelConfig& config, const std::vector<Sample>& samples) {
   return [&config, &samples](std::int64_t i, float* image) {

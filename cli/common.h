@@ -83,7 +83,8 @@ struct RunFlags {
 /// now and then otherwise. Calls may come from any thread, one at a time.
 class Progress {
  public:
-  Progress(std::string what, std::int64_t total);
+  /// `done` units were done before; from 0 on, images/s are shown too.
+  Progress(std::string what, std::int64_t total, std::int64_t done = -1);
   ~Progress();
   void update(std::int64_t done);
   /// For callbacks.
@@ -94,7 +95,8 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
   std::string what_;
-  std::int64_t total_;
+  std::int64_t total_, before_;
+  bool rate_;
   bool terminal_;
   std::size_t width_ = 0;
   Clock::time_point start_, last_;
@@ -127,6 +129,8 @@ void note_threads(int wanted, int started);
 /// What is noted after the results; empty for nothing.
 std::string& closing_note();
 
+/// Error, which names igq embed, when the model has no classes to `verb` ("predict").
+void require_classes(const LoadedModel& model, const std::string& verb);
 /// Fills `image` with the preprocessed sample; the form that calibration and comparison take.
 std::function<void(std::int64_t, float*)> loader(const ModelConfig& config, const std::vector<Sample>& samples);
 /// "12.6 MB", "3.4 k": decimal units.

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "common.h"
+#include "eval/neighbours.h"
 #include "folders.h"
 #include "verbs.h"
 
@@ -37,7 +38,8 @@ void run_compare(const CompareFlags& flags) {
   b.model->set_preprocess(a.model->config().preprocess);  // the same pixels for both
   const ModelConfig& config = a.model->config();
   ImageFolder folder = open_folder(flags.data_dir);
-  const bool labelled = !folder.classes.empty() && flags.classes.try_label(folder, config);
+  const bool encoder = config.num_classes == 0;
+  const bool labelled = !encoder && !folder.classes.empty() && flags.classes.try_label(folder, config);
   const std::vector<Sample> samples =
       flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
 
@@ -58,11 +60,16 @@ void run_compare(const CompareFlags& flags) {
                             static_cast<std::int64_t>(samples.size()), loader(config, samples), progress.callback());
   }
   std::int64_t right_a = 0, right_b = 0;
-  for (std::size_t i = 0; i < samples.size(); ++i) {
+  for (std::size_t i = 0; i < samples.size() && !encoder; ++i) {
     right_a += result.reference_classes[i] == samples[i].label;
     right_b += result.test_classes[i] == samples[i].label;
   }
   const auto n = static_cast<double>(result.images);
+  const CosineSummary cosines = summarize(result.cosines);
+  NeighbourRecall recall;
+  if (encoder)
+    recall = neighbour_recall(result.reference_vectors, result.test_vectors,
+                              static_cast<std::size_t>(embedding_width(config)));
   const double agreement = 100.0 * static_cast<double>(result.agreements) / n;
   if (flags.run.json) {
     nlohmann::json sites = nlohmann::json::array();
@@ -74,10 +81,17 @@ void run_compare(const CompareFlags& flags) {
     nlohmann::json document = {{"a", a.name},
                                {"b", b.name},
                                {"images", result.images},
-                               {"agreement", agreement},
                                {"logits_snr_db", result.logits_snr},
-                               {"sites", std::move(sites)},
-                               {"flips", flips_json(result, samples)}};
+                               {"sites", std::move(sites)}};
+    if (encoder) {
+      document["cosine_mean"] = cosines.mean;
+      document["cosine_percentile_1"] = cosines.percentile1;
+      document["recall_at_1"] = recall.at1;
+      document["recall_at_10"] = recall.at10;
+    } else {
+      document["agreement"] = agreement;
+      document["flips"] = flips_json(result, samples);
+    }
     if (labelled) {
       document["top1_a"] = 100.0 * static_cast<double>(right_a) / n;
       document["top1_b"] = 100.0 * static_cast<double>(right_b) / n;
@@ -93,6 +107,13 @@ void run_compare(const CompareFlags& flags) {
   if (!options.alone) std::cout << "(errors of single sites need a float model as A and an .igq file as B)\n";
   if (options.leave_out_qkv)
     std::cout << "(qkv layers are left out: balanced, their outputs differ by design while the scores stay the same)\n";
+  if (encoder) {
+    std::cout << fmt::format(
+        "\n{} images: cosine {:.5f} in the mean, {:.5f} at the 1st percentile, {:.1f} dB\n"
+        "nearest neighbours among them: recall@1 {:.4f}, recall@10 {:.4f}\n",
+        result.images, cosines.mean, cosines.percentile1, result.logits_snr, recall.at1, recall.at10);
+    return;
+  }
   std::cout << fmt::format("\n{} images: same prediction on {:.2f} %, logits {:.1f} dB", result.images, agreement,
                            result.logits_snr);
   if (labelled)
@@ -107,8 +128,8 @@ void run_compare(const CompareFlags& flags) {
 }  // namespace
 
 void add_compare(CLI::App& app, int&) {
-  auto* verb =
-      app.add_subcommand("compare", "where model B loses precision against model A, and which predictions change");
+  auto* verb = app.add_subcommand(
+      "compare", "where model B loses precision against model A, and which predictions or neighbours change");
   const auto flags = std::make_shared<CompareFlags>();
   flags->model.add_to(*verb);
   verb->add_option("B", flags->other, "the second model: usually the .igq file made from the first")->required();

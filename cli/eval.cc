@@ -33,6 +33,7 @@ struct EvalFlags {
 void run_eval(const EvalFlags& flags) {
   check_output(flags.results_file, flags.overwrite, kResultsOutput);
   LoadedModel loaded = flags.model.load();
+  require_classes(loaded, "eval");
   const ModelConfig& config = loaded.model->config();
   ImageFolder folder = open_folder(flags.data_dir);
   flags.classes.label(folder, config);

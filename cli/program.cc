@@ -48,6 +48,7 @@ int run(int argc, char** argv) {
       "  igq quantize MODEL --calib DIR -o model.igq    make a small quantized model from a checkpoint and 32 images\n"
       "  igq eval model.igq --data-dir DIR              its accuracy on a folder of labelled images\n"
       "  igq predict model.igq photo.jpg                what is in a picture\n"
+      "  igq embed model.igq photos/ -o vectors.npy     their vectors, for search\n"
       "  igq report model.igq -o report.html            a page that shows where it loses precision\n",
       "igq"};
   app.set_version_flag("--version", "igq " IGQ_VERSION);
@@ -84,6 +85,7 @@ void add_verbs(CLI::App& app, int& exit_code) {
   add_quantize(app, exit_code);
   add_eval(app, exit_code);
   add_predict(app, exit_code);
+  add_embed(app, exit_code);
   add_bench(app, exit_code);
   add_compare(app, exit_code);
   add_table(app, exit_code);

@@ -15,6 +15,7 @@
 #include "io/igq_container.h"
 #include "eval/benchmark.h"
 #include "eval/evaluate.h"
+#include "eval/neighbours.h"
 #include "pipeline/calibration_state.h"
 #include "pipeline/groups_in_use.h"
 #include "pipeline/quantize_model.h"
@@ -107,17 +108,29 @@ std::string reconstruction_text(const Reconstruction& r) {
                      r.out_of_time ? ", stopped by --reconstruct-minutes" : "");
 }
 
-/// Top-1 of the float model and of the saved file on the same images.
+/// What --max-drop is held against without --data-dir: percent of predictions that changed; of an encoder 100 (1 - mean
+/// cosine).
+double drop_of(const Verdict& verdict) {
+  return verdict.cosines ? 100.0 * (1.0 - verdict.cosines->mean) : 100.0 - verdict.agreement;
+}
+
+/// The float model and the saved file on the same images: their top-1, or how an encoder's vectors differ.
 struct Gate {
   double float_top1 = 0.0, top1 = 0.0;
   std::int64_t images = 0;
+  // Of an encoder: cosines to float, and neighbours that both find.
+  CosineSummary cosines;
+  NeighbourRecall recall;
+  bool encoder = false;
+  /// Points, what --max-drop is held against.
+  double drop() const { return encoder ? 100.0 * (1.0 - recall.at1) : float_top1 - top1; }
 };
 
 Gate measure_drop(const QuantizeVerb& flags, LoadedModel& float_model) {
   restore_float(float_model);
   const ModelConfig& config = float_model.model->config();
   ImageFolder folder = open_folder(flags.data_dir);
-  flags.classes.label(folder, config);
+  if (config.num_classes > 0) flags.classes.label(folder, config);
   const auto samples = flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
   auto top1 = [&](Model& model, Execution execution, const char* what) {
     Runner runner(model, execution, flags.run.parsed_isa(), flags.run.threads);
@@ -125,6 +138,23 @@ Gate measure_drop(const QuantizeVerb& flags, LoadedModel& float_model) {
     return evaluate(runner, samples, {}, progress.callback());
   };
   Gate gate;
+  if (config.num_classes == 0) {
+    LoadedModel saved = load_model(flags.output);
+    saved.model->set_preprocess(config.preprocess);
+    CompareOptions options;
+    options.alone = false;
+    ThreadPool pool(flags.run.threads);
+    Progress progress("comparing vectors", static_cast<std::int64_t>(samples.size()));
+    const Comparison all =
+        compare_models(*float_model.model, *saved.model, options, flags.run.parsed_isa(), pool,
+                       static_cast<std::int64_t>(samples.size()), loader(config, samples), progress.callback());
+    gate.encoder = true;
+    gate.images = all.images;
+    gate.cosines = summarize(all.cosines);
+    gate.recall =
+        neighbour_recall(all.reference_vectors, all.test_vectors, static_cast<std::size_t>(embedding_width(config)));
+    return gate;
+  }
   const EvalResult before = top1(*float_model.model, Execution::kFloat, "evaluating float");
   LoadedModel saved = load_model(flags.output);
   const EvalResult after = top1(*saved.model, Execution::kInteger, "evaluating integer");
@@ -208,8 +238,8 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
   Gate gate;
   if (!flags.data_dir.empty()) {
     gate = measure_drop(flags, loaded);
-    if (flags.max_drop >= 0.0 && gate.float_top1 - gate.top1 > flags.max_drop) exit_code = kGateNotMet;
-  } else if (flags.max_drop >= 0.0 && !(100.0 - report.verdict.agreement <= flags.max_drop)) {
+    if (flags.max_drop >= 0.0 && !(gate.drop() <= flags.max_drop)) exit_code = kGateNotMet;
+  } else if (flags.max_drop >= 0.0 && !(drop_of(report.verdict) <= flags.max_drop)) {
     exit_code = kGateNotMet;
   }
   if (flags.run.json) {
@@ -228,8 +258,15 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
                                {"report", report.model.report}};
     if (report.verdict.images > 0) document["verdict"] = verdict_to_json(report.verdict);
     if (!flags.data_dir.empty()) {
-      document["top1_float"] = gate.float_top1;
-      document["top1"] = gate.top1;
+      if (gate.encoder) {
+        document["cosine_mean"] = gate.cosines.mean;
+        document["cosine_percentile_1"] = gate.cosines.percentile1;
+        document["recall_at_1"] = gate.recall.at1;
+        document["recall_at_10"] = gate.recall.at10;
+      } else {
+        document["top1_float"] = gate.float_top1;
+        document["top1"] = gate.top1;
+      }
       document["images"] = gate.images;
     }
     print_json(document);
@@ -241,7 +278,12 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
     if (report.reconstruction) std::cout << reconstruction_text(*report.reconstruction);
     std::cout << fmt::format("took {:.0f} s; memory: statistics {}, peak {:.0f} MB\n", seconds,
                              megabytes(static_cast<double>(report.calibration_bytes)), peak_rss_mb());
-    if (!flags.data_dir.empty())
+    if (gate.encoder)
+      std::cout << fmt::format(
+          "{} images: cosine to float {:.5f} in the mean, {:.5f} at the 1st percentile; nearest neighbours: recall@1 "
+          "{:.4f}, recall@10 {:.4f}\n",
+          gate.images, gate.cosines.mean, gate.cosines.percentile1, gate.recall.at1, gate.recall.at10);
+    else if (!flags.data_dir.empty())
       std::cout << fmt::format("top-1 on {} images: float {:.2f} %, quantized {:.2f} %\n", gate.images, gate.float_top1,
                                gate.top1);
     std::cout << (report.verdict.images > 0 ? verdict_text(report.verdict) : "no verdict: --noise-images is 0\n");
@@ -252,12 +294,16 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
     note(fmt::format("igq: WARNING: the file has {}, more than --file-size {} MB asked for", megabytes(file_bytes),
                      flags.quantize.file_size));
   if (exit_code == kGateNotMet && !flags.data_dir.empty())
-    note(fmt::format("igq: top-1 fell by {:.2f} points, more than --max-drop {}", gate.float_top1 - gate.top1,
+    note(fmt::format("igq: {} {:.2f} points, more than --max-drop {}",
+                     gate.encoder ? "recall@1 of nearest neighbours fell by" : "top-1 fell by", gate.drop(),
                      flags.max_drop));
   else if (exit_code == kGateNotMet)
-    note(fmt::format(
-        "igq: {:.2f} % of {} calibration images are predicted otherwise than in float, more than --max-drop {}",
-        100.0 - report.verdict.agreement, report.verdict.images, flags.max_drop));
+    note(report.verdict.cosines
+             ? fmt::format("igq: the mean cosine of embeddings to float fell by {:.3f} % of 1, more than --max-drop {}",
+                           drop_of(report.verdict), flags.max_drop)
+             : fmt::format("igq: {:.2f} % of {} calibration images are predicted otherwise than in float, more than "
+                           "--max-drop {}",
+                           100.0 - report.verdict.agreement, report.verdict.images, flags.max_drop));
 }
 
 }  // namespace
@@ -290,11 +336,15 @@ void add_quantize(CLI::App& app, int& exit_code) {
                    "images that measure the error of each site for the table (0: no errors and no verdict)")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
-  verb->add_option("--data-dir", flags->data_dir, "labelled test images: top-1 before and after is printed");
+  verb->add_option("--data-dir", flags->data_dir,
+                   "labelled test images: top-1 before and after is printed; of an encoder any\nimages: cosines and "
+                   "neighbours found (recall@1, @10)");
   flags->classes.add_to(*verb);
   verb->add_option("--max-drop", flags->max_drop,
                    "exit with code 3 when top-1 on --data-dir falls by more points than this; without --data-dir when\n"
-                   "more percent of the images held back are predicted otherwise than in float")
+                   "more percent of the images held back are predicted otherwise than in float; for encoders when "
+                   "the\nmean cosine of their vectors to float is below 1 by more percent than this, with --data-dir "
+                   "when\nrecall@1 of nearest neighbours is below 100 by more points")
       ->check(number_in(0.0, 100.0));
   verb->add_option("--limit", flags->limit, "only so many images of --data-dir")->check(count_from_one());
   flags->run.add_to(*verb, false);

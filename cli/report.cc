@@ -57,6 +57,7 @@ void run_report(const ReportFlags& flags) {
   options.noise_images = flags.noise_images;
   options.threads = flags.run.threads;
   options.isa = flags.run.parsed_isa();
+  if (!flags.data_dir.empty()) require_classes(model, "report --data-dir");
   if (!flags.data_dir.empty()) add_images(flags, model.model->config(), options);
   report::ReportData data;
   {

@@ -135,6 +135,7 @@ void run_table(const TableFlags& flags) {
     const OutputFile probe(flags.output);  // what is in it is read, or refused, before anything is written
   check_output(flags.markdown, true, kMarkdownOutput);
   LoadedModel loaded = flags.model.load();
+  require_classes(loaded, "table");
   flags.quantize.check_sites(*loaded.model);
   if (loaded.quantized) fail("{} is quantized already: the table starts from the float model", loaded.name);
   const ModelConfig config = loaded.model->config();  // a copy: make_table builds the model anew

@@ -26,9 +26,9 @@ struct DetectorOptions {
 struct DetectedObject {
   std::array<double, 4> box{};  ///< x, y of the upper left corner, width, height, in pixels of the picture
   double score = 0.0;
-  int label = 0;      ///< index into labels()
-  int category = 0;   ///< its id in files of COCO's form
-  std::string name;   ///< of the label
+  int label = 0;                        ///< index into labels()
+  int category = 0;                     ///< its id in files of COCO's form
+  std::string name;                     ///< of the label
   int mask_height = 0, mask_width = 0;  ///< the picture's; 0 without masks
   std::vector<std::uint8_t> mask;       ///< [height][width], 1 where the object is
 };

@@ -47,9 +47,9 @@ struct QuantizeRequest {
 /// verdict as `igq quantize --json` has them. Error as the program's.
 IGQ_API std::string quantize(const QuantizeRequest& request);
 
-/// Model `b` against model `a` on the images of a folder, at most `limit` of them (0: all): a JSON document with images,
-/// agreement (percent of the same class), logits_snr_db and flips, as `igq compare --json` has them. Error as the
-/// program's.
+/// Model `b` against model `a` on the images of a folder, at most `limit` of them (0: all): a JSON document with
+/// images, agreement (percent of the same class), logits_snr_db and flips, as `igq compare --json` has them. Error as
+/// the program's.
 IGQ_API std::string compare(const std::filesystem::path& a, const std::filesystem::path& b,
                             const std::filesystem::path& images, std::int64_t limit = 0, int threads = 0);
 

@@ -42,6 +42,23 @@ inline double divergence(const std::vector<double>& log_p, const std::vector<dou
   return std::max(sum, 0.0);
 }
 
+/// 1 - cosine of two embeddings: search and zero-shot labels compare directions, so that a change of length costs
+/// nothing. As the divergence of predictions it is 0 for equals and grows with the square of small errors. Computed as
+/// |p / |p| - q / |q||^2 / 2, which keeps its digits near 0.
+inline double direction_divergence(const std::vector<double>& p, const std::vector<double>& q) {
+  double pp = 0.0, qq = 0.0, sum = 0.0;
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    pp += p[i] * p[i];
+    qq += q[i] * q[i];
+  }
+  if (pp <= 0.0 || qq <= 0.0) return pp == qq ? 0.0 : 1.0;
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    const double d = p[i] / std::sqrt(pp) - q[i] / std::sqrt(qq);
+    sum += d * d;
+  }
+  return sum / 2.0;
+}
+
 /// The model's float activations at one step for every image, and runs of the rest of the network from there.
 class Prober {
  public:
@@ -58,7 +75,7 @@ class Prober {
   std::string start(std::int64_t images, const std::function<void(std::int64_t, float*)>& load) {
     const auto count = static_cast<std::size_t>(images);
     states_.resize(count);
-    log_p_.resize(count);
+    outputs_.resize(count);
     std::vector<std::uint64_t> hashes(count);
     each_image([&](Worker& w, std::size_t i) {
       w.image.resize(static_cast<std::size_t>(model_.image_floats()));
@@ -69,12 +86,12 @@ class Prober {
       states_[i].image = nullptr;
       copy_state(states_[i], w.state);
       for (int step = 1; step < model_.steps(); ++step) model_.run_step(w.context, step, w.state);
-      log_p_[i] = checked_log_softmax(w.state);
+      outputs_[i] = checked_output(w.state);
     });
     step_ = 1;
     Hasher hasher;
     hasher.update(std::as_bytes(std::span(hashes)));
-    for (const auto& log_p : log_p_) hasher.update(std::as_bytes(std::span(log_p)));
+    for (const auto& output : outputs_) hasher.update(std::as_bytes(std::span(output)));
     return hash_text(hasher.digest());
   }
 
@@ -116,7 +133,9 @@ class Prober {
       model_.run_step(w.context, step_, w.state);
       execution = Execution::kFloat;
       for (int step = step_ + 1; step < model_.steps(); ++step) model_.run_step(w.context, step, w.state);
-      divergences[i] = divergence(log_p_[i], checked_log_softmax(w.state));
+      const std::vector<double> output = checked_output(w.state);
+      divergences[i] =
+          model_.config().num_classes > 0 ? divergence(outputs_[i], output) : direction_divergence(outputs_[i], output);
     });
     double sum = 0.0;
     for (const double d : divergences) sum += d;
@@ -159,18 +178,21 @@ class Prober {
     to.width = from.width;
   }
 
-  std::vector<double> checked_log_softmax(const StepState& state) const {
-    for (const float v : state.logits)
+  /// The logarithm of the softmax of logits; an embedding as it is.
+  std::vector<double> checked_output(const StepState& state) const {
+    const std::span<const float> output = state.output();
+    for (const float v : output)
       if (!std::isfinite(v))
         fail("{}: an output is not finite; are the weights damaged?", model_.config().architecture);
-    return log_softmax(state.logits.data(), state.logits.size());
+    if (model_.config().num_classes == 0) return {output.begin(), output.end()};
+    return log_softmax(output.data(), output.size());
   }
 
   Runner& runner_;
   const Model& model_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<StepState> states_;  // before step_, by image
-  std::vector<std::vector<double>> log_p_;
+  std::vector<std::vector<double>> outputs_;
   int step_ = 1;
 };
 

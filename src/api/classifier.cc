@@ -6,7 +6,6 @@
 
 #include "base/fail.h"
 #include "base/finite.h"
-#include "base/float_state.h"
 #include "base/memory_reserve.h"
 #include "base/processors.h"
 #include "eval/evaluate.h"
@@ -15,37 +14,10 @@
 #include "models/load_model.h"
 #include "models/runner.h"
 #include "guarded.h"
+#include "session.h"
 #include "source.h"
 
 namespace igq {
-namespace {
-
-Execution choose_execution(const LoadedModel& model, const std::string& wanted) {
-  const bool has_plan = model.model->plan() != nullptr;
-  if (wanted.empty()) return has_plan ? Execution::kInteger : Execution::kFloat;
-  const Execution execution = parse_execution(wanted);
-  if (execution != Execution::kFloat && !has_plan) {
-    fail("{} is a float model, which cannot run as '{}': quantize it first with `igq quantize`", model.name, wanted);
-  }
-  return execution;
-}
-
-LoadedModel load(const std::filesystem::path& path, const ClassifierOptions& options) {
-  CheckpointOptions checkpoint;
-  checkpoint.architecture = options.architecture;
-  checkpoint.image_height = options.image_height;
-  checkpoint.image_width = options.image_width;
-  LoadedModel loaded = load_model(path, checkpoint);
-  if (!options.orientation.empty() && options.orientation != "auto") {
-    PreprocessConfig preprocess = loaded.model->config().preprocess;
-    preprocess.orientation = parse_orientation(options.orientation);
-    loaded.model->set_preprocess(preprocess);
-  }
-  return loaded;
-}
-
-}  // namespace
-
 struct Classifier::Impl {
   std::shared_ptr<LoadedModel> loaded;
   Execution execution;
@@ -113,11 +85,13 @@ std::vector<Prediction> ranked(std::span<const float> values, int topk, const Mo
 Classifier::Classifier(const std::filesystem::path& model, const ClassifierOptions& options) {
   guarded([&] {
     const MemoryReserve reserve;
-    if (options.threads < 0 || options.threads > 1024)
-      fail("{} threads: give 1 to 1024, or 0 for one per processor", options.threads);
+    check_threads(options.threads);
     const DefaultThreads threads(options.threads);
     const Isa isa = parse_isa(options.isa);
-    auto loaded = std::make_shared<LoadedModel>(load(model, options));
+    auto loaded = std::make_shared<LoadedModel>(load_for(model, options));
+    if (loaded->model->config().num_classes == 0)
+      fail("{} is an encoder without a head, so it predicts no classes: igq::Embedder gives its vectors",
+           model.string());
     const Execution execution = choose_execution(*loaded, options.execution);
     loaded->prepare_only(execution, kernels::kernels_for(isa));
     impl_ = std::make_unique<Impl>(std::move(loaded), execution, isa, options.threads);
@@ -131,7 +105,7 @@ Classifier& Classifier::operator=(Classifier&& other) noexcept = default;
 
 Classifier Classifier::share(int threads) const {
   return guarded([&] {
-    if (threads < 0 || threads > 1024) fail("{} threads: give 1 to 1024, or 0 for one per processor", threads);
+    check_threads(threads);
     return Classifier(std::make_unique<Impl>(impl_->loaded, impl_->execution, impl_->runner.isa(), threads));
   });
 }

@@ -29,8 +29,7 @@ nlohmann::json run(const QuantizeRequest& request) {
   const auto start = std::chrono::steady_clock::now();
   LoadedModel loaded = load_model(request.model, {.architecture = request.architecture});
   const ImageFolder folder = list_images(request.calibration);
-  const CalibrationSplit split =
-      split_calibration(folder, request.samples, request.held_back, job.options.seed);
+  const CalibrationSplit split = split_calibration(folder, request.samples, request.held_back, job.options.seed);
   const CalibrationSet images = calibration_from_files(*loaded.model, split.calibration, split.held_back);
 
   std::mutex one_at_a_time;
@@ -41,20 +40,18 @@ nlohmann::json run(const QuantizeRequest& request) {
     };
   };
   constexpr int kNoiseImages = 4;  // the program's default
-  const QuantizeReport report =
-      quantize_model(loaded, images, job, isa, request.threads, kNoiseImages, progress);
+  const QuantizeReport report = quantize_model(loaded, images, job, isa, request.threads, kNoiseImages, progress);
   save_igq(request.output, report.model, request.overwrite);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::vector<std::string> notes = listing_notes(folder);  // files that were left out
   notes.insert(notes.end(), report.notes.begin(), report.notes.end());
-  nlohmann::json document = {
-      {"model", loaded.name},
-      {"output", request.output.string()},
-      {"settings", report.model.provenance.settings},
-      {"calibration_images", images.count},
-      {"seconds", seconds.count()},
-      {"file_mb", static_cast<double>(std::filesystem::file_size(request.output)) / 1e6},
-      {"notes", notes}};
+  nlohmann::json document = {{"model", loaded.name},
+                             {"output", request.output.string()},
+                             {"settings", report.model.provenance.settings},
+                             {"calibration_images", images.count},
+                             {"seconds", seconds.count()},
+                             {"file_mb", static_cast<double>(std::filesystem::file_size(request.output)) / 1e6},
+                             {"notes", notes}};
   if (report.verdict.images > 0) document["verdict"] = verdict_to_json(report.verdict);
   return document;
 }
@@ -73,12 +70,12 @@ nlohmann::json compared(const std::filesystem::path& a_path, const std::filesyst
   options.test = b.quantized ? Execution::kInteger : Execution::kFloat;
   options.alone = false;
   ThreadPool pool(threads);
-  const Comparison result = compare_models(
-      *a.model, *b.model, options, best_isa(), pool, static_cast<std::int64_t>(samples.size()),
-      [&](std::int64_t i, float* image) {
-        preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height,
-                        config.image_width, image);
-      });
+  const Comparison result =
+      compare_models(*a.model, *b.model, options, best_isa(), pool, static_cast<std::int64_t>(samples.size()),
+                     [&](std::int64_t i, float* image) {
+                       preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess,
+                                       config.image_height, config.image_width, image);
+                     });
   nlohmann::json flips = nlohmann::json::array();
   for (const Flip& f : result.flips)
     flips.push_back({{"file", samples[static_cast<std::size_t>(f.image)].relative}, {"a", f.reference}, {"b", f.test}});

@@ -40,7 +40,7 @@ Latency measure_latency(Runner& runner, const BenchmarkOptions& options) {
   using Clock = std::chrono::steady_clock;
   const ModelConfig& config = runner.model().config();
   const AlignedBuffer<float> images = synthetic_images(config, options.batch, options.seed);
-  AlignedBuffer<float> logits(static_cast<std::size_t>(options.batch) * static_cast<std::size_t>(config.num_classes));
+  AlignedBuffer<float> logits(static_cast<std::size_t>(options.batch) * static_cast<std::size_t>(output_width(config)));
   for (int i = 0; i < options.warmup; ++i) runner.run_batch(images.data(), options.batch, logits.data());
   std::vector<double> ms;
   double total = 0.0;

@@ -82,6 +82,26 @@ void check_same_sites(const Model& a, const Model& b) {
 
 }  // namespace
 
+double cosine(std::span<const float> a, std::span<const float> b) {
+  double aa = 0.0, bb = 0.0, ab = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
+    aa += x * x;
+    bb += y * y;
+    ab += x * y;
+  }
+  if (aa <= 0.0 || bb <= 0.0) return aa == bb ? 1.0 : 0.0;
+  return std::clamp(ab / (std::sqrt(aa) * std::sqrt(bb)), -1.0, 1.0);
+}
+
+CosineSummary summarize(std::vector<double> cosines) {
+  if (cosines.empty()) return {};
+  double sum = 0.0;
+  for (const double c : cosines) sum += c;
+  std::sort(cosines.begin(), cosines.end());
+  return {sum / static_cast<double>(cosines.size()), cosines[(cosines.size() + 99) / 100 - 1]};
+}
+
 Comparison compare_models(Model& reference, Model& test, const CompareOptions& options, Isa isa, ThreadPool& pool,
                           std::int64_t count, const std::function<void(std::int64_t, float*)>& load,
                           const std::function<void(std::int64_t)>& after) {
@@ -130,18 +150,23 @@ Comparison compare_models(Model& reference, Model& test, const CompareOptions& o
         test.run_step(alone_context, step, single);
       }
     }
-    const std::size_t classes = reference_state.logits.size();
-    logits.add(reference_state.logits.data(), test_state.logits.data(), classes);
-    const int a = rank_classes({reference_state.logits.data(), classes}, 1).at(0);
-    const int b = rank_classes({test_state.logits.data(), classes}, 1).at(0);
+    const std::span<const float> expected = reference_state.output(), got = test_state.output();
+    logits.add(expected.data(), got.data(), expected.size());
+    ++result.images;
+    if (after) after(i + 1);
+    if (reference.config().num_classes == 0) {
+      result.cosines.push_back(cosine(expected, got));
+      result.reference_vectors.insert(result.reference_vectors.end(), expected.begin(), expected.end());
+      result.test_vectors.insert(result.test_vectors.end(), got.begin(), got.end());
+      continue;
+    }
+    const int a = rank_classes(expected, 1).at(0), b = rank_classes(got, 1).at(0);
     result.reference_classes.push_back(a);
     result.test_classes.push_back(b);
     if (a == b)
       ++result.agreements;
     else
       result.flips.push_back({i, a, b});
-    ++result.images;
-    if (after) after(i + 1);
   }
   result.logits_snr = logits.decibels();
   for (std::size_t s = 0; s < sites.size(); ++s) {

@@ -30,9 +30,11 @@ struct Flip {
 
 struct Comparison {
   std::int64_t images = 0;
-  std::int64_t agreements = 0;   ///< images with the same predicted class
-  double logits_snr = 0.0;       ///< dB
-  std::vector<SiteNoise> sites;  ///< in the order of the model
+  std::int64_t agreements = 0;  ///< images with the same predicted class; 0 for models without classes
+  std::vector<double> cosines;  ///< per image, of the embeddings of models without classes
+  std::vector<float> reference_vectors, test_vectors;  ///< the embeddings themselves, [images, width]
+  double logits_snr = 0.0;                             ///< dB, of the logits or the embedding
+  std::vector<SiteNoise> sites;                        ///< in the order of the model
   std::vector<Flip> flips;
   std::vector<int> reference_classes, test_classes;  ///< per image
 };
@@ -44,6 +46,14 @@ struct CompareOptions {
   bool leave_out_qkv =
       false;  ///< no errors of qkv layers: in a balanced model (is_balanced) their outputs differ by design
 };
+
+/// The mean and the 1st percentile (nearest rank) of cosines; 1 and 1 of none.
+struct CosineSummary {
+  double mean = 1.0, percentile1 = 1.0;
+};
+CosineSummary summarize(std::vector<double> cosines);
+/// The cosine of two vectors of one width; 0 where one of them alone is zero.
+double cosine(std::span<const float> a, std::span<const float> b);
 
 /// Runs both models over `count` images. Error when their sites differ. `alone` is left empty without options.alone.
 Comparison compare_models(Model& reference, Model& test, const CompareOptions& options, Isa isa, ThreadPool& pool,

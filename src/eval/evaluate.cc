@@ -13,17 +13,6 @@
 namespace igq {
 namespace {
 
-/// A CSV field, quoted when it has to be (RFC 4180).
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"') quoted += '"';
-    quoted += c;
-  }
-  return quoted + '"';
-}
-
 [[noreturn]] void fail_bad_images(const std::vector<BadImage>& bad, std::size_t samples) {
   constexpr std::size_t kNamed = 10;
   std::string list;
@@ -35,6 +24,16 @@ std::string csv_field(const std::string& text) {
 }
 
 }  // namespace
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + '"';
+}
 
 std::vector<int> rank_classes(std::span<const float> logits, int k) {
   std::vector<int> order(logits.size());

@@ -23,6 +23,9 @@ std::vector<double> softmax(std::span<const float> logits);
 /// Scores of the logits as the model wants them: softmax, a sigmoid of each, or the logits themselves.
 std::vector<double> class_scores(std::span<const float> logits, Scores how);
 
+/// A field of a CSV file, quoted when it has to be (RFC 4180).
+std::string csv_field(const std::string& text);
+
 struct ImageResult {
   std::string file;  ///< path below the folder
   int label = -1;

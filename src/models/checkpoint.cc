@@ -160,6 +160,20 @@ void take_classes(const TensorSource& tensors, ModelConfig& config) {
   config.labels.clear();
 }
 
+/// Weights without a head are an encoder, whatever classes their configuration names.
+void drop_head(ModelConfig& config) {
+  config.notes.clear();  // on names of classes
+  if (!config.labels.empty())
+    config.notes.push_back(fmt::format(
+        "the configuration names {} classes, but the weights have no head ('{}', transformers: 'classifier.weight'): "
+        "the model gives embeddings",
+        config.num_classes, head_name(config)));
+  config.num_classes = 0;
+  config.labels.clear();
+  config.scores = Scores::kSoftmax;
+  config.vit.concat_pool = false;  // DINOv2's classifier reads the patches too, its embedding is the class token
+}
+
 }  // namespace
 
 std::shared_ptr<const TensorSource> open_weights(const fs::path& path) { return open_stored(weights_of(path)); }
@@ -183,15 +197,7 @@ Checkpoint open_checkpoint(const fs::path& path, const CheckpointOptions& option
   }
   auto tensors = rename_tensors(open_stored(weights), config);
   if (!configured) take_classes(*tensors, config);
-  if (config.num_classes == 0) {
-    fail("{} has no classification head: give weights that were fine-tuned for classification", weights.string());
-  }
-  if (!tensors->shapes().contains(head_name(config)))
-    fail(
-        "{} has no classification head ('{}', transformers: 'classifier.weight'): give weights that were fine-tuned "
-        "for "
-        "classification",
-        weights.string(), head_name(config));
+  if (config.num_classes > 0 && !tensors->shapes().contains(head_name(config))) drop_head(config);
   check_tensors(*tensors, config);
   checkpoint.tensors = std::move(tensors);
   return checkpoint;

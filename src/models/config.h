@@ -68,7 +68,7 @@ struct SwinConfig {
 struct ModelConfig {
   std::string architecture;  ///< timm name, or the transformers class it came from
   Family family = Family::kVit;
-  int num_classes = 1000;
+  int num_classes = 1000;  ///< 0: no head; the model gives embeddings
   int in_channels = 3;
   int image_height = 224, image_width = 224;
   VitConfig vit;

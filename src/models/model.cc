@@ -97,6 +97,15 @@ std::unique_ptr<Model> build_model(const ModelConfig& config, const TensorSource
   return model;
 }
 
+int embedding_width(const ModelConfig& config) {
+  if (config.family == Family::kSwin) return config.swin.embed_dim << (config.swin.depths.size() - 1);
+  return config.vit.concat_pool ? 2 * config.vit.embed_dim : config.vit.embed_dim;
+}
+
+int output_width(const ModelConfig& config) {
+  return config.num_classes > 0 ? config.num_classes : embedding_width(config);
+}
+
 std::map<std::string, Shape> expected_tensors(const ModelConfig& config) {
   return config.family == Family::kSwin ? swin_tensors(config) : vit_tensors(config);
 }

@@ -37,8 +37,12 @@ struct StepState {
   AlignedBuffer<float> x;                 ///< [tokens, channels] after every step but the last
   int tokens = 0, channels = 0;
   int height = 0, width = 0;         ///< token grid
-  AlignedBuffer<float> logits;       ///< [num_classes] after the last step
+  AlignedBuffer<float> logits;       ///< [num_classes] after the last step, empty without a head
+  AlignedBuffer<float> embedding;    ///< [embedding_width] after the last step: what is pooled and the head reads
   std::vector<FeatureMap> features;  ///< of a backbone (feature_maps), after the last step
+
+  /// What the model is for: its logits, or the embedding of one without a head.
+  std::span<const float> output() const { return logits.empty() ? std::span<const float>(embedding) : logits; }
 };
 
 /// One quantization site: an FC layer or an attention.
@@ -73,9 +77,11 @@ class Model {
   const ModelConfig& config() const { return config_; }
   /// Preprocessing does not change the network; callers may override what the checkpoint says.
   void set_preprocess(const PreprocessConfig& preprocess) { config_.preprocess = preprocess; }
-  /// Steps of a forward pass: 0 is the embedding, the last one gives the logits.
+  /// Steps of a forward pass: 0 is the embedding, the last one pools and gives the logits.
   virtual int steps() const = 0;
   virtual void run_step(ExecContext& context, int step, StepState& state) const = 0;
+  /// Tokens of an image of the configured size after the last step (StepState::x).
+  virtual int output_tokens() const = 0;
   /// The block that `step` is; none for embedding, patch merging and head. The parts live as long as the model.
   virtual std::optional<BlockParts> block_parts(int step) = 0;
   /// All steps for one normalised image; logits in state.logits. Thread safe with one context and state per thread.
@@ -118,6 +124,11 @@ std::unique_ptr<Model> build_model(const ModelConfig& config, const TensorSource
 /// Error unless all are finite. Steps call it for what quantization would hide (a NaN becomes a code like any other)
 /// and for the logits, so that whoever runs them gets a class or an Error.
 void check_numbers(std::span<const float> values, const ModelConfig& config);
+
+/// Values of the pooled vector.
+int embedding_width(const ModelConfig& config);
+/// Values of StepState::output().
+int output_width(const ModelConfig& config);
 
 /// Names and shapes of every tensor the network of `config` has.
 std::map<std::string, Shape> expected_tensors(const ModelConfig& config);

@@ -148,6 +148,7 @@ std::vector<SiteShape> vit_shapes(const ModelConfig& config) {
   shapes.push_back(fc_shape("patch_embed.proj", patches, config.in_channels * pixels, v.embed_dim, true));
   for (int i = 0; i < v.depth; ++i)
     add_block(shapes, fmt::format("blocks.{}", i), 1, tokens, tokens, v.embed_dim, v.num_heads, v.mlp_hidden, v.swiglu);
+  if (config.num_classes == 0) return shapes;
   shapes.push_back(fc_shape("head", 1, head_in, config.num_classes, true));
   if (v.distilled) shapes.push_back(fc_shape("head_dist", 1, head_in, config.num_classes, true));
   return shapes;
@@ -174,7 +175,7 @@ std::vector<SiteShape> swin_shapes(const ModelConfig& config) {
       add_block(shapes, fmt::format("layers.{}.blocks.{}", stage, i), windows, window_h * window_w, h * w, dim,
                 s.num_heads[stage], hidden, false);
   }
-  shapes.push_back(fc_shape("head.fc", 1, dim, config.num_classes, true));
+  if (config.num_classes > 0) shapes.push_back(fc_shape("head.fc", 1, dim, config.num_classes, true));
   return shapes;
 }
 

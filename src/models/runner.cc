@@ -4,14 +4,14 @@
 
 namespace igq {
 
-Runner::Runner(Model& model, Execution execution, Isa isa, int threads)
-    : model_(model), isa_(isa), execution_(execution), pool_(threads) {
+Runner::Runner(Model& model, Execution execution, Isa isa, int threads, ModelOutput output)
+    : model_(model), isa_(isa), execution_(execution), output_(output), pool_(threads) {
   const kernels::Kernels& kernels = kernels::kernels_for(isa);
   model_.prepare(execution, kernels);
   shared_.kernels = &kernels;
   shared_.pool = &pool_;
   shared_.execution = execution;
-  shared_.logits_only = true;
+  shared_.logits_only = output != ModelOutput::kTokens;
   workers_.resize(static_cast<std::size_t>(pool_.size()));
 }
 
@@ -19,7 +19,12 @@ std::span<const float> Runner::run(const float* image) {
   // Shares of a loop cost a little even where nobody takes them.
   shared_.pool = pool_.shares_short_loops() ? &pool_ : nullptr;
   model_.forward(shared_, image, shared_state_);
-  return shared_state_.logits;
+  return output_of(shared_state_);
+}
+
+std::span<const float> Runner::output_of(const StepState& state) const {
+  if (output_ == ModelOutput::kTokens) return state.x;
+  return output_ == ModelOutput::kEmbedding ? std::span<const float>(state.embedding) : state.output();
 }
 
 Runner::Worker& Runner::worker(int t) {
@@ -28,14 +33,14 @@ Runner::Worker& Runner::worker(int t) {
     slot = std::make_unique<Worker>();
     slot->context.kernels = shared_.kernels;
     slot->context.execution = execution_;
-    slot->context.logits_only = true;
+    slot->context.logits_only = shared_.logits_only;
   }
   slot->context.site_execution = shared_.site_execution;
   return *slot;
 }
 
 void Runner::run_batch(const float* images, std::int64_t count, float* logits) {
-  const std::int64_t floats = model_.image_floats(), classes = model_.config().num_classes;
+  const std::int64_t floats = model_.image_floats();
   const std::int64_t together = pool_.size() == 1 ? 0 : count / pool_.size() * pool_.size();
   if (together > 0) {
     for (int t = 0; t < pool_.size(); ++t) worker(t);
@@ -44,13 +49,14 @@ void Runner::run_batch(const float* images, std::int64_t count, float* logits) {
       const std::int64_t each = together / pool_.size();
       for (std::int64_t i = t * each; i < (t + 1) * each; ++i) {
         model_.forward(w.context, images + i * floats, w.state);
-        std::copy_n(w.state.logits.data(), classes, logits + i * classes);
+        const std::span<const float> result = output_of(w.state);
+        std::copy(result.begin(), result.end(), logits + i * static_cast<std::int64_t>(result.size()));
       }
     });
   }
   for (std::int64_t i = together; i < count; ++i) {
     const std::span<const float> result = run(images + i * floats);
-    std::copy(result.begin(), result.end(), logits + i * classes);
+    std::copy(result.begin(), result.end(), logits + i * static_cast<std::int64_t>(result.size()));
   }
 }
 
@@ -70,7 +76,7 @@ void Runner::run_each(std::int64_t count, const std::function<bool(std::int64_t,
     for (std::int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
       if (!load(i, w.image.data())) continue;
       model_.forward(w.context, w.image.data(), w.state);
-      sink(i, w.state.logits);
+      sink(i, output_of(w.state));
     }
   });
 }

@@ -67,6 +67,7 @@ Swin::Swin(const ModelConfig& config, const ModelBuilder& builder) : Model(confi
   if (s.feature_maps) return;
   const int features = stage_dim(s, stages - 1);
   norm_ = builder.norm("norm", features, s.norm_eps);
+  if (config.num_classes == 0) return;
   head_ = builder.linear("head.fc", features, config.num_classes, true);
   add_site(head_, static_cast<int>(steps_.size()) + 1, 1, true);
 }
@@ -109,6 +110,12 @@ std::unique_ptr<Swin::Block> Swin::make_block(const ModelBuilder& builder, int s
       builder.tensor(block_name(stage, index, "attn.relative_position_bias_table"), table_rows * heads);
   b.bias = window_bias(windows.shape, {table.data(), table.size()}, heads);
   return block;
+}
+
+int Swin::output_tokens() const {
+  int h = grid_height_, w = grid_width_;
+  for (std::size_t stage = 1; stage < config().swin.depths.size(); ++stage) h = (h + 1) / 2, w = (w + 1) / 2;
+  return h * w;
 }
 
 void Swin::run_step(ExecContext& context, int step, StepState& state) const {
@@ -268,15 +275,16 @@ void Swin::head(ExecContext& context, StepState& state) const {
   float* x = state.x.data();
   check_numbers(state.x, config());
   layer_norm(context, norm_, x, tokens, x);
-  float* pooled = context.arena.take<float>(static_cast<std::size_t>(dim));
+  state.embedding.resize(static_cast<std::size_t>(dim));
+  float* pooled = state.embedding.data();
   for (int c = 0; c < dim; ++c) {
     float sum = 0.0f;
     for (int t = 0; t < tokens; ++t) sum += x[static_cast<std::int64_t>(t) * dim + c];
     pooled[c] = sum / static_cast<float>(tokens);
   }
   state.logits.resize(static_cast<std::size_t>(config().num_classes));
-  head_.forward(context, pooled, 1, state.logits.data());
-  check_numbers(state.logits, config());
+  if (config().num_classes > 0) head_.forward(context, pooled, 1, state.logits.data());
+  check_numbers(state.output(), config());
 }
 
 int swin_mlp_hidden(const SwinConfig& config, int dim) {
@@ -337,7 +345,7 @@ std::map<std::string, Shape> swin_tensors(const ModelConfig& config) {
   }
   const std::int64_t features = stage_dim(s, static_cast<int>(s.depths.size()) - 1);
   norm("norm", features);
-  linear("head.fc", features, config.num_classes, true);
+  if (config.num_classes > 0) linear("head.fc", features, config.num_classes, true);
   return t;
 }
 

@@ -15,6 +15,7 @@ class Swin final : public Model {
   /// Without a head (SwinConfig::feature_maps) the last step is that of the last block.
   int steps() const override { return static_cast<int>(steps_.size()) + (config().swin.feature_maps ? 1 : 2); }
   void run_step(ExecContext& context, int step, StepState& state) const override;
+  int output_tokens() const override;
   std::optional<BlockParts> block_parts(int step) override;
 
  private:

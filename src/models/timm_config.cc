@@ -255,8 +255,7 @@ void apply_classes(const json& config, const json& args, const json& cfg, ModelC
     if (const json* value = json_find(*object, "num_classes"))
       out.num_classes = static_cast<int>(json_int(*value, "num_classes", 0, kMaxWidth));
   }
-  if (out.num_classes == 0)
-    fail("'num_classes' is 0: the model has no classification head; give one that was fine-tuned");
+  if (out.num_classes == 0) return;
   if (out.num_classes == 1) out.scores = Scores::kSigmoid;  // the softmax of one logit says nothing
   const json* names = json_find(config, "label_names");
   if (names == nullptr) names = json_find(config, "labels");

@@ -129,8 +129,6 @@ void read_labels(const json& config, ModelConfig& out) {
     out.num_classes = static_cast<int>(std::min<std::size_t>(names->size(), kMaxWidth));
   else
     out.num_classes = count == nullptr ? 2 : static_cast<int>(json_int(*count, "num_labels", 0, kMaxWidth));
-  if (out.num_classes == 0)
-    fail("the model has no labels, hence no classification head; give one that was fine-tuned for classification");
   if (names != nullptr) out.labels = labels_by_index(*names, "id2label", out.num_classes, out.notes);
 }
 
@@ -138,6 +136,7 @@ void read_labels(const json& config, ModelConfig& out) {
 Scores read_scores(const json& config, int classes) {
   const json* value = json_find(config, "problem_type");
   const std::string type = value == nullptr ? std::string() : json_string(*value, "problem_type");
+  if (classes == 0) return Scores::kSoftmax;
   if (type == "regression") return Scores::kNone;
   if (type == "single_label_classification" && classes == 1)
     fail("'problem_type' single_label_classification needs more than one label; transformers refuses that too");

@@ -115,9 +115,10 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
   if (v.pre_norm) norm_pre_ = builder.norm("norm_pre", dim, v.norm_eps);
   if (v.final_norm) norm_ = builder.norm("norm", dim, v.norm_eps);
   if (v.fc_norm) fc_norm_ = builder.norm("fc_norm", dim, v.norm_eps);
-  const int head_in = v.concat_pool ? 2 * dim : dim;
-  if (!v.feature_maps) head_ = builder.linear("head", head_in, config.num_classes, true);
-  if (v.distilled && !v.feature_maps) head_dist_ = builder.linear("head_dist", head_in, config.num_classes, true);
+  const int head_in = embedding_width(config);
+  const bool headed = !v.feature_maps && config.num_classes > 0;
+  if (headed) head_ = builder.linear("head", head_in, config.num_classes, true);
+  if (v.distilled && headed) head_dist_ = builder.linear("head_dist", head_in, config.num_classes, true);
 
   blocks_.resize(static_cast<std::size_t>(v.depth));
   add_site(patch_embed_, 0, patches, true);
@@ -142,7 +143,7 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
     add_site(b.mlp.fc1, i + 1, tokens);
     add_site(b.mlp.fc2, i + 1, tokens);
   }
-  if (v.feature_maps) return;
+  if (!headed) return;
   add_site(head_, v.depth + 1, 1, true);
   if (v.distilled) add_site(head_dist_, v.depth + 1, 1, true);
 }
@@ -233,12 +234,13 @@ void Vit::head(ExecContext& context, StepState& state) const {
   const int dim = v.embed_dim, patches = state.tokens - prefix_tokens_;
   const auto d = static_cast<std::size_t>(dim);
   const bool average = pools_patches();
-  // Rows are normalised one by one, so only those that are pooled need to be.
-  const int rows = average ? state.tokens : prefix_tokens_;
+  // Rows are normalised one by one, so only those that are pooled need to be where nobody asks for the tokens.
+  const int rows = average || !context.logits_only ? state.tokens : prefix_tokens_;
   float* x = state.x.data();
   check_numbers(state.x, config());
   if (v.final_norm) layer_norm(context, norm_, x, rows, x);
-  float* pooled = context.arena.take<float>(2 * d);
+  state.embedding.resize(static_cast<std::size_t>(embedding_width(config())));
+  float* pooled = state.embedding.data();
   float* mean = v.concat_pool ? pooled + d : pooled;
   if (v.concat_pool || !average) std::copy_n(x, d, pooled);
   if (average) {
@@ -251,13 +253,15 @@ void Vit::head(ExecContext& context, StepState& state) const {
   if (v.fc_norm) layer_norm(context, fc_norm_, pooled, 1, pooled);
   const auto classes = static_cast<std::size_t>(config().num_classes);
   state.logits.resize(classes);
-  head_.forward(context, pooled, 1, state.logits.data());
-  if (v.distilled) {
+  if (classes > 0) head_.forward(context, pooled, 1, state.logits.data());
+  if (v.distilled && classes > 0) {
     float* second = context.arena.take<float>(classes);
     head_dist_.forward(context, x + dim, 1, second);
     for (std::size_t i = 0; i < classes; ++i) state.logits[i] = (state.logits[i] + second[i]) / 2.0f;
   }
-  check_numbers(state.logits, config());
+  if (v.distilled)  // timm's features are the mean of the two tokens
+    for (std::size_t i = 0; i < d; ++i) pooled[i] = (pooled[i] + x[d + i]) / 2.0f;
+  check_numbers(state.output(), config());
 }
 
 std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
@@ -292,7 +296,7 @@ std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
     linear(block_name(i, "mlp.fc2"), hidden, dim, true);
     if (v.layer_scale) t[block_name(i, "ls1.gamma")] = t[block_name(i, "ls2.gamma")] = {dim};
   }
-  if (v.feature_maps) return t;
+  if (v.feature_maps || config.num_classes == 0) return t;
   linear("head", v.concat_pool ? 2 * dim : dim, classes, true);
   if (v.distilled) linear("head_dist", dim, classes, true);
   return t;

@@ -13,6 +13,7 @@ class Vit final : public Model {
 
   int steps() const override { return static_cast<int>(blocks_.size()) + 2; }  // the last: norm and head
   void run_step(ExecContext& context, int step, StepState& state) const override;
+  int output_tokens() const override { return prefix_tokens_ + grid_height_ * grid_width_ + suffix_tokens(); }
   std::optional<BlockParts> block_parts(int step) override;
 
  private:

@@ -39,8 +39,8 @@ struct QuantizeSettings {
   double reconstruct_minutes = 0.0;
   std::uint64_t seed = 0;
 
-  /// Sets the field of the flag `name` (without dashes) as the command line would; of a switch "true" or "false". Error:
-  /// no such flag, or no value that it takes.
+  /// Sets the field of the flag `name` (without dashes) as the command line would; of a switch "true" or "false".
+  /// Error: no such flag, or no value that it takes.
   void set(const std::string& name, const std::string& value);
   /// Error names the flag that is wrong.
   QuantizeJob job() const;

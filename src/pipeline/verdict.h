@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,15 +17,19 @@ inline constexpr double kSiteWarningDb = 10.0;
 /// Percent of images that must be predicted as in float.
 inline constexpr double kAgreementWarning = 95.0;
 
+/// Mean cosine that the embeddings of a model without classes must keep.
+inline constexpr double kCosineWarning = 0.98;
+
 struct Verdict {
   std::int64_t images = 0;  ///< measured; 0: there is no verdict
   bool held_back = false;   ///< none of them was used for calibration
   std::int64_t agreements = 0;
-  double agreement = 100.0;            ///< percent
-  double agreement_interval = 0.0;     ///< half its 95 % interval
-  double logits_snr = 0.0;             ///< dB
-  std::vector<SiteNoise> worst_sites;  ///< at most five, measured alone, the worst first
-  std::vector<std::string> warnings;   ///< in words; empty when nothing is wrong
+  double agreement = 100.0;              ///< percent
+  double agreement_interval = 0.0;       ///< half its 95 % interval
+  double logits_snr = 0.0;               ///< dB, of the logits or the embedding
+  std::optional<CosineSummary> cosines;  ///< of a model without classes, whose agreement says nothing
+  std::vector<SiteNoise> worst_sites;    ///< at most five, measured alone, the worst first
+  std::vector<std::string> warnings;     ///< in words; empty when nothing is wrong
 };
 
 /// `noise`: float against the quantized model.

@@ -67,9 +67,17 @@ TEST_F(PublicQuantize, StopsWhenToldTo) {
 }
 
 TEST_F(PublicQuantize, OptionsAreTheProgramsFlags) {
-  for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
-           {"bits", "w1a1"}, {"colour", "red"}, {"views", "9x"}, {"views", "99"}, {"balance", "1"}, {"seed", "-1"},
-           {"scales", "some"}, {"ridge", "nan"}, {"keep", "("}, {"site-bits", "mlp"}, {"first-last-bits", "9"}}) {
+  for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{{"bits", "w1a1"},
+                                                                                    {"colour", "red"},
+                                                                                    {"views", "9x"},
+                                                                                    {"views", "99"},
+                                                                                    {"balance", "1"},
+                                                                                    {"seed", "-1"},
+                                                                                    {"scales", "some"},
+                                                                                    {"ridge", "nan"},
+                                                                                    {"keep", "("},
+                                                                                    {"site-bits", "mlp"},
+                                                                                    {"first-last-bits", "9"}}) {
     QuantizeRequest request = small_request(folder);
     request.options = {{name, value}};
     EXPECT_THROW(quantize(request), Error) << name << ' ' << value;

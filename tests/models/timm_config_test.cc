@@ -181,7 +181,6 @@ TEST(TimmConfig, RefusesWhatWouldComputeSomethingElse) {
   EXPECT_SAYS(vit_error(R"("class_token":false)"), "class_token");
   EXPECT_SAYS(vit_error(R"("act_layer":"mish")"), "mish");
   EXPECT_SAYS(vit_error(R"("in_chans":1)"), "1 channels");
-  EXPECT_SAYS(vit_error(R"("num_classes":0)"), "no classification head");
   EXPECT_SAYS(vit_error(R"("depth":2.5)"), "model_args.depth");
   EXPECT_SAYS(vit_error(R"("depth":-1)"), "model_args.depth");
   EXPECT_SAYS(vit_error(R"("embed_dim":99999999999)"), "model_args.embed_dim");

@@ -18,12 +18,12 @@ json=$("$work/installed/bin/igq" predict "$model" "$image" --topk 1 --json)
 want=$(sed -n 's/.*"class": \([0-9]*\).*/\1/p' <<<"$json")
 [ -n "$want" ] && [ "$got" = "$want" ] || { echo "the consumer says class $got, the program $want"; exit 1; }
 
-# Symbols that the library defines for others: igq::Classifier, igq::version and igq::Error alone.
+# Symbols that the library defines for others: igq::Classifier, igq::Embedder, igq::version and igq::Error alone.
 library=$(echo "$work"/installed/lib*/libigq.so "$work"/installed/lib*/*/libigq.so | tr ' ' '\n' | grep -v '\*' | head -1)
 shown=$(nm -DC --defined-only "$library" | cut -d' ' -f3-)
 grep -q '^igq::Classifier::predict' <<<"$shown" || { echo "the API is not shown"; exit 1; }
-strange=$(grep -vE '^igq::(Classifier::|version)|^(typeinfo|typeinfo name|vtable) for igq::Error$' <<<"$shown" || true)
+strange=$(grep -vE '^igq::(Classifier::|Embedder::|ObjectDetector::|quantize\(|compare\(|version)|^(typeinfo|typeinfo name|vtable) for igq::Error$' <<<"$shown" || true)
 [ -z "$strange" ] || { echo "shown, but not in the headers:"; echo "$strange"; exit 1; }
 
 # No header of the build, and no other package, is needed: these headers alone.
-[ "$(cd "$work/installed/include/igq" && ls | tr '\n' ' ')" = "error.h export.h igq.h image.h version.h " ] || { ls "$work/installed/include/igq"; exit 1; }
+[ "$(cd "$work/installed/include/igq" && ls | tr '\n' ' ')" = "detect.h embedder.h error.h export.h igq.h image.h quantize.h version.h " ] || { ls "$work/installed/include/igq"; exit 1; }
