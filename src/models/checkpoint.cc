@@ -160,6 +160,14 @@ void take_classes(const TensorSource& tensors, ModelConfig& config) {
   config.labels.clear();
 }
 
+/// The width of CLIP's projection is that of its matrix; towers are stored with and without it.
+void take_projection(const TensorSource& tensors, ModelConfig& config) {
+  const auto found = tensors.shapes().find("projection.weight");
+  if (found == tensors.shapes().end() || found->second.size() != 2 || config.family != Family::kVit) return;
+  if (found->second[0] < 1 || found->second[0] > (1 << 20)) return;  // check_tensors() says so
+  config.vit.projection = static_cast<int>(found->second[0]);
+}
+
 /// Weights without a head are an encoder, whatever classes their configuration names.
 void drop_head(ModelConfig& config) {
   config.notes.clear();  // on names of classes
@@ -196,6 +204,7 @@ Checkpoint open_checkpoint(const fs::path& path, const CheckpointOptions& option
     fail("{}: {}", configured ? config_path.string() : weights.string(), e.what());
   }
   auto tensors = rename_tensors(open_stored(weights), config);
+  take_projection(*tensors, config);
   if (!configured) take_classes(*tensors, config);
   if (config.num_classes > 0 && !tensors->shapes().contains(head_name(config))) drop_head(config);
   check_tensors(*tensors, config);

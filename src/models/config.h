@@ -36,6 +36,8 @@ struct VitConfig {
   bool final_norm = true;  ///< `norm` before pooling
   bool fc_norm = false;    ///< `fc_norm` after pooling
   bool swiglu = false;     ///< timm SwiGLUPacked: fc1 gives [gate, value] packed, activation silu
+  int projection = 0;      ///< width of the projection behind pooling, without bias (CLIP); 0: none
+  bool unit_head = false;  ///< the head reads the embedding divided by its length (zero-shot labels)
   Pooling pooling = Pooling::kToken;
   bool concat_pool = false;  ///< transformers Dinov2: head input is [class token, mean of patches]
   float norm_eps = 1e-6f;

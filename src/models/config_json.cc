@@ -39,6 +39,9 @@ class Writer {
     if (value != usual) out_[name] = value;
   }
   void integer(const char* name, const int& value, std::int64_t, std::int64_t) { out_[name] = value; }
+  void later_integer(const char* name, const int& value, int usual, std::int64_t, std::int64_t) {
+    if (value != usual) out_[name] = value;
+  }
   template <typename List>
   void integers(const char* name, const List& values, std::int64_t, std::int64_t) {
     out_[name] = values;
@@ -81,6 +84,9 @@ class Reader {
   void later_flag(const char* name, bool& value, bool) { flag(name, value); }
   void integer(const char* name, int& value, std::int64_t min, std::int64_t max) {
     if (const json* found = find(name)) value = static_cast<int>(json_int(*found, name, min, max));
+  }
+  void later_integer(const char* name, int& value, int, std::int64_t min, std::int64_t max) {
+    integer(name, value, min, max);
   }
   void integers(const char* name, std::vector<int>& values, std::int64_t min, std::int64_t max) {
     const json* found = find(name);
@@ -162,6 +168,8 @@ void vit_fields(Io& io, Config& c) {
   io.flag("qkv_bias", c.qkv_bias);
   io.flag("layer_scale", c.layer_scale);
   io.flag("pre_norm", c.pre_norm);
+  io.later_integer("projection", c.projection, 0, 0, kMaxWidth);
+  io.later_flag("unit_head", c.unit_head, false);
   io.flag("final_norm", c.final_norm);
   io.flag("fc_norm", c.fc_norm);
   io.flag("swiglu", c.swiglu);

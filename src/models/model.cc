@@ -99,6 +99,7 @@ std::unique_ptr<Model> build_model(const ModelConfig& config, const TensorSource
 
 int embedding_width(const ModelConfig& config) {
   if (config.family == Family::kSwin) return config.swin.embed_dim << (config.swin.depths.size() - 1);
+  if (config.vit.projection > 0) return config.vit.projection;
   return config.vit.concat_pool ? 2 * config.vit.embed_dim : config.vit.embed_dim;
 }
 

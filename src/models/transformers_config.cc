@@ -21,20 +21,24 @@ using nlohmann::json;
 constexpr int kMaxWidth = 1 << 20;
 constexpr int kMaxImage = 1 << 16;
 
-enum class Kind { kVit, kDeit, kDeitTeacher, kSwin, kDinov2, kDinov2Registers };
+enum class Kind { kVit, kDeit, kDeitTeacher, kSwin, kDinov2, kDinov2Registers, kClip, kClipMean, kSiglipMean };
 struct ModelClass {
   std::string_view name, model_type,
       processor;  ///< processor: the class that transformers takes unless a file names one
   Kind kind;
 };
 /// Of classes with one model_type the first is what AutoModelForImageClassification takes without a name.
-constexpr std::array<ModelClass, 6> kClasses{
+constexpr std::array<ModelClass, 10> kClasses{
     {{"ViTForImageClassification", "vit", "ViTImageProcessor", Kind::kVit},
      {"DeiTForImageClassification", "deit", "DeiTImageProcessor", Kind::kDeit},
      {"DeiTForImageClassificationWithTeacher", "deit", "DeiTImageProcessor", Kind::kDeitTeacher},
      {"SwinForImageClassification", "swin", "ViTImageProcessor", Kind::kSwin},
      {"Dinov2ForImageClassification", "dinov2", "BitImageProcessor", Kind::kDinov2},
-     {"Dinov2WithRegistersForImageClassification", "dinov2_with_registers", "", Kind::kDinov2Registers}}};
+     {"Dinov2WithRegistersForImageClassification", "dinov2_with_registers", "", Kind::kDinov2Registers},
+     {"CLIPModel", "clip", "CLIPImageProcessor", Kind::kClip},
+     {"CLIPForImageClassification", "clip", "CLIPImageProcessor", Kind::kClipMean},
+     {"CLIPVisionModelWithProjection", "clip_vision_model", "CLIPImageProcessor", Kind::kClip},
+     {"SiglipForImageClassification", "siglip", "SiglipImageProcessor", Kind::kSiglipMean}}};
 
 /// As AutoModelForImageClassification chooses: by model_type, and by the class that saved the model where one type has
 /// several; by that class alone in files without a type.
@@ -53,10 +57,36 @@ const ModelClass& find_class(const json& config) {
     if (known.model_type == type && of_type == nullptr) of_type = &known;
     all += fmt::format("{}{}", all.empty() ? "" : ", ", known.name);
   }
+  if (type == "siglip" && name != "SiglipForImageClassification")
+    fail("'architectures' names {}: igq runs SigLIP as SiglipForImageClassification, not its attention pooling", name);
   if (of_type != nullptr) return *of_type;
   if (!named) fail("'model_type' is {}, igq runs {}", type, all);
   if (type.empty()) fail("'architectures' names {}, igq runs {}", name, all);
   fail("'architectures' names {} and 'model_type' is {}, igq runs {}", name, type, all);
+}
+
+bool is_clip_kind(Kind kind) { return kind == Kind::kClip || kind == Kind::kClipMean || kind == Kind::kSiglipMean; }
+
+/// The vision tower of CLIP (norm before the blocks, no bias in the patch embedding) or SigLIP (no class token).
+void read_clip(const ConfigFields& f, Kind kind, VitConfig& v) {
+  const bool siglip = kind == Kind::kSiglipMean;
+  const auto patch = f.pair("patch_size", siglip ? 16 : 32, 4096);
+  v.patch_height = patch[0];
+  v.patch_width = patch[1];
+  v.embed_dim = f.integer("hidden_size", 768, 1, kMaxWidth);
+  v.depth = f.integer("num_hidden_layers", 12, 1, 4096);
+  v.num_heads = f.integer("num_attention_heads", 12, 1, 4096);
+  v.mlp_hidden = f.integer("intermediate_size", 3072, 1, kMaxWidth);
+  v.norm_eps = f.number("layer_norm_eps", siglip ? 1e-6f : 1e-5f);
+  v.activation = f.find("hidden_act") != nullptr ? f.activation()
+                 : siglip                        ? kernels::Activation::kGeluTanh
+                                                 : kernels::Activation::kQuickGelu;
+  v.antialias_positions = false;
+  v.class_token = !siglip;
+  v.pre_norm = !siglip;
+  if (kind == Kind::kClip) return;
+  v.pooling = Pooling::kAverage;
+  v.final_norm = siglip;  // CLIP's classifier reads the mean of the patches before the last norm
 }
 
 void read_vit(const ConfigFields& f, Kind kind, VitConfig& v) {
@@ -168,7 +198,9 @@ ModelConfig transformers_config(const json& config, const json& preprocessor, bo
   ModelConfig out;
   const ModelClass& model = find_class(config);
   out.architecture = model.name;
-  const ConfigFields f(config);
+  const json* tower = is_clip_kind(model.kind) ? json_find(config, "vision_config") : nullptr;
+  if (tower != nullptr && !tower->is_object()) fail("'vision_config' is not an object");
+  const ConfigFields f(tower == nullptr ? config : *tower);
   out.family = model.kind == Kind::kSwin ? Family::kSwin : Family::kVit;
   const auto size = f.pair("image_size", 224, kMaxImage);
   out.in_channels = f.integer("num_channels", 3, 1, 4096);
@@ -184,7 +216,8 @@ ModelConfig transformers_config(const json& config, const json& preprocessor, bo
     fail("its image processor (preprocessor_config.json or processor_config.json): {}", e.what());
   }
   // ViT and DeiT take one size; the others any.
-  const bool one_size = model.kind == Kind::kVit || model.kind == Kind::kDeit || model.kind == Kind::kDeitTeacher;
+  const bool one_size = model.kind == Kind::kVit || model.kind == Kind::kDeit || model.kind == Kind::kDeitTeacher ||
+                        is_clip_kind(model.kind);
   if (one_size && made != size && !other_size)
     fail(
         "the image processor makes {}x{} pixels, 'image_size' of the model is {}x{}: transformers refuses that too; "
@@ -194,7 +227,9 @@ ModelConfig transformers_config(const json& config, const json& preprocessor, bo
   out.image_height = made[0];
   out.image_width = made[1];
   apply_pipeline(config, out);
-  if (out.family == Family::kVit)
+  if (is_clip_kind(model.kind))
+    read_clip(f, model.kind, out.vit);
+  else if (out.family == Family::kVit)
     read_vit(f, model.kind, out.vit);
   else
     read_swin(f, out, out.swin);

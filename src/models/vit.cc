@@ -12,6 +12,14 @@ int prefix_count(const VitConfig& v) { return (v.class_token ? 1 : 0) + (v.disti
 
 std::string block_name(int i, const char* tail) { return fmt::format("blocks.{}.{}", i, tail); }
 
+/// v / |v|; zeros stay zeros.
+void divide_by_length(std::span<const float> v, float* to) {
+  double square = 0.0;
+  for (const float x : v) square += static_cast<double>(x) * static_cast<double>(x);
+  const double length = square > 0.0 ? std::sqrt(square) : 1.0;
+  for (std::size_t i = 0; i < v.size(); ++i) to[i] = static_cast<float>(static_cast<double>(v[i]) / length);
+}
+
 }  // namespace
 
 void Vit::read_positions(const ModelBuilder& builder) {
@@ -116,6 +124,7 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
   if (v.final_norm) norm_ = builder.norm("norm", dim, v.norm_eps);
   if (v.fc_norm) fc_norm_ = builder.norm("fc_norm", dim, v.norm_eps);
   const int head_in = embedding_width(config);
+  if (v.projection > 0) projection_ = builder.linear("projection", v.concat_pool ? 2 * dim : dim, v.projection, false);
   const bool headed = !v.feature_maps && config.num_classes > 0;
   if (headed) head_ = builder.linear("head", head_in, config.num_classes, true);
   if (v.distilled && headed) head_dist_ = builder.linear("head_dist", head_in, config.num_classes, true);
@@ -143,6 +152,7 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
     add_site(b.mlp.fc1, i + 1, tokens);
     add_site(b.mlp.fc2, i + 1, tokens);
   }
+  if (v.projection > 0) add_site(projection_, v.depth + 1, 1, true);
   if (!headed) return;
   add_site(head_, v.depth + 1, 1, true);
   if (v.distilled) add_site(head_dist_, v.depth + 1, 1, true);
@@ -240,7 +250,7 @@ void Vit::head(ExecContext& context, StepState& state) const {
   check_numbers(state.x, config());
   if (v.final_norm) layer_norm(context, norm_, x, rows, x);
   state.embedding.resize(static_cast<std::size_t>(embedding_width(config())));
-  float* pooled = state.embedding.data();
+  float* pooled = v.projection > 0 ? context.arena.take<float>(2 * d) : state.embedding.data();
   float* mean = v.concat_pool ? pooled + d : pooled;
   if (v.concat_pool || !average) std::copy_n(x, d, pooled);
   if (average) {
@@ -251,6 +261,15 @@ void Vit::head(ExecContext& context, StepState& state) const {
     }
   }
   if (v.fc_norm) layer_norm(context, fc_norm_, pooled, 1, pooled);
+  if (v.projection > 0) {
+    projection_.forward(context, pooled, 1, state.embedding.data());
+    pooled = state.embedding.data();
+  }
+  if (v.unit_head) {  // the embedding stays as it is
+    float* unit = context.arena.take<float>(state.embedding.size());
+    divide_by_length(state.embedding, unit);
+    pooled = unit;
+  }
   const auto classes = static_cast<std::size_t>(config().num_classes);
   state.logits.resize(classes);
   if (classes > 0) head_.forward(context, pooled, 1, state.logits.data());
@@ -296,8 +315,9 @@ std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
     linear(block_name(i, "mlp.fc2"), hidden, dim, true);
     if (v.layer_scale) t[block_name(i, "ls1.gamma")] = t[block_name(i, "ls2.gamma")] = {dim};
   }
+  if (v.projection > 0) linear("projection", v.concat_pool ? 2 * dim : dim, v.projection, false);
   if (v.feature_maps || config.num_classes == 0) return t;
-  linear("head", v.concat_pool ? 2 * dim : dim, classes, true);
+  linear("head", embedding_width(config), classes, true);
   if (v.distilled) linear("head_dist", dim, classes, true);
   return t;
 }

@@ -52,7 +52,7 @@ class Vit final : public Model {
   std::unique_ptr<SizeCache<Positions>> others_;
   LayerNorm norm_pre_, norm_, fc_norm_;
   std::vector<Block> blocks_;
-  Linear head_, head_dist_;
+  Linear projection_, head_, head_dist_;
 };
 
 std::map<std::string, Shape> vit_tensors(const ModelConfig& config);

@@ -10,6 +10,7 @@
 
 #include "base/fail.h"
 #include "base/finite.h"
+#include "models/clip_names.h"
 #include "models/relative_bias.h"
 #include "models/swin.h"
 #include "models/weight_parts.h"
@@ -268,7 +269,11 @@ std::vector<std::string> RenamedTensors::unread() const {
 std::shared_ptr<const RenamedTensors> rename_tensors(std::shared_ptr<const TensorSource> stored,
                                                      const ModelConfig& config) {
   auto out = std::make_shared<RenamedTensors>(stored);
-  TensorNames names = timm_names(*stored, config);
+  TensorNames names;
+  if (is_clip(*stored))
+    take_clip(*out, *stored, config, names);
+  else
+    names = timm_names(*stored, config);
   join_qkv(*out, *stored, names);
   join_gates(*out, *stored, names);
   move_class_position(*out, *stored, names);

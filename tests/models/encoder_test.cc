@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "models/config_json.h"
 #include "tests/models/checkpoint_files.h"
 #include "tests/npy.h"
 
@@ -97,6 +98,23 @@ TEST(Encoders, ConfigurationsWithoutClassesAndBareNames) {
   EXPECT_EQ(load_model(timm.path()).model->config().num_classes, 0);
   timm.edit_tensors([](Tensors& tensors) { tensors["head.bias"] = {{5}, test::zeros(5)}; });
   EXPECT_SAYS(test::load_error(timm.path()), "extra: head.bias");  // half a head is none
+}
+
+// CLIP's and SigLIP's vision towers as transformers and open_clip name them: projected vectors and logits.
+TEST(Encoders, Towers) {
+  for (const std::string name : {"clip", "clip_vision", "open_clip", "clip_classifier", "siglip_classifier"}) {
+    const auto folder = test::fixtures() / "towers" / name;
+    const LoadedModel loaded = load_model(folder);
+    const bool classifier = name.ends_with("classifier");
+    EXPECT_EQ(loaded.model->config().num_classes, classifier ? 5 : 0) << name;
+    EXPECT_EQ(loaded.model->config().vit.projection, classifier ? 0 : 12) << name;
+    EXPECT_EQ(loaded.model->find_site("projection") >= 0, !classifier) << name;
+    const std::vector<float> images = test::read_npy(folder / "input.npy").as<float>();
+    const test::Npy want = test::read_npy(folder / "output.npy");
+    expect_close(outputs(*loaded.model, images, want.shape[1], ModelOutput::kMain), want.as<float>(), name.c_str());
+    const ModelConfig again = config_from_json(config_to_json(loaded.model->config()));
+    EXPECT_EQ(config_to_json(again), config_to_json(loaded.model->config()));
+  }
 }
 
 }  // namespace
