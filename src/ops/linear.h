@@ -75,8 +75,35 @@ class Linear {
   void forward_mlp(ExecContext& context, const float* x, int rows, kernels::Activation activation, const Linear& next,
                    const float* gamma, float* y, int wanted, ChannelRange range = {}) const;
 
+  /// Where the rows of a convolution come from: patches of a map, (tap, channel), zeros where a patch leaves the map.
+  class Patches {
+   public:
+    virtual ~Patches() = default;
+    /// Patches [begin, end) of the map, values or codes, `stride` apart; `outside` [channels] stands for zero.
+    virtual void gather(const float* map, std::int64_t begin, std::int64_t end, const float* outside, float* rows,
+                        std::int64_t stride) const = 0;
+    virtual void gather(const std::uint8_t* map, std::int64_t begin, std::int64_t end, const std::uint8_t* outside,
+                        std::uint8_t* rows, std::int64_t stride) const = 0;
+  };
+  /// How many values of one channel a row holds: in_features() is taps times channels. Before set_plan().
+  void set_taps(int taps) { taps_ = taps; }
+  /// y [rows, out] = patches of x W^T + b, then `activation`; x [pixels][in / taps]: the whole map of an image, whose
+  /// channels have one quantizer each, zero among their values where there are several taps. In integers the map is
+  /// quantized once. Not in float.
+  void forward_patches(ExecContext& context, const float* x, int pixels, std::int64_t rows, const Patches& patches,
+                       const kernels::Activation* activation, float* y) const;
+
  private:
   struct CodedInput;  // linear_codes.h
+  struct Outputs;
+  kernels::ByteGemm product(const CodedInput& input, std::int64_t n0, int row, int rows, const Outputs& outputs) const;
+  bool image_fits_int32(const ChannelQuantizers& q) const;
+  void simulate(ExecContext& context, const ChannelQuantizers& q, const float* x, int rows, float* y) const;
+  struct MapCodes;  // linear_patches.cc
+  void multiply_patches(ExecContext& context, const float* x, int pixels, std::int64_t rows, const Patches& patches,
+                        const ChannelQuantizers& channels, const kernels::Activation* activation, float* y) const;
+  CodedInput take_block(ExecContext& context, const ChannelQuantizers& all, int rows) const;
+  void sum_rows(const ExecContext& context, CodedInput& input, std::int64_t zeros, int rows) const;
   CodedInput take_input(ExecContext& context, int rows, int parts, bool by_rows) const;
   void code_columns(const ExecContext& context, CodedInput& input, const float* x, std::int64_t ldx, int row, int rows,
                     int begin, int cols, int thread) const;
@@ -110,7 +137,7 @@ class Linear {
   ChannelQuantizers quantizers(ExecContext& context, const float* x, int rows, ChannelRange range) const;
 
   std::string name_;
-  int in_ = 0, out_ = 0, site_ = -1;
+  int in_ = 0, out_ = 0, site_ = -1, taps_ = 1;
   AlignedBuffer<float> bias_;              // [out] padded to whole byte panels, or empty
   AlignedBuffer<float> packed_;            // float weights in panels, empty when only codes exist
   AlignedBuffer<float> packed_simulated_;  // dequantized weights in panels

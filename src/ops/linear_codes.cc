@@ -47,7 +47,9 @@ LargestCodes largest_codes(const ChannelQuantizers& q) {
   return largest;
 }
 
-/// The sum over channels of m z. Blocks of plain sums, products below 2^23 exact in float, so that compilers make
+}  // namespace
+
+/// Blocks of plain sums, products below 2^23 exact in float, so that compilers make
 /// vectors of them.
 std::int64_t sum_of_zero_points(const ChannelQuantizers& q) {
   constexpr int kBlock = 128;
@@ -60,8 +62,6 @@ std::int64_t sum_of_zero_points(const ChannelQuantizers& q) {
   }
   return total;
 }
-
-}  // namespace
 
 /// Codes of the extra slots in `count` rows of memory from `place` on.
 void Linear::repeat(const ExecContext& context, const CodedInput& input, std::int64_t place, int count) {
@@ -223,6 +223,12 @@ bool Linear::norms_fit_int32(double largest_squares) const {
   return std::sqrt(largest_squares) * largest_code_norm_ * 1.000001 <= kInt32Limit;
 }
 
+bool Linear::image_fits_int32(const ChannelQuantizers& q) const {
+  if (always_fits_int32_) return true;
+  const LargestCodes largest = largest_codes(q);
+  return sum_fits_int32(largest.sum) || norms_fit_int32(largest.squares);
+}
+
 /// What integers need of the weights whatever the image: where the order of codes is always the same one, the panels
 /// too.
 void Linear::prepare_integer(const kernels::Kernels& kernels, AlignedBuffer<std::int8_t> memory) {
@@ -250,7 +256,9 @@ void Linear::pack_panels(const kernels::Kernels& kernels, kernels::CodeForm form
   Arena arena;
   ChannelQuantizers q;
   if (fixed) {
-    q = assign_channels(plan_->input, kernels, in_, nullptr, nullptr, arena);
+    q = take_quantizers(plan_->input, in_ / taps_, arena, taps_);
+    assign_channels(plan_->input, kernels, q, 0, q.channels, nullptr, nullptr);
+    q = repeat_taps(q, arena);
     order_slots(q, kernels.group_align, arena);
   } else {
     q.groups = 1;
@@ -283,11 +291,7 @@ void Linear::finish_codes(ExecContext& context, CodedInput& input, int rows) con
   if (col_zero_needed_) input.row_sum = context.arena.take<float>(static_cast<std::size_t>(rows));
   if (!input.in_natural_order()) order_codes(context, input, rows);
   if (q.multiples == nullptr) return;
-  input.fits_int32 = always_fits_int32_;
-  if (!input.fits_int32) {
-    const LargestCodes largest = largest_codes(q);
-    input.fits_int32 = sum_fits_int32(largest.sum) || norms_fit_int32(largest.squares);
-  }
+  input.fits_int32 = image_fits_int32(q);
   if (input.row_sum == nullptr) return;
   const std::int64_t zeros = sum_of_zero_points(q);
   float* extra = input.row_sum;  // of the extra slots, at most 65536 bytes: exact

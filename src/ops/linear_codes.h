@@ -5,6 +5,14 @@
 
 namespace igq {
 
+/// Where a panel's outputs go, or what they are added to (see ByteGemm).
+struct Linear::Outputs {
+  float* y;
+  std::int64_t ldy;
+  bool add = false;
+  const float* gamma = nullptr;
+};
+
 /// A quantized input: its channels' quantizers and its codes, laid out in one of two ways.
 ///
 /// In group order: codes [rows][slots], each group's channels together, because the sums of a group are scaled by
@@ -39,5 +47,13 @@ struct Linear::CodedInput {
   }
   std::int64_t offset(int t) const { return place(t) * stride; }
 };
+
+/// The sum over channels of m z.
+std::int64_t sum_of_zero_points(const ChannelQuantizers& q);
+
+/// byte_gemm where int32 does not hold the sums of multiples: they are put together in 64 bits from the sums of each
+/// group's codes, or from those of all slots and of the rows of zero-points, for which `sums` has room,
+/// [groups][kZeroRows + rows][kBytePanel]. Rounded once, so where both are possible they are the same.
+void multiply_wide(const kernels::Kernels& kernels, const kernels::ByteGemm& g, std::int32_t* sums);
 
 }  // namespace igq

@@ -16,14 +16,6 @@ using kernels::kZeroRows;
 
 namespace {
 
-/// Where a panel's outputs go, or what they are added to (see ByteGemm).
-struct Outputs {
-  float* y;
-  std::int64_t ldy;
-  bool add = false;
-  const float* gamma = nullptr;
-};
-
 /// corrections[n] = -sum over channels of m z w from the sums of the zero rows (see kZeroRows).
 void sum_zero_rows(const std::int32_t* sums, std::int64_t* corrections) {
   for (int n = 0; n < kBytePanel; ++n) {
@@ -33,9 +25,8 @@ void sum_zero_rows(const std::int32_t* sums, std::int64_t* corrections) {
   }
 }
 
-/// byte_gemm where int32 does not hold the sums of multiples: they are put together in 64 bits from the sums of each
-/// group's codes, or from those of all slots and of the rows of zero-points, for which `sums` has room,
-/// [groups][kZeroRows + rows][kBytePanel]. Rounded once, so where both are possible they are the same.
+}  // namespace
+
 void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& g, std::int32_t* sums) {
   static constexpr std::int32_t kNone[kBytePanel] = {};
   const int before = g.zero_rows ? kZeroRows : 0, rows = before + g.rows;
@@ -66,7 +57,37 @@ void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& g, std::int3
     }
 }
 
-}  // namespace
+/// The product of rows [row, row + rows) with the panel of columns from n0 on, but for the panel itself and its
+/// corrections.
+ByteGemm Linear::product(const CodedInput& input, std::int64_t n0, int row, int rows, const Outputs& outputs) const {
+  const ChannelQuantizers& q = input.q;
+  const bool natural = input.in_natural_order();
+  ByteGemm gemm{};
+  gemm.a = input.codes + (natural ? input.offset(row) : 0);
+  gemm.lda = input.lda;
+  gemm.rows = rows;
+  gemm.groups = q.groups;
+  gemm.group_end = q.group_end;
+  gemm.group_scale = q.multiples != nullptr ? q.image_scale : q.group_scale;  // the unit is in col_scale_
+  gemm.multiples = natural ? nullptr : q.multiples;
+  if (input.extra_slots > 0) {
+    gemm.extra = input.extra + input.place(row) * input.extra_lda;
+    gemm.extra_lda = input.extra_lda;
+    gemm.extra_slots = input.extra_slots;
+  }
+  gemm.zero_rows = input.zero_rows;
+  gemm.row_sum = input.row_sum == nullptr ? nullptr : input.row_sum + row;
+  gemm.col_zero = col_zero_.data() + n0;
+  gemm.col_scale = col_scale_.data() + n0;
+  gemm.bias = bias_.empty() ? nullptr : bias_.data() + n0;
+  gemm.y = outputs.y + row * outputs.ldy;
+  gemm.ldy = outputs.ldy;
+  gemm.add = outputs.add;
+  gemm.gamma = outputs.gamma;
+  gemm.cols = static_cast<int>(std::min<std::int64_t>(kBytePanel, out_ - n0));
+  gemm.range = input.range;
+  return gemm;
+}
 
 /// For every panel of output columns from n0 on: place(n0, part, thread) says where its outputs go; finish(n0, cols,
 /// part, thread, address) is called when they are there, of a segment of rows once for each. With more than one part,
@@ -123,35 +144,12 @@ void Linear::multiply(ExecContext& context, const CodedInput& input, const Place
         kernels.repeat_slots(weights, q.slots, input.extra_order, input.extra_slots, input.range, extra_panel);
       }
       const Outputs outputs = place(n0, part, t);
-      ByteGemm gemm{};
-      gemm.a = input.codes + (natural ? input.offset(row) : 0);
-      gemm.lda = input.lda;
-      gemm.rows = rows;
+      ByteGemm gemm = product(input, n0, row, rows, outputs);
       gemm.panel = weights;
+      gemm.extra_panel = extra_panel;
       gemm.corrections = packed && !natural
                              ? fixed_corrections_.data() + correction_count * static_cast<std::size_t>(n0 / kBytePanel)
                              : image_corrections;
-      gemm.groups = q.groups;
-      gemm.group_end = q.group_end;
-      gemm.group_scale = q.multiples != nullptr ? q.image_scale : q.group_scale;  // the unit is in col_scale_
-      gemm.multiples = natural ? nullptr : q.multiples;
-      if (extra_panel != nullptr) {
-        gemm.extra = input.extra + input.place(row) * input.extra_lda;
-        gemm.extra_lda = input.extra_lda;
-        gemm.extra_panel = extra_panel;
-        gemm.extra_slots = input.extra_slots;
-      }
-      gemm.zero_rows = input.zero_rows;
-      gemm.row_sum = input.row_sum == nullptr ? nullptr : input.row_sum + row;
-      gemm.col_zero = col_zero_.data() + n0;
-      gemm.col_scale = col_scale_.data() + n0;
-      gemm.bias = bias_.empty() ? nullptr : bias_.data() + n0;
-      gemm.y = outputs.y + row * outputs.ldy;
-      gemm.ldy = outputs.ldy;
-      gemm.add = outputs.add;
-      gemm.gamma = outputs.gamma;
-      gemm.cols = cols;
-      gemm.range = input.range;
       if (p + 1 < e) gemm.next = packed ? packed_panel(p + 1) : w.codes.data() + column_of(p + 1);
       gemm.next_stride = packed ? 64 : out_;
       gemm.next_rows = packed ? static_cast<int>(panel_bytes_ / 64) : in_;

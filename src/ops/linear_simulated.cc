@@ -57,8 +57,12 @@ constexpr float kLow = 4096.0f;
 
 void Linear::forward_simulated(ExecContext& context, const float* x, int rows, float* y, ChannelRange range) const {
   const ArenaScope scope(context.arena);
+  simulate(context, quantizers(context, x, rows, range), x, rows, y);
+}
+
+void Linear::simulate(ExecContext& context, const ChannelQuantizers& q, const float* x, int rows, float* y) const {
+  const ArenaScope scope(context.arena);
   const kernels::Kernels& kernels = *context.kernels;
-  const ChannelQuantizers q = quantizers(context, x, rows, range);
   const auto r = static_cast<std::size_t>(rows), in = static_cast<std::size_t>(in_);
   if (plan_->weight.bits == 0) {  // no integers: quantized inputs as floats
     float* x_hat = context.arena.take<float>(r * in);

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cassert>
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/table.h"
 
@@ -89,10 +90,11 @@ bool needs_channel_ranges(const ActivationPlan& plan) {
          plan.grouping == Grouping::kUpperBound || plan.from_image;
 }
 
-ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Arena& arena) {
+ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Arena& arena, int taps) {
   assert(plan.grouping != Grouping::kFloat);
   ChannelQuantizers q;
   q.channels = channels;
+  q.taps = taps;
   q.groups = group_count(plan, channels);
   q.q_max = code_max(plan.bits);
   const auto n = static_cast<std::size_t>(channels);
@@ -128,7 +130,7 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
     q.copies = arena.take<std::int32_t>(n);
     q.group_multiple = arena.take<float>(g);
     q.group_copies = arena.take<float>(g);
-    const std::int32_t slot = fits_slots(plan, channels) ? slot_multiple(plan.bits) : kMaxMultiple;
+    const std::int32_t slot = fits_slots(plan, channels * taps) ? slot_multiple(plan.bits) : kMaxMultiple;
     for (std::size_t i = 0; i < g; ++i) {
       const std::int32_t each = std::min(plan.multiples[i], slot);
       q.group_multiple[i] = static_cast<float>(each);
@@ -146,6 +148,27 @@ ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Aren
   return q;
 }
 
+ChannelQuantizers repeat_taps(const ChannelQuantizers& q, Arena& arena) {
+  if (q.taps == 1) return q;
+  ChannelQuantizers all = q;
+  all.channels = q.channels * q.taps;
+  all.taps = 1;
+  const auto repeated = [&](auto* values) {
+    using Value = std::remove_reference_t<decltype(*values)>;
+    if (values == nullptr) return values;
+    auto* out = arena.take<Value>(static_cast<std::size_t>(all.channels));
+    for (int tap = 0; tap < q.taps; ++tap) std::copy_n(values, q.channels, out + std::int64_t{tap} * q.channels);
+    return out;
+  };
+  all.scale = repeated(q.scale);
+  all.inv_scale = repeated(q.inv_scale);
+  all.zero = repeated(q.zero);
+  all.group = repeated(q.group);
+  all.multiple = repeated(q.multiple);
+  all.copies = repeated(q.copies);
+  return all;
+}
+
 void assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels, ChannelQuantizers& q, int begin,
                      int end, const float* mn, const float* mx) {
   if (plan.from_image) return;  // fit_image()
@@ -153,7 +176,7 @@ void assign_channels(const ActivationPlan& plan, const kernels::Kernels& kernels
     for (int c = begin; c < end; c += kChunk)
       nearest_bounds(plan.groups, mn + (c - begin), mx + (c - begin), std::min(kChunk, end - c), q.group + c);
   if (plan.grouping == Grouping::kScale) {
-    const ZeroPointLimits limits = zero_point_limits(plan, q.channels);
+    const ZeroPointLimits limits = zero_point_limits(plan, q.channels * q.taps);
     const kernels::ScaleGroups groups{q.groups,         q.group_widest,     q.group_scale, q.group_inverse,
                                       q.group_multiple, q.group_copies,     q.q_max,       limits.min,
                                       limits.max,       limits.offset_width};
@@ -221,7 +244,7 @@ bool fit_image(const ActivationPlan& plan, const kernels::Kernels& kernels, Chan
   if (plan.grouping != Grouping::kScale || !plan.unclipped) return false;
   constexpr float kRounding = 1.0001f;  // of ranges that are as wide as the widest group: a hundredth of a step
   const auto last = static_cast<std::size_t>(q.groups) - 1;
-  const float widest = widest_range(mn, mx, q.channels, zero_point_limits(plan, q.channels).offset_width),
+  const float widest = widest_range(mn, mx, q.channels, zero_point_limits(plan, q.channels * q.taps).offset_width),
               held = q.group_scale[last] * static_cast<float>(q.q_max), stretch = widest / held;
   if (!(stretch > kRounding) || !std::isfinite(q.group_scale[last] * stretch)) return false;
   *q.image_scale = stretch;

@@ -16,6 +16,7 @@ struct ChannelQuantizers {
   int channels = 0;
   int groups = 0;
   int q_max = 0;
+  int taps = 1;                             ///< slots that each channel has in the contraction (a convolution's kernel)
   float* scale = nullptr;                   ///< [channels]
   float* inv_scale = nullptr;               ///< [channels]
   float* zero = nullptr;                    ///< [channels], integers as float
@@ -58,7 +59,11 @@ bool has_unit(const ActivationPlan& plan);
 ZeroPointLimits zero_point_limits(const ActivationPlan& plan, int channels);
 
 /// The quantizers of an input with their memory, no channel assigned yet.
-ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Arena& arena);
+ChannelQuantizers take_quantizers(const ActivationPlan& plan, int channels, Arena& arena, int taps = 1);
+
+/// The quantizers of a contraction over `q.taps` values of each channel, (tap, channel): all taps of a channel share
+/// its quantizer and group. `q` itself where there is one tap.
+ChannelQuantizers repeat_taps(const ChannelQuantizers& q, Arena& arena);
 
 /// Quantizers of channels [begin, end), which depend on nothing else; mn, mx [end - begin] are the image's ranges of
 /// these channels (not read, may be null, unless needs_channel_ranges). kIgq: channel c goes to
