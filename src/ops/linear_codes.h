@@ -51,6 +51,10 @@ struct Linear::CodedInput {
 /// The sum over channels of m z.
 std::int64_t sum_of_zero_points(const ChannelQuantizers& q);
 
+/// corrections [kBytePanel] = what the rows of zero-points before row 0 of `g` add to the sums, from one product with
+/// these rows alone; modulo 2^32, for images whose sums fit.
+void zero_row_corrections(const kernels::Kernels& kernels, const kernels::ByteGemm& g, std::int32_t* corrections);
+
 /// byte_gemm where int32 does not hold the sums of multiples: they are put together in 64 bits from the sums of each
 /// group's codes, or from those of all slots and of the rows of zero-points, for which `sums` has room,
 /// [groups][kZeroRows + rows][kBytePanel]. Rounded once, so where both are possible they are the same.

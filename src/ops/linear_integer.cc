@@ -27,6 +27,24 @@ void sum_zero_rows(const std::int32_t* sums, std::int64_t* corrections) {
 
 }  // namespace
 
+void zero_row_corrections(const kernels::Kernels& kernels, const ByteGemm& g, std::int32_t* corrections) {
+  static constexpr std::int32_t kNone[kBytePanel] = {};
+  std::int32_t sums[kZeroRows * kBytePanel];
+  std::int64_t exact[kBytePanel];
+  ByteGemm bytes = g;
+  bytes.zero_rows = false;
+  bytes.rows = kZeroRows;
+  bytes.row_sum = nullptr;
+  bytes.y = nullptr;
+  bytes.a = g.a - kZeroRows * g.lda;
+  if (g.extra_slots > 0) bytes.extra = g.extra - kZeroRows * g.extra_lda;
+  bytes.sums = sums;
+  bytes.corrections = kNone;
+  kernels.byte_gemm(bytes);
+  sum_zero_rows(sums, exact);
+  for (int n = 0; n < kBytePanel; ++n) corrections[n] = static_cast<std::int32_t>(exact[n]);
+}
+
 void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& g, std::int32_t* sums) {
   static constexpr std::int32_t kNone[kBytePanel] = {};
   const int before = g.zero_rows ? kZeroRows : 0, rows = before + g.rows;

@@ -168,8 +168,21 @@ void Linear::multiply_patches(ExecContext& context, const float* x, int pixels, 
       first.fits_int32 ? 0
                        : static_cast<std::size_t>(q.groups) * static_cast<std::size_t>(kZeroRows + height) * kBytePanel;
   auto* all_wide = arena.take<std::int32_t>(wide_count * static_cast<std::size_t>(threads));
-  auto* no_corrections = arena.take<std::int32_t>(map.correction_count);
-  std::fill_n(no_corrections, map.correction_count, 0);
+  if (natural) {
+    // What zero-points take from the sums is the same in all blocks.
+    const bool once = first.zero_rows && first.fits_int32;
+    auto* corrections = arena.take<std::int32_t>(map.correction_count * panels);
+    std::fill_n(corrections, map.correction_count * panels, 0);
+    for (std::int64_t p = 0; once && p < panel_count; ++p) {
+      const auto at = static_cast<std::size_t>(p);
+      ByteGemm gemm = product(first, p * kBytePanel, 0, 0, {y, out_});
+      gemm.panel = map.panels + map.panel_bytes * at;
+      gemm.extra_panel = first.extra_slots > 0 ? map.extra_panels + map.extra_bytes * at : nullptr;
+      zero_row_corrections(kernels, gemm, corrections + map.correction_count * at);
+    }
+    for (int t = 0; once && t < threads; ++t) inputs[t].zero_rows = false;
+    map.corrections = corrections;
+  }
   context.parallel_for(blocks, 1, [&](std::int64_t begin_block, std::int64_t end_block, int t) {
     CodedInput& input = inputs[t];
     for (std::int64_t block = begin_block; block < end_block; ++block) {
@@ -192,7 +205,7 @@ void Linear::multiply_patches(ExecContext& context, const float* x, int pixels, 
         ByteGemm gemm = product(input, p * kBytePanel, 0, some, {y + begin * out_ + p * kBytePanel, out_});
         gemm.panel = map.panels + map.panel_bytes * at;
         gemm.extra_panel = first.extra_slots > 0 ? map.extra_panels + map.extra_bytes * at : nullptr;
-        gemm.corrections = natural ? no_corrections : map.corrections + map.correction_count * at;
+        gemm.corrections = map.corrections + map.correction_count * at;
         if (input.fits_int32)
           kernels.byte_gemm(gemm);
         else
