@@ -9,6 +9,7 @@ how to mend it.
 """
 
 from ._detector import Detector
+from ._embedder import Embedder
 from ._igq import Cancelled, Error
 from ._model import Model, Stream, cpu_info, set_default_threads, version
 from ._pipeline import pipeline
@@ -18,6 +19,7 @@ __version__ = version()
 __all__ = [
     "Cancelled",
     "Detector",
+    "Embedder",
     "Error",
     "Model",
     "Stream",

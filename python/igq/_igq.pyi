@@ -58,6 +58,20 @@ def quantize(
 def compare(a: str, b: str, images: str, limit: int, threads: int) -> str:
     """A JSON document."""
 
+class Embedder:
+    def __init__(
+        self, path: str, architecture: str, height: int, width: int, threads: int, isa: str, execution: str
+    ) -> None: ...
+    def embed(self, images: list, out: NDArray[np.float32], normalize: bool) -> None:
+        """Vectors [n, width] into out. By one thread at a time."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def image_size(self) -> Tuple[int, int]: ...
+    @property
+    def architecture(self) -> str: ...
+
 def run_program(arguments: List[str]) -> int:
     """The igq program; arguments[0] is its name. Returns the exit code."""
 

@@ -23,6 +23,11 @@ def set_default_threads(n: int) -> None:
     _default_threads = int(n)
 
 
+def default_threads() -> int:
+    """What set_default_threads() was given."""
+    return _default_threads
+
+
 def version() -> str:
     """The version of the library."""
     return _igq.version()

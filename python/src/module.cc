@@ -12,6 +12,7 @@
 
 #include "cli/program.h"
 #include "igq/detect.h"
+#include "igq/embedder.h"
 #include "igq/igq.h"
 #include "igq/isa.h"
 #include "igq/quantize.h"
@@ -48,6 +49,12 @@ std::vector<std::string> logits(SharedModel& model, const nb::list& items, const
     model.with([&](Classifier& c) { c.logits(images.views(), rows, raise ? nullptr : &errors); });
   }
   return errors;
+}
+
+void embed(Embedder& model, const nb::list& items, const Rows& out, bool normalize) {
+  const Images images(items);
+  const nb::gil_scoped_release release;
+  model.embed(images.views(), {out.data(), out.size()}, normalize);
 }
 
 void preprocess(SharedModel& model, const nb::list& items, const Pictures& out) {
@@ -169,6 +176,20 @@ NB_MODULE(_igq, m) {
         nb::arg("report"));
   m.def("compare", &compare_models, nb::arg("a"), nb::arg("b"), nb::arg("images"), nb::arg("limit"),
         nb::arg("threads"));
+  nb::class_<Embedder>(m, "Embedder")
+      .def(
+          "__init__",
+          [](Embedder* self, const std::string& path, const std::string& architecture, int height, int width,
+             int threads, const std::string& isa, const std::string& execution) {
+            const nb::gil_scoped_release release;
+            new (self) Embedder(path, options(architecture, height, width, threads, isa, execution));
+          },
+          nb::arg("path"), nb::arg("architecture"), nb::arg("height"), nb::arg("width"), nb::arg("threads"),
+          nb::arg("isa"), nb::arg("execution"))
+      .def("embed", &embed, nb::arg("images"), nb::arg("out"), nb::arg("normalize"))
+      .def_prop_ro("width", &Embedder::width)
+      .def_prop_ro("image_size", [](const Embedder& e) { return std::pair(e.image_height(), e.image_width()); })
+      .def_prop_ro("architecture", &Embedder::architecture);
   m.def("run_program", &run_program, nb::arg("arguments"));
   m.def("isa_names", &isa_names);
   m.def("cpu_name", &cpu_name);
