@@ -44,9 +44,9 @@ constexpr std::array<Rule, 12> kParts{{{".self_attn.q_proj.", ".attn.q."},
                                        {".mlp.c_fc.", ".mlp.fc1."},
                                        {".mlp.c_proj.", ".mlp.fc2."}}};
 /// The text tower of transformers, of open_clip, and what joins the towers.
-constexpr std::array<std::string_view, 10> kText = {"text_model.", "text_projection", "logit_scale", "logit_bias",
-                                                    "token_embedding.", "positional_embedding", "transformer.resblocks.",
-                                                    "ln_final.", "attn_mask", "text."};
+constexpr std::array<std::string_view, 10> kText = {
+    "text_model.",          "text_projection",        "logit_scale", "logit_bias", "token_embedding.",
+    "positional_embedding", "transformer.resblocks.", "ln_final.",   "attn_mask",  "text."};
 
 bool strip_start(std::string& name, std::string_view start) {
   if (!name.starts_with(start)) return false;
