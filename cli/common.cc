@@ -15,6 +15,7 @@
 #include "base/printable.h"
 #include "base/processors.h"
 #include "io/preprocess.h"
+#include "models/zero_shot.h"
 
 namespace igq::cli {
 
@@ -65,6 +66,16 @@ void ModelFlags::add_to(CLI::App& app, bool required) {
          "(timm: ignore; transformers and detectors: exif; an .igq file: as the model that it was made from)")
       ->check(CLI::IsMember({"auto", "exif", "ignore"}))
       ->capture_default_str();
+  CLI::Option* names = app.add_option("--labels", labels,
+                                      "zero-shot: a text file, a label in each line; makes a classifier of an encoder");
+  CLI::Option* embeddings =
+      app.add_option("--label-embeddings", label_embeddings, "zero-shot: .npy [labels, width] of the labels' texts");
+  names->needs(embeddings);
+  embeddings->needs(names);
+  app.add_option("--logit-scale", logit_scale, "zero-shot: factor of the cosines, exp of the checkpoint's logit_scale")
+      ->check(number_in(1e-3, 1e4))
+      ->needs(names)
+      ->capture_default_str();
 }
 
 CheckpointOptions ModelFlags::checkpoint_options() const {
@@ -96,6 +107,7 @@ LoadedModel ModelFlags::load() const {
 LoadedModel ModelFlags::load(const std::string& other) const {
   LoadedModel loaded = load_model(other, checkpoint_options());
   for (const std::string& line : loaded.model->config().notes) note(fmt::format("igq: {}: {}", other, line));
+  if (!labels.empty()) add_zero_shot_head(loaded, {labels, label_embeddings, logit_scale});
   apply_preprocessing(*loaded.model);
   return loaded;
 }

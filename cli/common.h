@@ -46,7 +46,8 @@ CLI::Validator count_from_one();
 /// kind (nor empty): a slip of the keyboard must not cost a checkpoint or a photograph. Does nothing for an empty path.
 void check_output(const std::string& path, bool overwrite, const OutputKind& kind);
 
-/// --arch, --img-size, --crop-pct, --interpolation, --orientation: how to read the MODEL argument.
+/// --arch, --img-size, --crop-pct, --interpolation, --orientation, --labels and its like: how to read the MODEL
+/// argument.
 struct ModelFlags {
   std::string path;
   std::string architecture;
@@ -54,6 +55,8 @@ struct ModelFlags {
   double crop_pct = 0.0;
   std::string interpolation;
   std::string orientation = "auto";
+  std::string labels, label_embeddings;  ///< of a zero-shot classifier (models/zero_shot.h)
+  double logit_scale = 100.0;
 
   /// `required`: MODEL must be given; otherwise --arch alone is enough.
   void add_to(CLI::App& app, bool required = true);

@@ -42,6 +42,7 @@ RunningDetector::RunningDetector(const ModelFlags& model, const RunFlags& run) :
         "--img-size, --crop-pct and --interpolation are for classifiers: a detector's config.json says how pictures "
         "are "
         "resized");
+  if (!model.labels.empty()) fail("--labels is for encoders; {} is a detector", model.path);
   if (!run.execution.empty() && run.execution != "float")
     fail("{} is a float model, which cannot run with --execution {}", model.path, run.execution);
   orientation_ = model.orientation == "ignore" ? Orientation::kIgnore : Orientation::kExif;

@@ -193,7 +193,11 @@ std::vector<Row> output_rows() {
 std::vector<Row> flag_rows() {
   const std::string eval = "eval model --data-dir images ", quantize = "quantize model --calib images -o out.igq ";
   return {
-      {"no verb", {}, "", 2, "no verb given: use one of inspect, quantize, eval, predict, bench, compare, table"},
+      {"no verb",
+       {},
+       "",
+       2,
+       "no verb given: use one of inspect, quantize, eval, predict, embed, bench, compare, table"},
       {"an unknown verb", {}, "frobnicate", 2, "unknown verb 'frobnicate': use one of inspect, quantize"},
       {"an unknown flag", {}, eval + "--frobnicate", 2, "The following argument was not expected: --frobnicate"},
       {"a flag that is required", {}, "eval model", 2, "--data-dir is required"},
