@@ -69,8 +69,8 @@ void add_zero_shot_head(LoadedModel& model, const ZeroShotLabels& labels) {
   const auto count = static_cast<std::int64_t>(config.labels.size()), width = std::int64_t{embedding_width(config)};
   if (rows.shape != std::vector<std::int64_t>{count, width})
     fail("{} has the shape [{}], but {} names {} labels and the embedding of {} has {} values: it must be [{}, {}]",
-         labels.embeddings.string(), fmt::join(rows.shape, ", "), labels.names.string(), count, model.name, width, count,
-         width);
+         labels.embeddings.string(), fmt::join(rows.shape, ", "), labels.names.string(), count, model.name, width,
+         count, width);
   config.num_classes = static_cast<int>(count);
   config.vit.unit_head = true;
   const auto head = std::make_shared<MemoryTensors>(labels.embeddings.string());
