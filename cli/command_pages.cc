@@ -14,10 +14,6 @@
 namespace igq::cli {
 namespace {
 
-std::vector<const CLI::App*> verbs_of(const CLI::App& app) {
-  return app.get_subcommands([](const CLI::App*) { return true; });
-}
-
 std::vector<const CLI::Option*> options_of(const CLI::App& verb) {
   return verb.get_options(
       [](const CLI::Option* option) { return !option->get_positional() || option->nonpositional(); });

@@ -14,7 +14,6 @@
 #include "base/output_file.h"
 #include "base/printable.h"
 #include "base/processors.h"
-#include "io/preprocess.h"
 #include "models/zero_shot.h"
 
 namespace igq::cli {
@@ -249,13 +248,6 @@ void require_classes(const LoadedModel& model, const std::string& verb) {
       "compare` "
       "measures them",
       model.name, verb);
-}
-
-std::function<void(std::int64_t, float*)> loader(const ModelConfig& config, const std::vector<Sample>& samples) {
-  return [&config, &samples](std::int64_t i, float* image) {
-    preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height,
-                    config.image_width, image);
-  };
 }
 
 std::string megabytes(double bytes) { return fmt::format("{:.1f} MB", bytes / 1e6); }

@@ -134,8 +134,6 @@ std::string& closing_note();
 
 /// Error, which names igq embed, when the model has no classes to `verb` ("predict").
 void require_classes(const LoadedModel& model, const std::string& verb);
-/// Fills `image` with the preprocessed sample; the form that calibration and comparison take.
-std::function<void(std::int64_t, float*)> loader(const ModelConfig& config, const std::vector<Sample>& samples);
 /// "12.6 MB", "3.4 k": decimal units.
 std::string megabytes(double bytes);
 std::string scaled(double value);

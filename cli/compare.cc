@@ -1,5 +1,6 @@
 // igq compare: where a second model loses precision against a first, and which predictions it changes.
 #include "eval/compare.h"
+#include "eval/evaluate.h"
 
 #include <fmt/format.h>
 
@@ -56,8 +57,9 @@ void run_compare(const CompareFlags& flags) {
   Comparison result;
   {
     Progress progress("comparing", static_cast<std::int64_t>(samples.size()));
-    result = compare_models(*a.model, hybrid != nullptr ? *hybrid : *b.model, options, flags.run.parsed_isa(), pool,
-                            static_cast<std::int64_t>(samples.size()), loader(config, samples), progress.callback());
+    result =
+        compare_models(*a.model, hybrid != nullptr ? *hybrid : *b.model, options, flags.run.parsed_isa(), pool,
+                       static_cast<std::int64_t>(samples.size()), load_samples(config, samples), progress.callback());
   }
   std::int64_t right_a = 0, right_b = 0;
   for (std::size_t i = 0; i < samples.size() && !encoder; ++i) {

@@ -66,11 +66,6 @@ std::vector<Detection> RunningDetector::detect(const Image& image, const std::st
   fail("{}: {}", file, fault);
 }
 
-std::array<double, 4> xywh(const detection::Box& box) {
-  const double x = box.x1, y = box.y1;
-  return {x, y, box.x2 - x, box.y2 - y};
-}
-
 void predict_detections(const ModelFlags& model, const RunFlags& run, const std::vector<std::string>& images,
                         const PredictDetectionsFlags& flags) {
   if (!flags.draw.empty() && images.size() != 1) fail("--draw paints one picture, {} are given", images.size());
@@ -86,7 +81,7 @@ void predict_detections(const ModelFlags& model, const RunFlags& run, const std:
     nlohmann::json entries = nlohmann::json::array();
     if (!run.json) std::cout << fmt::format("{} ({}x{}): {} objects\n", file, image.width, image.height, found.size());
     for (const Detection& d : found) {
-      const std::array<double, 4> box = xywh(d.box);
+      const std::array<double, 4> box = detection::xywh(d.box);
       if (!run.json) {
         std::cout << fmt::format("  {:6.2f} %  {:<16} x {:7.1f}  y {:7.1f}  {:7.1f} x {:.1f}\n",
                                  100.0 * static_cast<double>(d.score), printable(detector.label_name(d.label)), box[0],

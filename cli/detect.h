@@ -45,7 +45,4 @@ struct PredictDetectionsFlags {
 void predict_detections(const ModelFlags& model, const RunFlags& run, const std::vector<std::string>& images,
                         const PredictDetectionsFlags& flags);
 
-/// x, y, width, height as mmdetection computes them: differences of float32 corners in double.
-std::array<double, 4> xywh(const detection::Box& box);
-
 }  // namespace igq::cli

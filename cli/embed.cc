@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "base/fail.h"
+#include "base/normalize_rows.h"
 #include "base/output_file.h"
 #include "base/row_log.h"
 #include "common.h"
@@ -16,7 +17,6 @@
 #include "eval/benchmark.h"
 #include "eval/bulk.h"
 #include "eval/evaluate.h"
-#include "eval/neighbours.h"
 #include "images.h"
 #include "io/npy.h"
 #include "verbs.h"
@@ -31,12 +31,8 @@ struct EmbedFlags {
   bool normalize = false, tokens = false, resume = false, overwrite = false;
 };
 
-constexpr std::string_view kCsvBegins = "file,error,";
-const OutputKind kVectorsCsv{"a table of vectors", [](const InputFile& file) {
-                               std::string head(std::min<std::uint64_t>(file.size(), kCsvBegins.size()), '\0');
-                               file.read(0, std::as_writable_bytes(std::span(head)));
-                               return head == kCsvBegins;
-                             }};
+const OutputKind kVectorsCsv{"a table of vectors",
+                             [](const InputFile& file) { return file.begins_with("file,error,"); }};
 const OutputKind kNamesOutput{"a list of files", [](const InputFile& file) {
                                 std::string head(std::min<std::uint64_t>(file.size(), 4096), '\0');
                                 file.read(0, std::as_writable_bytes(std::span(head)));
@@ -140,11 +136,8 @@ void run_embed(const EmbedFlags& flags) {
         log, progress.callback());
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  std::int64_t bad = 0;
-  std::string first;
-  log.for_each([&](std::span<const std::byte>, const std::string& fault) {
-    if (!fault.empty() && bad++ == 0) first = fault;
-  });
+  const std::int64_t bad = log.faults();
+  const std::string& first = log.first_fault();
   if (bad == total) {
     log.remove();
     if (total == 1) fail("{}", first);

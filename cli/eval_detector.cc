@@ -76,7 +76,7 @@ Found run_images(RunningDetector& running, const coco::Dataset& dataset, const E
       out.image = static_cast<int>(i);
       out.category = category;
       out.score = static_cast<double>(d.score);
-      out.box = xywh(d.box);
+      out.box = detection::xywh(d.box);
       out.area = out.box[2] * out.box[3];
       if (d.mask) out.mask = detection::rle_to_text(*d.mask);
       found.list.push_back(std::move(out));

@@ -68,11 +68,8 @@ bool begin_rows(const std::string& output, bool resume, bool overwrite) {
     fail("{} holds rows of a run that was interrupted: go on with --resume, or start anew with --overwrite",
          rows.string());
   if (started && !resume) {
-    if (fs::is_regular_file(rows, ignored) && fs::file_size(rows) >= 8) {
-      std::string head(8, '\0');
-      InputFile(rows).read(0, std::as_writable_bytes(std::span(head)));
-      if (head != "igq rows") fail("{} is no file of rows that igq wrote: remove it", rows.string());
-    }
+    if (fs::is_regular_file(rows, ignored) && fs::file_size(rows) >= 8 && !InputFile(rows).begins_with("igq rows"))
+      fail("{} is no file of rows that igq wrote: remove it", rows.string());
     fs::remove(rows, ignored);
   }
   return true;

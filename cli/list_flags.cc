@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "verbs.h"
+
 namespace igq::cli {
 namespace {
 
@@ -29,7 +31,7 @@ bool is_value(const CLI::Option& option, const std::string& argument) {
 std::vector<std::string> end_lists(const CLI::App& app, const std::vector<std::string>& arguments) {
   std::vector<std::string> out;
   const CLI::App* verb = nullptr;
-  for (const CLI::App* known : app.get_subcommands([](const CLI::App*) { return true; }))
+  for (const CLI::App* known : verbs_of(app))
     if (!arguments.empty() && known->get_name() == arguments[0]) verb = known;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];

@@ -36,12 +36,8 @@ struct Ranked {
   double score = 0.0;
 };
 
-const OutputKind kPredictionsCsv{"a table of predictions", [](const InputFile& file) {
-                                   constexpr std::string_view kBegins = "file,error,class_1,";
-                                   std::string head(std::min<std::uint64_t>(file.size(), kBegins.size()), '\0');
-                                   file.read(0, std::as_writable_bytes(std::span(head)));
-                                   return head == kBegins;
-                                 }};
+const OutputKind kPredictionsCsv{"a table of predictions",
+                                 [](const InputFile& file) { return file.begins_with("file,error,class_1,"); }};
 
 void write_predictions(const PredictFlags& flags, const ImageList& images, const ModelConfig& config, std::size_t topk,
                        const RowLog& log) {
@@ -100,8 +96,7 @@ void predict_table(const PredictFlags& flags) {
         },
         log, progress.callback());
   }
-  std::int64_t bad = 0;
-  log.for_each([&](std::span<const std::byte>, const std::string& fault) { bad += !fault.empty(); });
+  const std::int64_t bad = log.faults();
   write_predictions(flags, images, config, topk, log);
   log.remove();
   if (flags.run.json) {

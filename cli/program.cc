@@ -24,7 +24,7 @@ namespace {
 void print_usage_error(const CLI::App& app, const CLI::ParseError& fault, int argc, char** argv) {
   std::string verbs;
   bool known = argc < 2 || argv[1][0] == '-';
-  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+  for (const CLI::App* verb : verbs_of(app)) {
     verbs += (verbs.empty() ? "" : ", ") + verb->get_name();
     known = known || verb->get_name() == argv[1];
   }
@@ -79,6 +79,10 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
+
+std::vector<const CLI::App*> verbs_of(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
 
 void add_verbs(CLI::App& app, int& exit_code) {
   add_inspect(app, exit_code);

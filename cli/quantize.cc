@@ -147,7 +147,7 @@ Gate measure_drop(const QuantizeVerb& flags, LoadedModel& float_model) {
     Progress progress("comparing vectors", static_cast<std::int64_t>(samples.size()));
     const Comparison all =
         compare_models(*float_model.model, *saved.model, options, flags.run.parsed_isa(), pool,
-                       static_cast<std::int64_t>(samples.size()), loader(config, samples), progress.callback());
+                       static_cast<std::int64_t>(samples.size()), load_samples(config, samples), progress.callback());
     gate.encoder = true;
     gate.images = all.images;
     gate.cosines = summarize(all.cosines);
@@ -181,7 +181,7 @@ void note_split(const QuantizeVerb& flags, const CalibrationSplit& split) {
 
 /// Says where what was made from another file's settings cannot have that file's bytes.
 void note_other_images(const std::string& from, const Provenance& made) {
-  const Provenance before = load_igq(from).provenance;
+  const Provenance before = read_provenance(from);
   if (before.calibration_checksum != made.calibration_checksum)
     note(fmt::format("igq: calibrated on other images than {}, which had {}: the result is another one", from,
                      before.calibration_images));

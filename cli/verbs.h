@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <vector>
 
 namespace igq::cli {
 
@@ -17,6 +18,9 @@ void add_report(CLI::App& app, int& exit_code);
 void add_doctor(CLI::App& app, int& exit_code);
 void add_completion(CLI::App& app, int& exit_code);
 void add_man(CLI::App& app, int& exit_code);
+
+/// The verbs that were added.
+std::vector<const CLI::App*> verbs_of(const CLI::App& app);
 
 /// All of them, in the order of the help.
 void add_verbs(CLI::App& app, int& exit_code);

@@ -8,8 +8,9 @@ from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
 
-from . import _igq, _model
+from . import _igq
 from ._images import as_list
+from ._model import thread_count
 
 Detection = Dict[str, Any]
 
@@ -32,9 +33,7 @@ class Detector:
         architecture: Optional[str] = None,
     ) -> None:
         self._arguments = (os.fspath(path), threads, isa, architecture)
-        self._detector = _igq.Detector(
-            os.fspath(path), architecture or "", _model._default_threads if threads is None else threads, isa
-        )
+        self._detector = _igq.Detector(os.fspath(path), architecture or "", thread_count(threads), isa)
         self._lock = threading.Lock()
 
     def __reduce__(self):

@@ -4,54 +4,26 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any
 
 import numpy as np
 
 from . import _igq
 from ._images import as_list
-from ._model import default_threads
+from ._model import Network
 
 
-class Embedder:
+class Embedder(Network):
     """Vectors of images, as `igq embed` writes them: for search, deduplication and zero-shot labels.
 
     Arguments, faults, pickling and forks are those of igq.Model; docs/embeddings.md says which vector a model gives.
     Calls of one embedder from several threads take turns, each with all of its threads.
     """
 
-    def __init__(
-        self,
-        path: Union[str, os.PathLike],
-        threads: Optional[int] = None,
-        isa: str = "auto",
-        execution: Optional[str] = None,
-        *,
-        architecture: Optional[str] = None,
-        img_size: Optional[Tuple[int, int]] = None,
-    ) -> None:
-        self._arguments = {
-            "path": os.fspath(path),
-            "threads": threads,
-            "isa": isa,
-            "execution": execution,
-            "architecture": architecture,
-            "img_size": img_size,
-        }
-        height, width = img_size or (0, 0)
-        self._model = _igq.Embedder(
-            os.fspath(path),
-            architecture or "",
-            height,
-            width,
-            default_threads() if threads is None else threads,
-            isa,
-            execution or "",
-        )
-        self._turn, self._process = threading.Lock(), os.getpid()
+    _open = _igq.Embedder
 
-    def __reduce__(self):
-        return _restore, (self._arguments,)
+    def _opened(self) -> None:
+        self._turn, self._process = threading.Lock(), os.getpid()
 
     def __repr__(self) -> str:
         height, width = self.image_size
@@ -61,16 +33,6 @@ class Embedder:
     def width(self) -> int:
         """Values of a vector."""
         return self._model.width
-
-    @property
-    def image_size(self) -> Tuple[int, int]:
-        """(height, width) of what the network sees."""
-        return self._model.image_size
-
-    @property
-    def architecture(self) -> str:
-        """timm's name."""
-        return self._model.architecture
 
     def embed(self, images: Any, normalize: bool = False) -> np.ndarray:
         """Vectors, float32 [n, width]; of a single image [1, width]; with `normalize` divided by their lengths.
@@ -85,7 +47,3 @@ class Embedder:
         with self._turn:
             self._model.embed(items, out, normalize)
         return out
-
-
-def _restore(arguments: Dict[str, Any]) -> Embedder:
-    return Embedder(**arguments)

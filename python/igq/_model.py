@@ -23,9 +23,9 @@ def set_default_threads(n: int) -> None:
     _default_threads = int(n)
 
 
-def default_threads() -> int:
-    """What set_default_threads() was given."""
-    return _default_threads
+def thread_count(threads: Optional[int]) -> int:
+    """`threads`, or for None what set_default_threads() was given."""
+    return _default_threads if threads is None else threads
 
 
 def version() -> str:
@@ -39,24 +39,10 @@ def cpu_info() -> Dict[str, Any]:
     return {"cpu": _igq.cpu_name(), "isa": isa, "best_isa": isa[-1]}
 
 
-class Model:
-    """A model that runs: an .igq file, a checkpoint folder (config.json and model.safetensors) or a .safetensors file.
+class Network:
+    """What Model and Embedder share: how they are opened, pickled and described. `_open` makes the extension's object."""
 
-    Args:
-        path: of the file or folder.
-        threads: that one call is spread over; None: set_default_threads(), else IGQ_NUM_THREADS, OMP_NUM_THREADS, or
-            what affinity and the container's CPU quota allow.
-        isa: "auto" or one of cpu_info()["isa"]; results are the same bits.
-        execution: "float", "simulate" or "integer"; None: integer for .igq files, float for others.
-        architecture: timm's name, for a .safetensors file without config.json beside it.
-        img_size: (height, width) other than the model's own; float models only.
-
-    Calls may come from many threads at once; the GIL is released while they compute. A model can be pickled (as its
-    path and options) and survives a fork.
-
-    Raises:
-        igq.Error: no such file, not a model igq runs, damaged, or options that do not fit it.
-    """
+    _open: Any
 
     def __init__(
         self,
@@ -77,18 +63,54 @@ class Model:
             "img_size": img_size,
         }
         height, width = img_size or (0, 0)
-        self._model = _igq.Model(
+        self._model = self._open(
             os.fspath(path),
             architecture or "",
             height,
             width,
-            _default_threads if threads is None else threads,
+            thread_count(threads),
             isa,
             execution or "",
         )
+        self._opened()
+
+    def _opened(self) -> None:
+        """For what else a kind of network needs once it is open."""
 
     def __reduce__(self):
-        return _restore, (self._arguments,)
+        return _restore, (self._arguments, type(self))
+
+    @property
+    def image_size(self) -> Tuple[int, int]:
+        """(height, width) of what the network sees."""
+        return self._model.image_size
+
+    @property
+    def architecture(self) -> str:
+        """timm's name."""
+        return self._model.architecture
+
+
+class Model(Network):
+    """A model that runs: an .igq file, a checkpoint folder (config.json and model.safetensors) or a .safetensors file.
+
+    Args:
+        path: of the file or folder.
+        threads: that one call is spread over; None: set_default_threads(), else IGQ_NUM_THREADS, OMP_NUM_THREADS, or
+            what affinity and the container's CPU quota allow.
+        isa: "auto" or one of cpu_info()["isa"]; results are the same bits.
+        execution: "float", "simulate" or "integer"; None: integer for .igq files, float for others.
+        architecture: timm's name, for a .safetensors file without config.json beside it.
+        img_size: (height, width) other than the model's own; float models only.
+
+    Calls may come from many threads at once; the GIL is released while they compute. A model can be pickled (as its
+    path and options) and survives a fork.
+
+    Raises:
+        igq.Error: no such file, not a model igq runs, damaged, or options that do not fit it.
+    """
+
+    _open = _igq.Model
 
     def __repr__(self) -> str:
         height, width = self.image_size
@@ -100,16 +122,6 @@ class Model:
     @property
     def num_classes(self) -> int:
         return self._model.num_classes
-
-    @property
-    def image_size(self) -> Tuple[int, int]:
-        """(height, width) of what the network sees."""
-        return self._model.image_size
-
-    @property
-    def architecture(self) -> str:
-        """timm's name."""
-        return self._model.architecture
 
     @property
     def labels(self) -> List[str]:
@@ -166,8 +178,8 @@ class Model:
         return Stream(self, images, batch_size, on_error)
 
 
-def _restore(arguments: Dict[str, Any]) -> Model:
-    return Model(**arguments)
+def _restore(arguments: Dict[str, Any], kind: type = Model) -> Network:
+    return kind(**arguments)
 
 
 class Stream:

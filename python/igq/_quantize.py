@@ -8,7 +8,8 @@ import queue
 import threading
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
-from . import _igq, _model
+from . import _igq
+from ._model import thread_count
 
 Path = Union[str, os.PathLike]
 Progress = Callable[[str, int, int], Optional[bool]]
@@ -68,7 +69,7 @@ def quantize(
         "overwrite": overwrite,
         "samples": int(samples),
         "held_back": -1 if held_back is None else int(held_back),
-        "threads": _model._default_threads if threads is None else int(threads),
+        "threads": int(thread_count(threads)),
         "isa": isa,
         "architecture": architecture or "",
         "options": _options({"preset": preset, "bits": bits, **flags}),
@@ -114,5 +115,5 @@ def compare(a: Path, b: Path, images: Path, limit: int = 0, threads: Optional[in
 
     Returns {"a", "b", "images", "agreement" (percent of the same class), "logits_snr_db", "flips": [{"file", "a", "b"}]}.
     """
-    count = _model._default_threads if threads is None else int(threads)
+    count = int(thread_count(threads))
     return json.loads(_igq.compare(os.fspath(a), os.fspath(b), os.fspath(images), int(limit), count))

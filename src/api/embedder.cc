@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "base/memory_reserve.h"
+#include "base/normalize_rows.h"
 #include "base/processors.h"
-#include "eval/neighbours.h"
 #include "models/runner.h"
 #include "guarded.h"
 #include "session.h"

@@ -9,6 +9,7 @@
 #include "source.h"
 
 namespace igq {
+
 struct ObjectDetector::Impl {
   ThreadPool pool;
   std::unique_ptr<Detector> detector;
@@ -43,14 +44,8 @@ std::vector<DetectedObject> ObjectDetector::detect(const ImageSource& image, dou
     const float least = threshold < 0.0 ? detector.default_threshold() : static_cast<float>(threshold);
     std::vector<DetectedObject> objects;
     for (const Detection& d : detector.detect(impl_->context, picture, least, *impl_->state)) {
-      const double x = d.box.x1, y = d.box.y1;
-      objects.push_back({{x, y, d.box.x2 - x, d.box.y2 - y},
-                         static_cast<double>(d.score),
-                         d.label,
-                         detector.category_id(d.label),
-                         detector.label_name(d.label),
-                         d.mask ? d.mask->height : 0,
-                         d.mask ? d.mask->width : 0,
+      objects.push_back({detection::xywh(d.box), static_cast<double>(d.score), d.label, detector.category_id(d.label),
+                         detector.label_name(d.label), d.mask ? d.mask->height : 0, d.mask ? d.mask->width : 0,
                          d.mask ? detection::rle_to_mask(*d.mask) : std::vector<std::uint8_t>{}});
     }
     return objects;

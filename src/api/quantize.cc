@@ -8,9 +8,9 @@
 #include "base/json.h"
 #include "base/memory_reserve.h"
 #include "eval/compare.h"
+#include "eval/evaluate.h"
 #include "guarded.h"
 #include "io/igq_container.h"
-#include "io/preprocess.h"
 #include "pipeline/quantize_settings.h"
 
 namespace igq {
@@ -70,12 +70,8 @@ nlohmann::json compared(const std::filesystem::path& a_path, const std::filesyst
   options.test = b.quantized ? Execution::kInteger : Execution::kFloat;
   options.alone = false;
   ThreadPool pool(threads);
-  const Comparison result =
-      compare_models(*a.model, *b.model, options, best_isa(), pool, static_cast<std::int64_t>(samples.size()),
-                     [&](std::int64_t i, float* image) {
-                       preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess,
-                                       config.image_height, config.image_width, image);
-                     });
+  const Comparison result = compare_models(*a.model, *b.model, options, best_isa(), pool,
+                                           static_cast<std::int64_t>(samples.size()), load_samples(config, samples));
   nlohmann::json flips = nlohmann::json::array();
   for (const Flip& f : result.flips)
     flips.push_back({{"file", samples[static_cast<std::size_t>(f.image)].relative}, {"a", f.reference}, {"b", f.test}});

@@ -8,10 +8,6 @@
 namespace igq {
 namespace {
 
-void run(const Image& image, const PreprocessConfig& config, int height, int width, float* chw) {
-  normalize(resize_and_crop(image, config, height, width), config, chw);
-}
-
 Image copy_pixels(const ImageSource& source) {
   if (source.pixels == nullptr) fail("an image without pixels was given");
   detail::check_size(source.width, source.height, "the image");
@@ -54,10 +50,8 @@ void preprocess_source(const ImageSource& image, const PreprocessConfig& config,
       preprocess_file(image.path, config, height, width, chw);
       return;
     case ImageSource::Kind::kEncoded:
-      run(decode_image(image.encoded, "image", config.orientation), config, height, width, chw);
-      return;
     case ImageSource::Kind::kPixels:
-      run(copy_pixels(image), config, height, width, chw);
+      normalize(resize_and_crop(decode_source(image, config.orientation), config, height, width), config, chw);
       return;
     case ImageSource::Kind::kNormalized:
       copy_values(image.values, height, width, chw);

@@ -28,6 +28,13 @@ InputFile::~InputFile() {
   if (fd_ >= 0) ::close(fd_);
 }
 
+bool InputFile::begins_with(std::string_view text) const {
+  if (size_ < text.size()) return false;
+  std::string head(text.size(), '\0');
+  read(0, std::as_writable_bytes(std::span(head)));
+  return head == text;
+}
+
 void InputFile::read(std::uint64_t offset, std::span<std::byte> out) const {
   std::size_t done = 0;
   while (done < out.size()) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace igq {
 
@@ -27,6 +28,8 @@ class InputFile {
   const std::filesystem::path& path() const { return path_; }
   /// Fills `out` from `offset`; Error when the file ends before (it was truncated). Thread safe.
   void read(std::uint64_t offset, std::span<std::byte> out) const;
+  /// Whether its first bytes are these.
+  bool begins_with(std::string_view text) const;
 
  private:
   std::filesystem::path path_;

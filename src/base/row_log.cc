@@ -75,7 +75,7 @@ RowLog::RowLog(std::filesystem::path path, const std::string& key, std::size_t r
           "anew",
           path_.string());
     }
-    const std::uint64_t end = scan([&](std::span<const std::byte>, const std::string&) { ++rows_; });
+    const std::uint64_t end = scan([&](std::span<const std::byte>, const std::string& fault) { count(fault); });
     if (::ftruncate(fd_, static_cast<off_t>(end)) != 0 || ::lseek(fd_, 0, SEEK_END) < 0)
       fail("cannot write {}: {}", path_.string(), std::strerror(errno));
   } catch (...) {
@@ -97,7 +97,12 @@ void RowLog::append(std::span<const std::byte> row, std::string_view fault) {
   pending_.append(fault);
   const std::uint64_t sum = hash_bytes(std::as_bytes(std::span(pending_).subspan(begin)));
   pending_.append(reinterpret_cast<const char*>(&sum), sizeof sum);
+  count(fault);
+}
+
+void RowLog::count(std::string_view fault) {
   ++rows_;
+  if (!fault.empty() && faults_++ == 0) first_fault_ = fault;
 }
 
 void RowLog::flush() {

@@ -23,6 +23,9 @@ class RowLog {
   RowLog& operator=(const RowLog&) = delete;
 
   std::int64_t rows() const { return rows_; }
+  /// Rows with a fault, and the first of these faults.
+  std::int64_t faults() const { return faults_; }
+  const std::string& first_fault() const { return first_fault_; }
   /// Adds a row, zeros of any meaning where `fault` is not empty. It is kept from flush() on.
   void append(std::span<const std::byte> row, std::string_view fault);
   void flush();
@@ -32,13 +35,15 @@ class RowLog {
   void remove();
 
  private:
+  void count(std::string_view fault);
   /// Calls body for whole records; the offset behind the last of them.
   std::uint64_t scan(const std::function<void(std::span<const std::byte>, const std::string&)>& body) const;
 
   std::filesystem::path path_;
   std::string head_, pending_;
   std::size_t row_bytes_;
-  std::int64_t rows_ = 0;
+  std::int64_t rows_ = 0, faults_ = 0;
+  std::string first_fault_;
   int fd_ = -1;
 };
 

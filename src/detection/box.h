@@ -1,6 +1,8 @@
 // A rectangle in pixels, as detectors compute with it: float32 corners, no "+1" anywhere (an empty box has x1 == x2).
 #pragma once
 
+#include <array>
+
 namespace igq::detection {
 
 struct Box {
@@ -10,5 +12,11 @@ struct Box {
   float height() const { return y2 - y1; }
   bool operator==(const Box&) const = default;
 };
+
+/// x, y, width, height as mmdetection computes them: differences of float32 corners in double.
+inline std::array<double, 4> xywh(const Box& box) {
+  const double x = box.x1, y = box.y1;
+  return {x, y, box.x2 - x, box.y2 - y};
+}
 
 }  // namespace igq::detection

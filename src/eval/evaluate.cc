@@ -35,6 +35,13 @@ std::string csv_field(const std::string& text) {
   return quoted + '"';
 }
 
+std::function<void(std::int64_t, float*)> load_samples(const ModelConfig& config, const std::vector<Sample>& samples) {
+  return [&config, &samples](std::int64_t i, float* image) {
+    preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height,
+                    config.image_width, image);
+  };
+}
+
 std::vector<int> rank_classes(std::span<const float> logits, int k) {
   std::vector<int> order(logits.size());
   std::iota(order.begin(), order.end(), 0);

@@ -26,6 +26,10 @@ std::vector<double> class_scores(std::span<const float> logits, Scores how);
 /// A field of a CSV file, quoted when it has to be (RFC 4180).
 std::string csv_field(const std::string& text);
 
+/// Fills an image with the preprocessed sample i: the form that calibration and comparison take. Both arguments must
+/// outlive it.
+std::function<void(std::int64_t, float*)> load_samples(const ModelConfig& config, const std::vector<Sample>& samples);
+
 struct ImageResult {
   std::string file;  ///< path below the folder
   int label = -1;

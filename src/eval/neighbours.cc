@@ -1,9 +1,10 @@
 #include "eval/neighbours.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <vector>
+
+#include "base/normalize_rows.h"
 
 namespace igq {
 namespace {
@@ -32,18 +33,6 @@ std::vector<std::size_t> nearest(const std::vector<float>& unit, std::size_t wid
 }
 
 }  // namespace
-
-void normalize_rows(std::span<float> values, std::size_t width) {
-  for (std::size_t begin = 0; begin + width <= values.size(); begin += width) {
-    double square = 0.0;
-    for (std::size_t i = begin; i < begin + width; ++i)
-      square += static_cast<double>(values[i]) * static_cast<double>(values[i]);
-    if (square <= 0.0) continue;
-    const double length = std::sqrt(square);
-    for (std::size_t i = begin; i < begin + width; ++i)
-      values[i] = static_cast<float>(static_cast<double>(values[i]) / length);
-  }
-}
 
 NeighbourRecall neighbour_recall(std::span<const float> reference, std::span<const float> test, std::size_t width) {
   NeighbourRecall recall;

@@ -7,9 +7,6 @@
 
 namespace igq {
 
-/// Divides each vector of `width` values by its length; zeros stay zeros.
-void normalize_rows(std::span<float> values, std::size_t width);
-
 /// Among the images themselves, each left out of its own neighbours, nearest by cosine: the mean share of the `k`
 /// nearest of the reference that are among the `k` nearest of the other.
 struct NeighbourRecall {

@@ -91,10 +91,6 @@ NpyArray read_npy(const std::filesystem::path& path) {
   return array;
 }
 
-const OutputKind kNpyOutput{"a .npy file", [](const InputFile& file) {
-                              std::string head(std::min<std::uint64_t>(file.size(), kMagic.size()), '\0');
-                              file.read(0, std::as_writable_bytes(std::span(head)));
-                              return head == kMagic;
-                            }};
+const OutputKind kNpyOutput{"a .npy file", [](const InputFile& file) { return file.begins_with(kMagic); }};
 
 }  // namespace igq

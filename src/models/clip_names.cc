@@ -7,52 +7,44 @@
 #include <utility>
 
 #include "base/fail.h"
+#include "models/name_rules.h"
 
 namespace igq {
 namespace {
 
-struct Rule {
-  std::string_view from, to;
-};
 constexpr std::array<std::string_view, 2> kPatches = {"embeddings.patch_embedding.weight", "visual.conv1.weight"};
 /// At the beginning, once what stands before the tower is off.
-constexpr std::array<Rule, 15> kStarts{{{"embeddings.class_embedding", "cls_token"},
-                                        {"embeddings.patch_embedding.", "patch_embed.proj."},
-                                        {"embeddings.position_embedding.weight", "pos_embed"},
-                                        {"pre_layrnorm.", "norm_pre."},
-                                        {"post_layernorm.", "norm."},
-                                        {"encoder.layers.", "blocks."},
-                                        {"visual_projection.", "projection."},
-                                        {"classifier.", "head."},
-                                        {"visual.class_embedding", "cls_token"},
-                                        {"visual.positional_embedding", "pos_embed"},
-                                        {"visual.conv1.", "patch_embed.proj."},
-                                        {"visual.ln_pre.", "norm_pre."},
-                                        {"visual.ln_post.", "norm."},
-                                        {"visual.transformer.resblocks.", "blocks."},
-                                        {"visual.proj", "projection.weight"}}};
-constexpr std::array<Rule, 12> kParts{{{".self_attn.q_proj.", ".attn.q."},
-                                       {".self_attn.k_proj.", ".attn.k."},
-                                       {".self_attn.v_proj.", ".attn.v."},
-                                       {".self_attn.out_proj.", ".attn.proj."},
-                                       {".layer_norm1.", ".norm1."},
-                                       {".layer_norm2.", ".norm2."},
-                                       {".ln_1.", ".norm1."},
-                                       {".ln_2.", ".norm2."},
-                                       {".attn.in_proj_", ".attn.qkv."},
-                                       {".attn.out_proj.", ".attn.proj."},
-                                       {".mlp.c_fc.", ".mlp.fc1."},
-                                       {".mlp.c_proj.", ".mlp.fc2."}}};
+constexpr std::array<NameRule, 15> kStarts{{{"embeddings.class_embedding", "cls_token"},
+                                            {"embeddings.patch_embedding.", "patch_embed.proj."},
+                                            {"embeddings.position_embedding.weight", "pos_embed"},
+                                            {"pre_layrnorm.", "norm_pre."},
+                                            {"post_layernorm.", "norm."},
+                                            {"encoder.layers.", "blocks."},
+                                            {"visual_projection.", "projection."},
+                                            {"classifier.", "head."},
+                                            {"visual.class_embedding", "cls_token"},
+                                            {"visual.positional_embedding", "pos_embed"},
+                                            {"visual.conv1.", "patch_embed.proj."},
+                                            {"visual.ln_pre.", "norm_pre."},
+                                            {"visual.ln_post.", "norm."},
+                                            {"visual.transformer.resblocks.", "blocks."},
+                                            {"visual.proj", "projection.weight"}}};
+constexpr std::array<NameRule, 12> kParts{{{".self_attn.q_proj.", ".attn.q."},
+                                           {".self_attn.k_proj.", ".attn.k."},
+                                           {".self_attn.v_proj.", ".attn.v."},
+                                           {".self_attn.out_proj.", ".attn.proj."},
+                                           {".layer_norm1.", ".norm1."},
+                                           {".layer_norm2.", ".norm2."},
+                                           {".ln_1.", ".norm1."},
+                                           {".ln_2.", ".norm2."},
+                                           {".attn.in_proj_", ".attn.qkv."},
+                                           {".attn.out_proj.", ".attn.proj."},
+                                           {".mlp.c_fc.", ".mlp.fc1."},
+                                           {".mlp.c_proj.", ".mlp.fc2."}}};
 /// The text tower of transformers, of open_clip, and what joins the towers.
 constexpr std::array<std::string_view, 10> kText = {
     "text_model.",          "text_projection",        "logit_scale", "logit_bias", "token_embedding.",
     "positional_embedding", "transformer.resblocks.", "ln_final.",   "attn_mask",  "text."};
-
-bool strip_start(std::string& name, std::string_view start) {
-  if (!name.starts_with(start)) return false;
-  name.erase(0, start.size());
-  return true;
-}
 
 }  // namespace
 
@@ -72,13 +64,12 @@ void take_clip(RenamedTensors& out, const TensorSource& stored, const ModelConfi
     const bool in_tower = strip_start(name, "vision_model.");
     // SiglipForImageClassification has the pooling head and does not use it; CLIPForImageClassification the last norm.
     if (in_tower && config.num_classes > 0 && name.starts_with("head.")) continue;
-    for (const Rule& rule : kStarts)
+    for (const NameRule& rule : kStarts)
       if (strip_start(name, rule.from)) {
         name.insert(0, rule.to);
         break;
       }
-    for (const Rule& rule : kParts)
-      if (const auto at = name.find(rule.from); at != std::string::npos) name.replace(at, rule.from.size(), rule.to);
+    for (const NameRule& rule : kParts) replace_part(name, rule);
     if (!config.vit.final_norm && (name == "norm.weight" || name == "norm.bias")) continue;
     if (names.contains(name)) {
       fail("{}: '{}' and '{}' are both tensor '{}': remove one of them", stored.origin(), names.at(name), from, name);

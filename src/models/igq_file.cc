@@ -301,6 +301,13 @@ void save_igq_part(const std::filesystem::path& path, const QuantizedModel& mode
 QuantizedModel load_igq(const std::filesystem::path& path) { return load(path, false); }
 QuantizedModel load_igq_part(const std::filesystem::path& path) { return load(path, true); }
 
+Provenance read_provenance(const std::filesystem::path& path) {
+  const ContainerReader container(path);
+  Provenance provenance;
+  reading(path, [&] { provenance = provenance_from_json(json_at(container.header(), "provenance")); });
+  return provenance;
+}
+
 bool is_igq_file(const std::filesystem::path& path) { return has_igq_magic(path); }
 
 }  // namespace igq

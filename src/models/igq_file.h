@@ -54,6 +54,9 @@ QuantizedModel load_igq(const std::filesystem::path& path);
 void save_igq_part(const std::filesystem::path& path, const QuantizedModel& model);
 QuantizedModel load_igq_part(const std::filesystem::path& path);
 
+/// Only where it came from; tensors are not read.
+Provenance read_provenance(const std::filesystem::path& path);
+
 /// Whether the file starts with the magic of .igq files; never throws.
 bool is_igq_file(const std::filesystem::path& path);
 

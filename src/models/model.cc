@@ -97,10 +97,12 @@ std::unique_ptr<Model> build_model(const ModelConfig& config, const TensorSource
   return model;
 }
 
+int pooled_width(const VitConfig& config) { return config.concat_pool ? 2 * config.embed_dim : config.embed_dim; }
+
 int embedding_width(const ModelConfig& config) {
   if (config.family == Family::kSwin) return config.swin.embed_dim << (config.swin.depths.size() - 1);
   if (config.vit.projection > 0) return config.vit.projection;
-  return config.vit.concat_pool ? 2 * config.vit.embed_dim : config.vit.embed_dim;
+  return pooled_width(config.vit);
 }
 
 int output_width(const ModelConfig& config) {

@@ -125,6 +125,8 @@ std::unique_ptr<Model> build_model(const ModelConfig& config, const TensorSource
 /// and for the logits, so that whoever runs them gets a class or an Error.
 void check_numbers(std::span<const float> values, const ModelConfig& config);
 
+/// Values that a ViT pools, before its projection.
+int pooled_width(const VitConfig& config);
 /// Values of the pooled vector.
 int embedding_width(const ModelConfig& config);
 /// Values of StepState::output().

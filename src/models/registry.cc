@@ -143,12 +143,12 @@ std::vector<SiteShape> vit_shapes(const ModelConfig& config) {
   const std::int64_t grid_h = config.image_height / v.patch_height, grid_w = config.image_width / v.patch_width;
   const std::int64_t patches = grid_h * grid_w, pixels = std::int64_t{v.patch_height} * v.patch_width;
   const std::int64_t tokens = patches + (v.class_token ? 1 : 0) + (v.distilled ? 1 : 0) + v.reg_tokens;
-  const std::int64_t pooled = v.concat_pool ? 2 * v.embed_dim : v.embed_dim, head_in = embedding_width(config);
+  const std::int64_t head_in = embedding_width(config);
   std::vector<SiteShape> shapes;
   shapes.push_back(fc_shape("patch_embed.proj", patches, config.in_channels * pixels, v.embed_dim, true));
   for (int i = 0; i < v.depth; ++i)
     add_block(shapes, fmt::format("blocks.{}", i), 1, tokens, tokens, v.embed_dim, v.num_heads, v.mlp_hidden, v.swiglu);
-  if (v.projection > 0) shapes.push_back(fc_shape("projection", 1, pooled, v.projection, true));
+  if (v.projection > 0) shapes.push_back(fc_shape("projection", 1, pooled_width(v), v.projection, true));
   if (config.num_classes == 0) return shapes;
   shapes.push_back(fc_shape("head", 1, head_in, config.num_classes, true));
   if (v.distilled) shapes.push_back(fc_shape("head_dist", 1, head_in, config.num_classes, true));

@@ -67,15 +67,19 @@ const ModelClass& find_class(const json& config) {
 
 bool is_clip_kind(Kind kind) { return kind == Kind::kClip || kind == Kind::kClipMean || kind == Kind::kSiglipMean; }
 
-/// The vision tower of CLIP (norm before the blocks, no bias in the patch embedding) or SigLIP (no class token).
-void read_clip(const ConfigFields& f, Kind kind, VitConfig& v) {
-  const bool siglip = kind == Kind::kSiglipMean;
-  const auto patch = f.pair("patch_size", siglip ? 16 : 32, 4096);
+void read_sizes(const ConfigFields& f, int usual_patch, VitConfig& v) {
+  const auto patch = f.pair("patch_size", usual_patch, 4096);
   v.patch_height = patch[0];
   v.patch_width = patch[1];
   v.embed_dim = f.integer("hidden_size", 768, 1, kMaxWidth);
   v.depth = f.integer("num_hidden_layers", 12, 1, 4096);
   v.num_heads = f.integer("num_attention_heads", 12, 1, 4096);
+}
+
+/// The vision tower of CLIP (norm before the blocks, no bias in the patch embedding) or SigLIP (no class token).
+void read_clip(const ConfigFields& f, Kind kind, VitConfig& v) {
+  const bool siglip = kind == Kind::kSiglipMean;
+  read_sizes(f, siglip ? 16 : 32, v);
   v.mlp_hidden = f.integer("intermediate_size", 3072, 1, kMaxWidth);
   v.norm_eps = f.number("layer_norm_eps", siglip ? 1e-6f : 1e-5f);
   v.activation = f.find("hidden_act") != nullptr ? f.activation()
@@ -91,12 +95,7 @@ void read_clip(const ConfigFields& f, Kind kind, VitConfig& v) {
 
 void read_vit(const ConfigFields& f, Kind kind, VitConfig& v) {
   const bool dino = kind == Kind::kDinov2 || kind == Kind::kDinov2Registers;
-  const auto patch = f.pair("patch_size", dino ? 14 : 16, 4096);
-  v.patch_height = patch[0];
-  v.patch_width = patch[1];
-  v.embed_dim = f.integer("hidden_size", 768, 1, kMaxWidth);
-  v.depth = f.integer("num_hidden_layers", 12, 1, 4096);
-  v.num_heads = f.integer("num_attention_heads", 12, 1, 4096);
+  read_sizes(f, dino ? 14 : 16, v);
   v.qkv_bias = f.flag("qkv_bias", true);
   v.activation = f.activation();
   v.norm_eps = f.number("layer_norm_eps", dino ? 1e-6f : 1e-12f);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/fail.h"
+#include "base/normalize_rows.h"
 
 namespace igq {
 namespace {
@@ -11,14 +12,6 @@ namespace {
 int prefix_count(const VitConfig& v) { return (v.class_token ? 1 : 0) + (v.distilled ? 1 : 0) + v.reg_tokens; }
 
 std::string block_name(int i, const char* tail) { return fmt::format("blocks.{}.{}", i, tail); }
-
-/// v / |v|; zeros stay zeros.
-void divide_by_length(std::span<const float> v, float* to) {
-  double square = 0.0;
-  for (const float x : v) square += static_cast<double>(x) * static_cast<double>(x);
-  const double length = square > 0.0 ? std::sqrt(square) : 1.0;
-  for (std::size_t i = 0; i < v.size(); ++i) to[i] = static_cast<float>(static_cast<double>(v[i]) / length);
-}
 
 }  // namespace
 
@@ -124,7 +117,7 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
   if (v.final_norm) norm_ = builder.norm("norm", dim, v.norm_eps);
   if (v.fc_norm) fc_norm_ = builder.norm("fc_norm", dim, v.norm_eps);
   const int head_in = embedding_width(config);
-  if (v.projection > 0) projection_ = builder.linear("projection", v.concat_pool ? 2 * dim : dim, v.projection, false);
+  if (v.projection > 0) projection_ = builder.linear("projection", pooled_width(v), v.projection, false);
   const bool headed = !v.feature_maps && config.num_classes > 0;
   if (headed) head_ = builder.linear("head", head_in, config.num_classes, true);
   if (v.distilled && headed) head_dist_ = builder.linear("head_dist", head_in, config.num_classes, true);
@@ -266,9 +259,9 @@ void Vit::head(ExecContext& context, StepState& state) const {
     pooled = state.embedding.data();
   }
   if (v.unit_head) {  // the embedding stays as it is
-    float* unit = context.arena.take<float>(state.embedding.size());
-    divide_by_length(state.embedding, unit);
-    pooled = unit;
+    pooled = context.arena.take<float>(state.embedding.size());
+    std::copy(state.embedding.begin(), state.embedding.end(), pooled);
+    normalize_rows({pooled, state.embedding.size()}, state.embedding.size());
   }
   const auto classes = static_cast<std::size_t>(config().num_classes);
   state.logits.resize(classes);
@@ -315,7 +308,7 @@ std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
     linear(block_name(i, "mlp.fc2"), hidden, dim, true);
     if (v.layer_scale) t[block_name(i, "ls1.gamma")] = t[block_name(i, "ls2.gamma")] = {dim};
   }
-  if (v.projection > 0) linear("projection", v.concat_pool ? 2 * dim : dim, v.projection, false);
+  if (v.projection > 0) linear("projection", pooled_width(v), v.projection, false);
   if (v.feature_maps || config.num_classes == 0) return t;
   linear("head", embedding_width(config), classes, true);
   if (v.distilled) linear("head_dist", dim, classes, true);

@@ -11,17 +11,13 @@
 #include "base/fail.h"
 #include "base/finite.h"
 #include "models/clip_names.h"
+#include "models/name_rules.h"
 #include "models/relative_bias.h"
 #include "models/swin.h"
 #include "models/weight_parts.h"
 
 namespace igq {
 namespace {
-
-/// One replacement in a name; applied once, in the order of the tables.
-struct Rule {
-  std::string_view from, to;
-};
 
 /// Wrappers at the beginning: Lightning, DataParallel, transformers' TimmWrapper.
 constexpr std::array<std::string_view, 4> kWrappers = {"model.", "module.", "timm_model.", "base_model."};
@@ -32,61 +28,51 @@ constexpr std::array<std::string_view, 5> kTransformersModels = {"vit.", "deit."
                                                                  "dinov2_with_registers."};
 
 /// At the beginning of a name.
-constexpr std::array<Rule, 12> kTransformersStarts{{{"embeddings.cls_token", "cls_token"},
-                                                    {"embeddings.distillation_token", "dist_token"},
-                                                    {"embeddings.register_tokens", "register_tokens"},
-                                                    {"embeddings.position_embeddings", "pos_embed"},
-                                                    {"embeddings.patch_embeddings.projection.", "patch_embed.proj."},
-                                                    {"embeddings.norm.", "patch_embed.norm."},
-                                                    {"encoder.layer.", "blocks."},
-                                                    {"encoder.layers.", "layers."},
-                                                    {"layernorm.", "norm."},
-                                                    {"classifier.", "head."},
-                                                    {"cls_classifier.", "head."},
-                                                    {"distillation_classifier.", "head_dist."}}};
+constexpr std::array<NameRule, 12> kTransformersStarts{
+    {{"embeddings.cls_token", "cls_token"},
+     {"embeddings.distillation_token", "dist_token"},
+     {"embeddings.register_tokens", "register_tokens"},
+     {"embeddings.position_embeddings", "pos_embed"},
+     {"embeddings.patch_embeddings.projection.", "patch_embed.proj."},
+     {"embeddings.norm.", "patch_embed.norm."},
+     {"encoder.layer.", "blocks."},
+     {"encoder.layers.", "layers."},
+     {"layernorm.", "norm."},
+     {"classifier.", "head."},
+     {"cls_classifier.", "head."},
+     {"distillation_classifier.", "head_dist."}}};
 /// Anywhere; transformers 5 writes the latter where save_original_format is off.
-constexpr std::array<Rule, 23> kTransformersParts{{{".attention.attention.query.", ".attn.q."},
-                                                   {".attention.attention.key.", ".attn.k."},
-                                                   {".attention.attention.value.", ".attn.v."},
-                                                   {".attention.self.query.", ".attn.q."},
-                                                   {".attention.self.key.", ".attn.k."},
-                                                   {".attention.self.value.", ".attn.v."},
-                                                   {".attention.self.", ".attn."},
-                                                   {".attention.relative_position_bias.", ".attn."},
-                                                   {".attention.q_proj.", ".attn.q."},
-                                                   {".attention.k_proj.", ".attn.k."},
-                                                   {".attention.v_proj.", ".attn.v."},
-                                                   {".attention.o_proj.", ".attn.proj."},
-                                                   {".mlp.gate_proj.", ".mlp.fc1_g."},
-                                                   {".mlp.down_proj.", ".mlp.fc2."},
-                                                   {".attention.output.dense.", ".attn.proj."},
-                                                   {".intermediate.dense.", ".mlp.fc1."},
-                                                   {".output.dense.", ".mlp.fc2."},
-                                                   {".layernorm_before.", ".norm1."},
-                                                   {".layernorm_after.", ".norm2."},
-                                                   {".layer_scale1.lambda1", ".ls1.gamma"},
-                                                   {".layer_scale2.lambda1", ".ls2.gamma"},
-                                                   {".mlp.weights_in.", ".mlp.fc1."},
-                                                   {".mlp.weights_out.", ".mlp.fc2."}}};
+constexpr std::array<NameRule, 23> kTransformersParts{{{".attention.attention.query.", ".attn.q."},
+                                                       {".attention.attention.key.", ".attn.k."},
+                                                       {".attention.attention.value.", ".attn.v."},
+                                                       {".attention.self.query.", ".attn.q."},
+                                                       {".attention.self.key.", ".attn.k."},
+                                                       {".attention.self.value.", ".attn.v."},
+                                                       {".attention.self.", ".attn."},
+                                                       {".attention.relative_position_bias.", ".attn."},
+                                                       {".attention.q_proj.", ".attn.q."},
+                                                       {".attention.k_proj.", ".attn.k."},
+                                                       {".attention.v_proj.", ".attn.v."},
+                                                       {".attention.o_proj.", ".attn.proj."},
+                                                       {".mlp.gate_proj.", ".mlp.fc1_g."},
+                                                       {".mlp.down_proj.", ".mlp.fc2."},
+                                                       {".attention.output.dense.", ".attn.proj."},
+                                                       {".intermediate.dense.", ".mlp.fc1."},
+                                                       {".output.dense.", ".mlp.fc2."},
+                                                       {".layernorm_before.", ".norm1."},
+                                                       {".layernorm_after.", ".norm2."},
+                                                       {".layer_scale1.lambda1", ".ls1.gamma"},
+                                                       {".layer_scale2.lambda1", ".ls2.gamma"},
+                                                       {".mlp.weights_in.", ".mlp.fc1."},
+                                                       {".mlp.weights_out.", ".mlp.fc2."}}};
 /// DINOv2's and DeiT-III's own releases, and timm's Eva.
-constexpr std::array<Rule, 7> kReleaseParts{{{".mlp.w12.", ".mlp.fc1."},
-                                             {".mlp.w3.", ".mlp.fc2."},
-                                             {".gamma_1", ".ls1.gamma"},
-                                             {".gamma_2", ".ls2.gamma"},
-                                             {".attn.q_proj.", ".attn.q."},
-                                             {".attn.k_proj.", ".attn.k."},
-                                             {".attn.v_proj.", ".attn.v."}}};
-
-bool strip_start(std::string& name, std::string_view start) {
-  if (!name.starts_with(start)) return false;
-  name.erase(0, start.size());
-  return true;
-}
-
-void replace_part(std::string& name, const Rule& rule) {
-  const auto at = name.find(rule.from);
-  if (at != std::string::npos) name.replace(at, rule.from.size(), rule.to);
-}
+constexpr std::array<NameRule, 7> kReleaseParts{{{".mlp.w12.", ".mlp.fc1."},
+                                                 {".mlp.w3.", ".mlp.fc2."},
+                                                 {".gamma_1", ".ls1.gamma"},
+                                                 {".gamma_2", ".ls2.gamma"},
+                                                 {".attn.q_proj.", ".attn.q."},
+                                                 {".attn.k_proj.", ".attn.k."},
+                                                 {".attn.v_proj.", ".attn.v."}}};
 
 /// What training put before the names of the whole model: the text before the patch embedding of the one model there
 /// is. Error when there are two, as in checkpoints of a student with its teacher.
@@ -163,18 +149,18 @@ TensorNames timm_names(const TensorSource& stored, const ModelConfig& config) {
       for (const std::string_view model : kTransformersModels) {
         if (strip_start(name, model)) break;
       }
-      for (const Rule& rule : kTransformersStarts) {
+      for (const NameRule& rule : kTransformersStarts) {
         if (strip_start(name, rule.from)) {
           name.insert(0, rule.to);
           break;
         }
       }
-      for (const Rule& rule : kTransformersParts) replace_part(name, rule);
+      for (const NameRule& rule : kTransformersParts) replace_part(name, rule);
       if (!swin && strip_start(name, "layers.")) name.insert(0, "blocks.");
       replace_part(name, {".mlp.up_proj.", gated ? ".mlp.fc1_x." : ".mlp.fc1."});
       if (name == "dist_token" && !config.vit.distilled) name = "reg_token";  // transformers_config.cc
     } else {
-      for (const Rule& rule : kReleaseParts) replace_part(name, rule);
+      for (const NameRule& rule : kReleaseParts) replace_part(name, rule);
     }
     if (ignored(name)) continue;
     if (swin && downsample_ends) move_downsample(name);

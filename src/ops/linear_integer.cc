@@ -25,41 +25,38 @@ void sum_zero_rows(const std::int32_t* sums, std::int64_t* corrections) {
   }
 }
 
-}  // namespace
-
-void zero_row_corrections(const kernels::Kernels& kernels, const ByteGemm& g, std::int32_t* corrections) {
+/// The plain sums of the codes of `g`, one plane for each group, those of the `before` rows above its own first. Where
+/// the order is natural nothing is taken from them: there the zero rows are the corrections.
+void sum_codes(const kernels::Kernels& kernels, const ByteGemm& g, int before, std::int32_t* sums) {
   static constexpr std::int32_t kNone[kBytePanel] = {};
-  std::int32_t sums[kZeroRows * kBytePanel];
-  std::int64_t exact[kBytePanel];
   ByteGemm bytes = g;
   bytes.zero_rows = false;
-  bytes.rows = kZeroRows;
-  bytes.row_sum = nullptr;
-  bytes.y = nullptr;
-  bytes.a = g.a - kZeroRows * g.lda;
-  if (g.extra_slots > 0) bytes.extra = g.extra - kZeroRows * g.extra_lda;
-  bytes.sums = sums;
-  bytes.corrections = kNone;
-  kernels.byte_gemm(bytes);
-  sum_zero_rows(sums, exact);
-  for (int n = 0; n < kBytePanel; ++n) corrections[n] = static_cast<std::int32_t>(exact[n]);
-}
-
-void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& g, std::int32_t* sums) {
-  static constexpr std::int32_t kNone[kBytePanel] = {};
-  const int before = g.zero_rows ? kZeroRows : 0, rows = before + g.rows;
-  const std::int64_t plane = std::int64_t{rows} * kBytePanel;
-  std::int64_t corrections[kBytePanel] = {};
-  ByteGemm bytes = g;
-  bytes.zero_rows = false;
-  bytes.rows = rows;
+  bytes.rows = before + g.rows;
   bytes.row_sum = nullptr;
   bytes.y = nullptr;
   bytes.a = g.a - before * g.lda;
   if (g.extra_slots > 0) bytes.extra = g.extra - before * g.extra_lda;
   bytes.sums = sums;
-  if (g.multiples == nullptr) bytes.corrections = kNone;  // natural order, where the zero rows are the corrections
+  if (g.multiples == nullptr) bytes.corrections = kNone;
   kernels.byte_gemm(bytes);
+}
+
+}  // namespace
+
+void zero_row_corrections(const kernels::Kernels& kernels, const ByteGemm& g, std::int32_t* corrections) {
+  assert(g.rows == 0 && g.multiples == nullptr);
+  std::int32_t sums[kZeroRows * kBytePanel];
+  std::int64_t exact[kBytePanel];
+  sum_codes(kernels, g, kZeroRows, sums);
+  sum_zero_rows(sums, exact);
+  for (int n = 0; n < kBytePanel; ++n) corrections[n] = static_cast<std::int32_t>(exact[n]);
+}
+
+void multiply_wide(const kernels::Kernels& kernels, const ByteGemm& g, std::int32_t* sums) {
+  const int before = g.zero_rows ? kZeroRows : 0;
+  const std::int64_t plane = std::int64_t{before + g.rows} * kBytePanel;
+  std::int64_t corrections[kBytePanel] = {};
+  sum_codes(kernels, g, before, sums);
   if (g.zero_rows) sum_zero_rows(sums, corrections);
   for (std::int64_t t = 0; t < g.rows; ++t)
     for (int n = 0; n < g.cols; ++n) {

@@ -94,13 +94,6 @@ std::string thumbnail(const Sample& sample, const ModelConfig& config) {
   return encode_png(image);
 }
 
-std::function<void(std::int64_t, float*)> load_samples(const ModelConfig& config, const std::vector<Sample>& samples) {
-  return [&config, &samples](std::int64_t i, float* image) {
-    preprocess_file(samples[static_cast<std::size_t>(i)].path, config.preprocess, config.image_height,
-                    config.image_width, image);
-  };
-}
-
 /// Changed predictions first (those that became wrong before the others), without a float model wrong ones first; then
 /// others.
 std::vector<std::size_t> choose_predictions(const std::vector<PredictionExample>& all) {
