@@ -36,22 +36,21 @@ void write_drawn(Image image, const std::vector<Detection>& found, const Detecto
 
 bool names_detector(const ModelFlags& flags) { return is_detector(flags.path, flags.architecture); }
 
-RunningDetector::RunningDetector(const ModelFlags& model, const RunFlags& run) : pool_(run.threads) {
+RunningDetector::RunningDetector(const ModelFlags& model, const RunFlags& run) {
   if (!model.image_size.empty() || model.crop_pct > 0.0 || !model.interpolation.empty())
     fail(
         "--img-size, --crop-pct and --interpolation are for classifiers: a detector's config.json says how pictures "
         "are "
         "resized");
   if (!model.labels.empty()) fail("--labels is for encoders; {} is a detector", model.path);
-  if (!run.execution.empty() && run.execution != "float")
-    fail("{} is a float model, which cannot run with --execution {}", model.path, run.execution);
   orientation_ = model.orientation == "ignore" ? Orientation::kIgnore : Orientation::kExif;
-  note_threads(run.threads, pool_.size());
-  detector_ = open_detector(model.path, model.architecture);
-  context_.kernels = &kernels::kernels_for(run.parsed_isa());
-  context_.pool = &pool_;
-  detector_->prepare(Execution::kFloat, *context_.kernels);
-  state_ = detector_->make_state();
+  loaded_ = load_detector(model.path, model.architecture);
+  Execution execution = loaded_.quantized ? Execution::kInteger : Execution::kFloat;
+  if (!run.execution.empty()) execution = parse_execution(run.execution);
+  if (!loaded_.quantized && execution != Execution::kFloat)
+    fail("{} is a float model, which cannot run with --execution {}", model.path, run.execution);
+  runner_ = std::make_unique<DetectorRunner>(*loaded_.detector, execution, run.parsed_isa(), run.threads);
+  note_threads(run.threads, runner_->pool().size());
 }
 
 Image RunningDetector::load(const std::string& file) const { return load_image(file, orientation_); }
@@ -59,7 +58,7 @@ Image RunningDetector::load(const std::string& file) const { return load_image(f
 std::vector<Detection> RunningDetector::detect(const Image& image, const std::string& file, float threshold) {
   std::string fault;
   try {
-    return detector_->detect(context_, image, threshold, *state_);
+    return runner_->detect(image, threshold);
   } catch (const Error& e) {
     fault = e.what();
   }

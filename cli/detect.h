@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common.h"
+#include "detectors/detector_runner.h"
 #include "detectors/open_detector.h"
 
 namespace igq::cli {
@@ -20,7 +21,9 @@ class RunningDetector {
   /// Error for flags that have no meaning for detectors.
   RunningDetector(const ModelFlags& model, const RunFlags& run);
 
-  const Detector& detector() const { return *detector_; }
+  const Detector& detector() const { return *loaded_.detector; }
+  const LoadedDetector& loaded() const { return loaded_; }
+  DetectorRunner& runner() { return *runner_; }
   /// The picture of a file, turned upright unless --orientation says ignore: OpenCV (mmdetection) and transformers do
   /// so too. Errors name the file.
   Image load(const std::string& file) const;
@@ -28,10 +31,8 @@ class RunningDetector {
   std::vector<Detection> detect(const Image& image, const std::string& file, float threshold);
 
  private:
-  std::unique_ptr<Detector> detector_;
-  std::unique_ptr<Detector::State> state_;
-  ThreadPool pool_;
-  ExecContext context_;
+  LoadedDetector loaded_;
+  std::unique_ptr<DetectorRunner> runner_;
   Orientation orientation_;
 };
 

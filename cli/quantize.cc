@@ -18,9 +18,12 @@
 #include "eval/neighbours.h"
 #include "pipeline/calibration_state.h"
 #include "pipeline/groups_in_use.h"
+#include "pipeline/quantize_detector.h"
 #include "pipeline/quantize_model.h"
+#include "detect.h"
 #include "dry_run.h"
 #include "folders.h"
+#include "quantize_detector.h"
 #include "quantize_flags.h"
 #include "recipe.h"
 #include "verbs.h"
@@ -40,6 +43,7 @@ struct QuantizeVerb {
   std::int64_t limit = 0;
   bool overwrite = false, dry_run = false;
   std::string recipe, from, write_recipe;
+  std::string scope;
   ClassFlags classes;
 };
 
@@ -193,6 +197,18 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
   namespace fs = std::filesystem;
   if (flags.max_drop >= 0.0 && flags.data_dir.empty() && flags.noise_images == 0)
     throw CLI::ValidationError("--max-drop has nothing to go by: add --data-dir DIR, or leave out --noise-images 0");
+  if (names_detector(flags.model)) {
+    if (!flags.data_dir.empty()) fail("--data-dir is for classifiers; score a detector with igq eval --coco");
+    if (!flags.recipe.empty() || !flags.from.empty() || !flags.write_recipe.empty())
+      fail("--recipe, --from and --write-recipe are for classifiers; {} is a detector", flags.model.path);
+    flags.quantize.check_effects();
+    return quantize_detector(
+        flags.model, flags.run, flags.quantize,
+        {flags.calibration_dir, flags.output, flags.scope.empty() ? "all" : flags.scope, flags.samples, flags.held_back,
+         flags.noise_images, flags.max_drop, flags.overwrite, flags.dry_run},
+        exit_code);
+  }
+  if (!flags.scope.empty()) fail("--scope is for detectors; {} is none", flags.model.path);
   if (flags.from.empty()) flags.quantize.check_effects();  // a file names every setting, needed or not
   if (flags.data_dir.empty() && flags.limit > 0) throw CLI::ValidationError("--limit has no effect without --data-dir");
   if (!flags.dry_run) check_output(flags.output, flags.overwrite, kIgqOutput);
@@ -332,6 +348,9 @@ void add_quantize(CLI::App& app, int& exit_code) {
   verb->add_option("--write-recipe", flags->write_recipe, "write those given here to this JSON file");
   verb->add_flag("--overwrite", flags->overwrite, "replace an existing output");
   flags->quantize.add_to(*verb);
+  verb->add_option("--scope", flags->scope,
+                   "of a detector: all, or backbone, which leaves neck and heads float (default: all)")
+      ->check(parsed_by([](const std::string& t) { parse_scope(t); }, "NAME"));
   verb->add_option("--noise-images", flags->noise_images,
                    "images that measure the error of each site for the table (0: no errors and no verdict)")
       ->check(CLI::Range(0, 100000))
@@ -344,7 +363,9 @@ void add_quantize(CLI::App& app, int& exit_code) {
                    "exit with code 3 when top-1 on --data-dir falls by more points than this; without --data-dir when\n"
                    "more percent of the images held back are predicted otherwise than in float; for encoders when "
                    "the\nmean cosine of their vectors to float is below 1 by more percent than this, with --data-dir "
-                   "when\nrecall@1 of nearest neighbours is below 100 by more points")
+                   "when\nrecall@1 of nearest neighbours is below 100 by more points; for detectors when more percent "
+                   "of float's "
+                   "objects\nare not found again")
       ->check(number_in(0.0, 100.0));
   verb->add_option("--limit", flags->limit, "only so many images of --data-dir")->check(count_from_one());
   flags->run.add_to(*verb, false);

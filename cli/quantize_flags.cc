@@ -9,7 +9,7 @@
 namespace igq::cli {
 namespace {
 
-void check_fits(const Model& model, const char* flag, const std::string& pattern) {
+void check_fits(const Network& model, const char* flag, const std::string& pattern) {
   const std::regex regex(pattern);
   for (const Site& site : model.sites())
     if (std::regex_search(site.name, regex)) return;
@@ -18,7 +18,7 @@ void check_fits(const Model& model, const char* flag, const std::string& pattern
 
 }  // namespace
 
-void QuantizeFlags::check_sites(const Model& model) const {
+void QuantizeFlags::check_sites(const Network& model) const {
   if (!keep.empty()) check_fits(model, "--keep", keep);
   for (const std::string& text : site_bits) check_fits(model, "--site-bits", parse_site_bits(text).first);
 }

@@ -13,7 +13,7 @@ struct QuantizeFlags : QuantizeSettings {
   /// `with_grid`: also --bits, --groups and --grouping, which `table` takes as lists.
   void add_to(CLI::App& app, bool with_grid = true);
   /// Error when --keep or --site-bits fits no site of `model`.
-  void check_sites(const Model& model) const;
+  void check_sites(const Network& model) const;
   /// The options given on the command line that change nothing under job(): one line each, what and why.
   std::vector<std::string> without_effect() const;
   /// Error with the first of them.

@@ -35,17 +35,14 @@ class AllSites final : public SiteObserver {
 
 }  // namespace
 
-std::vector<BetterPlan> take_better_plans(Runner& runner, const Statistics& statistics, const QuantizeOptions& options,
-                                          std::int64_t images, const std::function<void(std::int64_t, float*)>& load,
-                                          QuantizationPlan& plan) {
-  const Model& model = runner.model();
-  const kernels::Kernels& kernels = kernels::kernels_for(runner.isa());
-  const auto& sites = model.sites();
+std::vector<BetterPlan> take_better_plans(const CalibrationPasses& passes, const Statistics& statistics,
+                                          const QuantizeOptions& options, QuantizationPlan& plan) {
+  const auto sites = passes.network->sites();
   QuantizeOptions single = options;
   single.grouping = Grouping::kLayer;
   single.softmax_grouping = Grouping::kLayer;
   const auto planned_of = [&](const Site& site) -> ActivationPlan* {
-    if (site.linear != nullptr) {
+    if (site.has_weights()) {
       const auto found = plan.linears.find(site.name);
       return found == plan.linears.end() ? nullptr : &found->second.input;
     }
@@ -59,20 +56,16 @@ std::vector<BetterPlan> take_better_plans(Runner& runner, const Statistics& stat
     if (planned == nullptr || !has_groups(*planned)) continue;
     const int id = static_cast<int>(i);
     auto both = std::make_unique<Measured>();
-    both->layer = site.linear != nullptr ? plan_input(site, statistics.linear(id), single, 1)
-                                         : plan_attention(site, statistics.attention(id), single, 1).softmax;
-    both->errors.emplace(
-        id, std::vector<const ActivationPlan*>{planned, &both->layer},
-        site.linear != nullptr ? std::make_shared<const std::vector<float>>(column_powers(*site.linear)) : nullptr,
-        kernels);
+    both->layer = site.has_weights() ? plan_input(site, statistics.linear(id), single, 1)
+                                     : plan_attention(site, statistics.attention(id), single, 1).softmax;
+    both->errors.emplace(id, std::vector<const ActivationPlan*>{planned, &both->layer},
+                         site.has_weights() ? std::make_shared<const std::vector<float>>(column_powers(site)) : nullptr,
+                         *passes.kernels, site.has_weights() && site.taps() > 1);
     measured[i] = std::move(both);
   }
   AllSites observer(measured);
-  AlignedBuffer<float> image(static_cast<std::size_t>(model.image_floats()));
-  runner.context().observer = &observer;
-  for (std::int64_t i = 0; i < images; ++i) {
-    load(i, image.data());
-    runner.run(image.data());
+  for (std::int64_t i = 0; i < passes.images; ++i) {
+    passes.run(i, observer);
     for (const auto& both : measured) {
       if (both == nullptr) continue;
       const std::vector<double> errors = both->errors->take();
@@ -80,15 +73,20 @@ std::vector<BetterPlan> take_better_plans(Runner& runner, const Statistics& stat
       both->layer_sum += errors[1];
     }
   }
-  runner.context().observer = nullptr;
   std::vector<BetterPlan> better;
   for (std::size_t i = 0; i < sites.size(); ++i) {
     if (measured[i] == nullptr || !(measured[i]->layer_sum < measured[i]->planned_sum)) continue;
-    const auto count = static_cast<double>(images);
+    const auto count = static_cast<double>(passes.images);
     better.push_back({sites[i].name, measured[i]->planned_sum / count, measured[i]->layer_sum / count});
     *planned_of(sites[i]) = std::move(measured[i]->layer);
   }
   return better;
+}
+
+std::vector<BetterPlan> take_better_plans(Runner& runner, const Statistics& statistics, const QuantizeOptions& options,
+                                          std::int64_t images, const std::function<void(std::int64_t, float*)>& load,
+                                          QuantizationPlan& plan) {
+  return take_better_plans(runner_passes(runner, images, load), statistics, options, plan);
 }
 
 }  // namespace igq

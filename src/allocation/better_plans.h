@@ -19,6 +19,8 @@ struct BetterPlan {
 
 /// Measures both in one float pass per image and changes `plan` where the single quantizer is better. The runner's
 /// model has no plan attached yet; load(i, image) gives image i.
+std::vector<BetterPlan> take_better_plans(const CalibrationPasses& passes, const Statistics& statistics,
+                                          const QuantizeOptions& options, QuantizationPlan& plan);
 std::vector<BetterPlan> take_better_plans(Runner& runner, const Statistics& statistics, const QuantizeOptions& options,
                                           std::int64_t images, const std::function<void(std::int64_t, float*)>& load,
                                           QuantizationPlan& plan);

@@ -106,7 +106,7 @@ class Prober {
     std::vector<const ActivationPlan*> plans;
     for (const Trial& trial : trials) plans.push_back(&trial.plan());
     std::shared_ptr<const std::vector<float>> columns;
-    if (site.linear != nullptr) columns = std::make_shared<const std::vector<float>>(column_powers(*site.linear));
+    if (site.linear != nullptr) columns = std::make_shared<const std::vector<float>>(column_powers(site));
     std::vector<std::vector<double>> errors(states_.size());
     for (auto& w : workers_) w->errors = std::make_unique<SiteErrors>(id, plans, columns, *w->context.kernels);
     each_image([&](Worker& w, std::size_t i) {

@@ -7,17 +7,22 @@
 
 namespace igq {
 
-std::vector<float> column_powers(const Linear& linear) {
-  const AlignedBuffer<float> weight = linear.weight();
-  const auto in = static_cast<std::size_t>(linear.in_features());
+std::vector<float> column_powers(const Site& site) {
+  const AlignedBuffer<float> weight = site.weight();
+  const auto in = static_cast<std::size_t>(site.channels());
   std::vector<float> powers(in);
   for (std::size_t i = 0; i < weight.size(); ++i) powers[i % in] += weight[i] * weight[i];
   return powers;
 }
 
 SiteErrors::SiteErrors(int id, std::vector<const ActivationPlan*> plans,
-                       std::shared_ptr<const std::vector<float>> columns, const kernels::Kernels& kernels)
-    : id_(id), plans_(std::move(plans)), columns_(std::move(columns)), kernels_(kernels), error_(plans_.size()) {}
+                       std::shared_ptr<const std::vector<float>> columns, const kernels::Kernels& kernels, bool padded)
+    : id_(id),
+      plans_(std::move(plans)),
+      columns_(std::move(columns)),
+      kernels_(kernels),
+      padded_(padded),
+      error_(plans_.size()) {}
 
 void SiteErrors::on_tensor(int site, Operand operand, int, const float* x, std::int64_t ld, int rows, int cols) {
   if (site != id_) return;
@@ -61,8 +66,8 @@ void SiteErrors::add_error(std::size_t plan, const float* x, std::int64_t ld, in
 void SiteErrors::fc_input(const float* x, std::int64_t ld, int rows, int cols) {
   const auto n = static_cast<std::size_t>(cols);
   const float* weight = columns_->data();
-  low_.assign(n, std::numeric_limits<float>::infinity());
-  high_.assign(n, -std::numeric_limits<float>::infinity());
+  low_.assign(n, padded_ ? 0.0f : std::numeric_limits<float>::infinity());
+  high_.assign(n, padded_ ? 0.0f : -std::numeric_limits<float>::infinity());
   kernels_.channel_range(x, ld, rows, cols, low_.data(), high_.data());
   for (std::size_t g = 0; g < plans_.size(); ++g) {
     const ArenaScope scope(arena_);

@@ -17,13 +17,14 @@
 namespace igq {
 
 /// |w_c|^2 of every input channel.
-std::vector<float> column_powers(const Linear& linear);
+std::vector<float> column_powers(const Site& site);
 
 class SiteErrors final : public SiteObserver {
  public:
   /// Plans of the FC input or of the softmax of site `id`; `columns` are its column_powers(), null for an attention.
+  /// `padded`: zeros are among the channels' values (a convolution's patches).
   SiteErrors(int id, std::vector<const ActivationPlan*> plans, std::shared_ptr<const std::vector<float>> columns,
-             const kernels::Kernels& kernels);
+             const kernels::Kernels& kernels, bool padded = false);
   void on_tensor(int site, Operand operand, int part, const float* x, std::int64_t ld, int rows, int cols) override;
   /// e of each plan for what was seen since the last call.
   std::vector<double> take();
@@ -39,6 +40,7 @@ class SiteErrors final : public SiteObserver {
   std::vector<const ActivationPlan*> plans_;
   std::shared_ptr<const std::vector<float>> columns_;
   const kernels::Kernels& kernels_;
+  bool padded_;
   std::vector<double> error_;
   double size_ = 0.0;
   Arena arena_;

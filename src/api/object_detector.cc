@@ -3,6 +3,7 @@
 
 #include "base/fail.h"
 #include "base/memory_reserve.h"
+#include "detectors/detector_runner.h"
 #include "detectors/open_detector.h"
 #include "guarded.h"
 #include "igq/detect.h"
@@ -11,18 +12,13 @@
 namespace igq {
 
 struct ObjectDetector::Impl {
-  ThreadPool pool;
-  std::unique_ptr<Detector> detector;
-  std::unique_ptr<Detector::State> state;
-  ExecContext context;
+  LoadedDetector loaded;
+  DetectorRunner runner;
 
   Impl(const std::filesystem::path& model, const DetectorOptions& options)
-      : pool(options.threads), detector(open_detector(model, options.architecture)) {
-    context.kernels = &kernels::kernels_for(parse_isa(options.isa));
-    context.pool = &pool;
-    detector->prepare(Execution::kFloat, *context.kernels);
-    state = detector->make_state();
-  }
+      : loaded(load_detector(model, options.architecture)),
+        runner(*loaded.detector, loaded.quantized ? Execution::kInteger : Execution::kFloat, parse_isa(options.isa),
+               options.threads) {}
 };
 
 ObjectDetector::ObjectDetector(const std::filesystem::path& model, const DetectorOptions& options) {
@@ -38,12 +34,12 @@ ObjectDetector& ObjectDetector::operator=(ObjectDetector&&) noexcept = default;
 std::vector<DetectedObject> ObjectDetector::detect(const ImageSource& image, double threshold) {
   return guarded([&] {
     const MemoryReserve reserve;
-    const Detector& detector = *impl_->detector;
+    const Detector& detector = impl_->runner.detector();
     const Image picture =
         decode_source(image, detector.applies_orientation() ? Orientation::kExif : Orientation::kIgnore);
     const float least = threshold < 0.0 ? detector.default_threshold() : static_cast<float>(threshold);
     std::vector<DetectedObject> objects;
-    for (const Detection& d : detector.detect(impl_->context, picture, least, *impl_->state)) {
+    for (const Detection& d : impl_->runner.detect(picture, least)) {
       objects.push_back({detection::xywh(d.box), static_cast<double>(d.score), d.label, detector.category_id(d.label),
                          detector.label_name(d.label), d.mask ? d.mask->height : 0, d.mask ? d.mask->width : 0,
                          d.mask ? detection::rle_to_mask(*d.mask) : std::vector<std::uint8_t>{}});
@@ -52,9 +48,11 @@ std::vector<DetectedObject> ObjectDetector::detect(const ImageSource& image, dou
   });
 }
 
-const std::vector<std::string>& ObjectDetector::labels() const { return impl_->detector->labels(); }
-const std::string& ObjectDetector::architecture() const { return impl_->detector->architecture(); }
-double ObjectDetector::default_threshold() const { return static_cast<double>(impl_->detector->default_threshold()); }
+const std::vector<std::string>& ObjectDetector::labels() const { return impl_->loaded.detector->labels(); }
+const std::string& ObjectDetector::architecture() const { return impl_->loaded.detector->architecture(); }
+double ObjectDetector::default_threshold() const {
+  return static_cast<double>(impl_->loaded.detector->default_threshold());
+}
 bool ObjectDetector::is_one(const std::filesystem::path& model, const std::string& architecture) {
   return guarded([&] { return is_detector(model, architecture); });
 }

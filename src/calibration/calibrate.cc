@@ -100,14 +100,13 @@ Bounds pixel_bounds(float mean, float std) {
 }
 
 /// The patch embedding's input as pixels, a group per colour; false where it holds other values.
-bool plan_pixels(const ModelConfig& config, const LinearStatistics& statistics, ActivationPlan& plan) {
+bool plan_pixels(const std::optional<PixelScale>& pixels, const LinearStatistics& statistics, ActivationPlan& plan) {
   constexpr std::size_t kColours = 3;
   const std::size_t per_colour = statistics.channels.size() / kColours;
-  if (config.in_channels != static_cast<int>(kColours) || statistics.channels.size() % kColours != 0) return false;
+  if (!pixels || statistics.channels.size() % kColours != 0) return false;
   std::vector<Bounds> groups;
   for (std::size_t c = 0; c < kColours; ++c) {
-    groups.push_back(
-        pixel_bounds(static_cast<float>(config.preprocess.mean[c]), static_cast<float>(config.preprocess.std[c])));
+    groups.push_back(pixel_bounds(pixels->mean[c], pixels->std[c]));
     const Bounds seen = merged(statistics.channels, c * per_colour, (c + 1) * per_colour);
     const float step = (groups[c].upper - groups[c].lower) / 255.0f;
     if (seen.lower < groups[c].lower - 0.5f * step || seen.upper > groups[c].upper + 0.5f * step) return false;
@@ -186,26 +185,27 @@ QkvGrouping default_qkv_grouping(Grouping grouping) {
   return QkvGrouping::kRow;
 }
 
-Statistics collect_statistics(Runner& runner, std::int64_t images, std::uint64_t seed,
-                              const std::function<void(std::int64_t, float*)>& load,
+Statistics collect_statistics(const CalibrationPasses& passes, std::uint64_t seed,
                               const std::function<void(std::int64_t)>& after) {
-  Statistics statistics(runner.model(), seed);
-  AlignedBuffer<float> image(static_cast<std::size_t>(runner.model().image_floats()));
-  runner.context().observer = &statistics;
-  for (std::int64_t i = 0; i < images; ++i) {
-    load(i, image.data());
-    runner.run(image.data());
+  Statistics statistics(*passes.network, seed);
+  for (std::int64_t i = 0; i < passes.images; ++i) {
+    passes.run(i, statistics);
     statistics.end_image();
     if (after) after(i);
   }
-  runner.context().observer = nullptr;
   return statistics;
+}
+
+Statistics collect_statistics(Runner& runner, std::int64_t images, std::uint64_t seed,
+                              const std::function<void(std::int64_t, float*)>& load,
+                              const std::function<void(std::int64_t)>& after) {
+  return collect_statistics(runner_passes(runner, images, load), seed, after);
 }
 
 SiteBits bits_of(const Site& site, const QuantizeOptions& options) {
   if (!options.keep.empty() && std::regex_search(site.name, make_regex(options.keep))) return {};
   SiteBits bits{options.weight_bits, options.activation_bits};
-  if (site.first_or_last) bits = {options.first_last_bits, options.first_last_bits};
+  if (site.first_or_last || site.output) bits = {options.first_last_bits, options.first_last_bits};
   if (const auto given = options.allocated_bits.find(site.name); given != options.allocated_bits.end())
     bits = {given->second.first, given->second.second};
   for (const auto& [pattern, pair] : options.site_bits)
@@ -309,13 +309,18 @@ AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statis
   return plan;
 }
 
-QuantizationPlan make_plan(const Model& model, const Statistics& statistics, const QuantizeOptions& options,
+QuantizationPlan make_plan(const Network& network, const Statistics& statistics, const QuantizeOptions& options,
                            ThreadPool& pool) {
   QuantizationPlan plan;
-  const auto sites = model.sites();
+  const auto sites = network.sites();
+  const std::vector<std::string> unseen = statistics.unseen();
+  const auto stays_float = [&](const Site& site) {
+    return bits_of(site, options).is_float() || site.cross_attention != nullptr ||
+           std::find(unseen.begin(), unseen.end(), site.name) != unseen.end();
+  };
   for (const Site& site : sites) {  // create every entry first: the loop below must not change the maps
-    if (bits_of(site, options).is_float()) continue;
-    if (site.linear != nullptr)
+    if (stays_float(site)) continue;
+    if (site.has_weights())
       plan.linears[site.name];
     else
       plan.attentions[site.name];
@@ -325,7 +330,7 @@ QuantizationPlan make_plan(const Model& model, const Statistics& statistics, con
     for (std::size_t i = next.fetch_add(1); i < sites.size(); i = next.fetch_add(1)) {
       const Site& site = sites[i];
       const SiteBits bits = bits_of(site, options);
-      if (bits.is_float()) continue;
+      if (stays_float(site)) continue;
       const auto given = options.site_groups.find(site.name);
       const int groups = given == options.site_groups.end() ? options.groups : given->second;
       const int id = static_cast<int>(i);
@@ -333,9 +338,8 @@ QuantizationPlan make_plan(const Model& model, const Statistics& statistics, con
         plan.attentions.at(site.name) = plan_attention(site, statistics.attention(id), options, groups);
         continue;
       }
-      const Linear& linear = *site.linear;
-      const AlignedBuffer<float> weight = linear.weight();
-      const int in = linear.in_features(), out = linear.out_features(),
+      const AlignedBuffer<float> weight = site.weight();
+      const int in = site.contraction(), out = site.outputs(),
                 group_size = effective_group_size(options.weight_groups, bits.weight, in);
       plan.linears.at(site.name) = {
           plan_input(site, statistics.linear(id), options, groups),
@@ -343,8 +347,8 @@ QuantizationPlan make_plan(const Model& model, const Statistics& statistics, con
                           : quantize_grouped_weights(weight, in, out, bits.weight, group_size, options.clipping)};
       // The bias takes up the shift of all pixels when weights are refined.
       if (site.step == 0 && site.first_or_last && bits.activation == 8 && options.weights != WeightMethod::kNearest &&
-          !linear.bias().empty())
-        plan_pixels(model.config(), statistics.linear(id), plan.linears.at(site.name).input);
+          !site.bias().empty())
+        plan_pixels(network.pixels(), statistics.linear(id), plan.linears.at(site.name).input);
     }
   });
   return plan;

@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "calibration/passes.h"
 #include "calibration/statistics.h"
-#include "models/runner.h"
 
 namespace igq {
 
@@ -81,6 +81,8 @@ QuantizeOptions preset_options(Preset preset);
 QkvGrouping default_qkv_grouping(Grouping grouping);
 
 /// Calls after(i) after each image, for progress. Images come from `load` one at a time.
+Statistics collect_statistics(const CalibrationPasses& passes, std::uint64_t seed,
+                              const std::function<void(std::int64_t)>& after = {});
 Statistics collect_statistics(Runner& runner, std::int64_t images, std::uint64_t seed,
                               const std::function<void(std::int64_t, float*)>& load,
                               const std::function<void(std::int64_t)>& after = {});
@@ -99,7 +101,8 @@ AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statis
                              int groups);
 
 /// The whole plan with weights rounded to nearest. Sites are worked on in parallel; the result does not depend on it.
-QuantizationPlan make_plan(const Model& model, const Statistics& statistics, const QuantizeOptions& options,
+/// Attentions of queries and keys of different tokens (CrossAttention) stay float.
+QuantizationPlan make_plan(const Network& network, const Statistics& statistics, const QuantizeOptions& options,
                            ThreadPool& pool);
 
 }  // namespace igq

@@ -1,21 +1,17 @@
 #include "calibration/refine.h"
 
-#include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
 #include <optional>
 
 #include "base/fail.h"
-#include "calibration/moments.h"
-#include "calibration/rounding.h"
+#include "calibration/layer_rounding.h"
 #include "calibration/step_weights.h"
 #include "calibration/views.h"
 #include "quant/grouping.h"
 
 namespace igq {
 namespace {
-
-using kernels::kFloatPanel;
 
 /// Copies the inputs of one site.
 class InputTap final : public SiteObserver {
@@ -173,131 +169,43 @@ class Refiner {
     });
   }
 
-  /// `weight` [out][in] in the panels that multiply() takes.
-  AlignedBuffer<float> packed_weight(const AlignedBuffer<float>& weight, int in, int out) const {
-    AlignedBuffer<float> packed;
-    packed.resize(static_cast<std::size_t>((out + kFloatPanel - 1) / kFloatPanel) * kFloatPanel *
-                  static_cast<std::size_t>(in));
-    kernels_.pack_f32(weight.data(), in, true, in, out, packed.data());
-    return packed;
-  }
-
-  /// y [rows][out] = x [rows][in] W^T + bias (null: none), W from packed_weight().
-  void multiply(const float* x, std::int64_t rows, int in, const float* packed, int out, const float* bias, float* y) {
-    pool_.parallel_for(rows, 16, [&](std::int64_t b, std::int64_t e, int) {
-      kernels_.gemm_f32({.x = x + b * in,
-                         .ldx = in,
-                         .rows = static_cast<int>(e - b),
-                         .k = in,
-                         .packed = packed,
-                         .panel_begin = 0,
-                         .panel_end = (out + kFloatPanel - 1) / kFloatPanel,
-                         .n = out,
-                         .bias = bias,
-                         .accumulate = false,
-                         .y = y + b * out,
-                         .ldy = out});
-    });
-  }
-
   void refine_site(int id, RefineProgress& state) {
     const Site& site = model_.sites()[static_cast<std::size_t>(id)];
     Linear& linear = *site.linear;
     LinearPlan& plan = plan_->linears.at(site.name);
     const int in = linear.in_features(), out = linear.out_features(), rows = site.max_rows;
-    const AlignedBuffer<float> weight = linear.weight();
     const bool has_bias = !linear.bias().empty();
 
-    Moments moments(in, out, kernels_, pool_);
+    LayerRounder rounder(linear.weight(), in, out, has_bias, options_, kernels_, pool_);
     const std::int64_t learnt = images_ - held_back();
-    HeldBack held{{}, {}, static_cast<int>((images_ - learnt) * rows)};
-    held.coded.resize(static_cast<std::size_t>(held.rows) * static_cast<std::size_t>(in));
-    held.gap.resize(static_cast<std::size_t>(held.rows) * static_cast<std::size_t>(out));
     // Rows at once: enough for fast products, and no more than 12 MB of inputs in wide layers.
     constexpr int kChunkRows = 2048, kChunkFloats = 2048 * 1536;
     const std::int64_t per_chunk = std::max<std::int64_t>(pool_.size(), std::min(kChunkRows, kChunkFloats / in) / rows);
-    AlignedBuffer<float> coded, target, gap, packed = packed_weight(weight, in, out);
-    double square = 0.0;  // of the layer's target output, without bias
+    AlignedBuffer<float> coded, target;
     for (std::int64_t begin = 0, end = 0; begin < images_; begin = end) {
       end = std::min(begin < learnt ? learnt : images_, begin + per_chunk);
       const std::int64_t chunk = (end - begin) * rows;
       coded.resize(static_cast<std::size_t>(chunk * in));
       target.resize(coded.size());
-      gap.resize(static_cast<std::size_t>(chunk * out));
       capture(id, begin, end, target.data());
       std::copy(target.begin(), target.end(), coded.begin());
       each_image(0, end - begin, [&](std::int64_t i, Worker& w) {
         quantize_input(plan.input, kernels_, coded.data() + i * rows * in, rows, in, w.context.arena);
       });
-      const auto n = static_cast<std::int64_t>(coded.size());
-      multiply(target.data(), chunk, in, packed.data(), out, nullptr, gap.data());
-      for (const float v : gap) square += begin < learnt ? static_cast<double>(v) * static_cast<double>(v) : 0.0;
-      for (std::int64_t i = 0; i < n; ++i) target[static_cast<std::size_t>(i)] -= coded[static_cast<std::size_t>(i)];
-      multiply(target.data(), chunk, in, packed.data(), out, nullptr, gap.data());
-      if (begin < learnt) {
-        moments.add(coded.data(), gap.data(), static_cast<int>(chunk));
-      } else {
-        std::copy(coded.begin(), coded.end(), held.coded.data() + (begin - learnt) * rows * in);
-        std::copy(gap.begin(), gap.end(), held.gap.data() + (begin - learnt) * rows * out);
-      }
+      rounder.add(target.data(), coded.data(), static_cast<int>(chunk), begin >= learnt);
     }
-
-    std::size_t bytes = moments.bytes() + (coded.size() + target.size() + gap.size() + packed.size() +
-                                           held.coded.size() + held.gap.size()) *
-                                              sizeof(float);
+    std::size_t bytes = (coded.size() + target.size()) * sizeof(float);
     for (const StepState& image : states_) bytes += image.x.size() * sizeof(float);
-    for (auto* buffer : {&coded, &target, &gap, &packed}) *buffer = {};
-    Eigen::MatrixXd h = moments.take_square(has_bias);
-    state.alike = regularize(h, moments.mean_square());
-    const auto rounded_as = [&](WeightMethod method) {
-      if (method == WeightMethod::kNearest) return Rounded{std::move(plan.weight), {}};
-      AlignedBuffer<float> wanted = weight;  // W'
-      // Of inputs that are all alike, the bias takes up the whole error of their activations.
-      if (method == WeightMethod::kErq && !state.alike) add_compensation(h, moments, has_bias, in, out, wanted);
-      RoundingOptions rounding;
-      rounding.bits = plan.weight.bits;
-      rounding.clipping = options_.clipping;
-      rounding.group_size = plan.weight.group_size;
-      return round_weights(h, {wanted.data(), wanted.size()}, in, out, rounding, kernels_, pool_);
-    };
-    std::vector<WeightMethod> methods{options_.weights};
-    if (options_.weights == WeightMethod::kAuto) methods = {WeightMethod::kGptq};
-    if (held.rows > 0) methods = {WeightMethod::kGptq, WeightMethod::kErq, WeightMethod::kNearest};
-    Rounded rounded;
-    AlignedBuffer<float> bias;
-    double least = 0.0;
-    for (const WeightMethod method : methods) {
-      Rounded candidate = rounded_as(method);
-      AlignedBuffer<float> shift = bias_shift(linear, candidate.plan, weight, moments, has_bias);
-      const double error = held.rows == 0 ? 0.0 : held_error(held, candidate.plan, weight, shift, in, out);
-      if (method != methods.front() && !(error < least)) continue;
-      least = error;
-      rounded = std::move(candidate);
-      bias = std::move(shift);
-      state.method = method;
-    }
-    plan.weight = std::move(rounded.plan);
+    coded = {};
+    target = {};
+    LayerRounding rounded = rounder.round(std::move(plan.weight));
+    plan.weight = std::move(rounded.weight);
+    state.alike = rounded.alike;
+    state.method = rounded.method;
+    state.error = rounded.error;
+    state.bytes = bytes + rounded.bytes;
     attach(site);
-    if (has_bias) move_bias(linear, bias);
-    double error = 0.0;
-    for (const double e : rounded.error) error += e;
-    state.error = square > 0.0 ? error / square : 0.0;
-    state.bytes = bytes;
-  }
-
-  /// Adds lambda, the ridge times its mean, to the diagonal of h. Where that is no more than what float sums may have
-  /// left of a variance that is none, h is nothing but their errors: it becomes a multiple of the identity, and the
-  /// result is true.
-  bool regularize(Eigen::MatrixXd& h, double mean_square) const {
-    constexpr double kRounding = 1e-6;
-    const double ridge = options_.ridge * h.diagonal().mean(), least = kRounding * mean_square;
-    if (ridge > least) {
-      h.diagonal().array() += ridge;
-      return false;
-    }
-    h.setZero();
-    h.diagonal().setConstant(least > 0.0 ? least : 1.0);
-    return true;
+    if (has_bias) move_bias(linear, rounded.shift);
   }
 
   /// Views of the last images, on which `auto` compares: an eighth, none of fewer than four images.
@@ -305,74 +213,6 @@ class Refiner {
     const std::int64_t images = images_ / options_.views;
     if (options_.weights != WeightMethod::kAuto || images < 4) return 0;
     return std::max<std::int64_t>(1, images / 8) * options_.views;
-  }
-
-  /// The inputs of a layer on images held back, and what its output should have beside X_hat W^T.
-  struct HeldBack {
-    AlignedBuffer<float> coded, gap;  // [rows][in], [rows][out]
-    int rows = 0;
-  };
-
-  /// The squared error of the layer's output there, with the weights of `plan` and `shift` [out] added to the bias.
-  double held_error(const HeldBack& held, const WeightPlan& plan, const AlignedBuffer<float>& weight,
-                    const AlignedBuffer<float>& shift, int in, int out) {
-    AlignedBuffer<float> change(weight.size()), output(held.gap.size());
-    each_weight(plan, in, out, [&](std::size_t o, std::size_t i, float w_hat) {
-      const std::size_t at = o * static_cast<std::size_t>(in) + i;
-      change[at] = w_hat - weight[at];
-    });
-    const AlignedBuffer<float> packed = packed_weight(change, in, out);
-    multiply(held.coded.data(), held.rows, in, packed.data(), out, shift.empty() ? nullptr : shift.data(),
-             output.data());
-    double error = 0.0;
-    for (std::size_t i = 0; i < output.size(); ++i) {
-      const double difference = static_cast<double>(output[i]) - static_cast<double>(held.gap[i]);
-      error += difference * difference;
-    }
-    return error;
-  }
-
-  /// W' of erq, the ridge compensation of the activation error.
-  static void add_compensation(const Eigen::MatrixXd& h, const Moments& moments, bool has_bias, int in, int out,
-                               AlignedBuffer<float>& wanted) {
-    Eigen::LLT<Eigen::MatrixXd> llt(h);
-    for (double more = 0.0; llt.info() != Eigen::Success;) {
-      more = more_damping(h, more);
-      llt.compute(h + more * Eigen::MatrixXd::Identity(in, in));
-    }
-    const Eigen::MatrixXd change = llt.solve(moments.cross(has_bias));  // [in][out]
-    for (int o = 0; o < out; ++o)
-      for (int i = 0; i < in; ++i)
-        wanted[static_cast<std::size_t>(o) * static_cast<std::size_t>(in) + static_cast<std::size_t>(i)] +=
-            static_cast<float>(change(i, o));
-  }
-
-  /// use(output, input, w_hat) for every weight.
-  template <typename Use>
-  static void each_weight(const WeightPlan& plan, int in, int out, const Use& use) {
-    const int offset = 1 << (plan.code_bits() - 1);
-    for (std::size_t k = 0; k < static_cast<std::size_t>(in); ++k)
-      for (std::size_t n = 0; n < static_cast<std::size_t>(out); ++n)
-        use(n, k,
-            plan.scale[n] *
-                static_cast<float>(plan.codes[k * static_cast<std::size_t>(out) + n] + offset - plan.zero_point[n]));
-  }
-
-  /// What the bias takes up, [out] padded as it: mean(X W^T - X_hat W_hat^T) = mean(gap) + (W - W_hat) mean(X_hat).
-  AlignedBuffer<float> bias_shift(const Linear& linear, const WeightPlan& plan, const AlignedBuffer<float>& weight,
-                                  const Moments& moments, bool has_bias) const {
-    AlignedBuffer<float> result;
-    if (!has_bias) return result;
-    const int in = linear.in_features(), out = linear.out_features();
-    Eigen::VectorXd shift = moments.mean_y();
-    const Eigen::VectorXd mean = moments.mean_x();
-    each_weight(plan, in, out, [&](std::size_t n, std::size_t k, float w_hat) {
-      shift(static_cast<Eigen::Index>(n)) += mean(static_cast<Eigen::Index>(k)) *
-                                             static_cast<double>(weight[n * static_cast<std::size_t>(in) + k] - w_hat);
-    });
-    result.resize_zero(static_cast<std::size_t>(out + kFloatPanel - 1) / kFloatPanel * kFloatPanel);
-    for (int o = 0; o < out; ++o) result[static_cast<std::size_t>(o)] = static_cast<float>(shift(o));
-    return result;
   }
 
   void move_bias(Linear& linear, const AlignedBuffer<float>& shift) {

@@ -58,15 +58,16 @@ void Reservoir::add(Bounds point) {
   }
 }
 
-Statistics::Statistics(const Model& model, std::uint64_t seed)
-    : model_(model), kernels_(kernels::kernels_for(best_isa())) {
-  for (const Site& site : model.sites()) {
-    const int id = model.find_site(site.name);
+Statistics::Statistics(const Network& network, std::uint64_t seed)
+    : network_(network), kernels_(kernels::kernels_for(best_isa())) {
+  for (const Site& site : network.sites()) {
+    const int id = network.find_site(site.name);
     const std::uint64_t site_seed = seed * 0x9E3779B97F4A7C15ULL + static_cast<std::uint64_t>(id);
-    if (site.linear != nullptr) {
+    if (site.has_weights()) {
       auto& s = linears_.emplace(id, LinearStatistics(site_seed)).first->second;
-      s.channels = empty_bounds(site.linear->in_features());
-    } else {
+      s.channels = empty_bounds(site.channels());
+      s.padded = site.taps() > 1;
+    } else if (site.attention != nullptr) {
       auto& s = attentions_.emplace(id, AttentionStatistics(site_seed)).first->second;
       s.q = s.k = s.v = s.centred_v = empty_bounds(site.attention->heads());
       s.row_position_max.assign(static_cast<std::size_t>(site.max_rows), 0.0f);
@@ -86,17 +87,24 @@ void Statistics::on_tensor(int site, Operand operand, int part, const float* x, 
     kernels_.channel_range(x, ld, rows, cols, mn_.data(), mx_.data());
   if (!all_finite(x, ld, rows, cols))
     fail("calibration: {}:{} has NaN or infinite values: the checkpoint or an image is damaged",
-         model_.sites()[static_cast<std::size_t>(site)].name, operand_name(operand));
+         network_.sites()[static_cast<std::size_t>(site)].name, operand_name(operand));
   if (operand == Operand::kInput) {
     LinearStatistics& s = linears_.at(site);
     for (std::size_t c = 0; c < n; ++c) {
+      if (s.padded) {
+        mn_[c] = std::min(mn_[c], 0.0f);
+        mx_[c] = std::max(mx_[c], 0.0f);
+      }
       widen(s.channels[c], mn_[c], mx_[c]);
       s.points.add({mn_[c], mx_[c]});
     }
     return;
   }
-  AttentionStatistics& s = attentions_.at(site);
+  const auto found = attentions_.find(site);
+  if (found == attentions_.end()) return;  // one that runs in float
+  AttentionStatistics& s = found->second;
   if (operand == Operand::kSoftmax) {
+    if (s.row_position_max.size() < n) s.row_position_max.resize(n);
     for (std::size_t r = 0; r < n; ++r) {
       s.row_position_max[r] = std::max(s.row_position_max[r], mx_[r]);
       s.row_max.add({0.0f, mx_[r]});
@@ -112,6 +120,15 @@ void Statistics::on_tensor(int site, Operand operand, int part, const float* x, 
   centred_.resize(n * static_cast<std::size_t>(rows));
   kernels_.centre_channels(x, ld, rows, cols, mean_.data(), centred_.data(), cols, mn_.data(), mx_.data());
   for (std::size_t c = 0; c < n; ++c) widen(s.centred_v[static_cast<std::size_t>(part)], mn_[c], mx_[c]);
+}
+
+std::vector<std::string> Statistics::unseen() const {
+  std::vector<std::string> names;
+  for (const auto& [site, s] : linears_)
+    if (s.points.seen() == 0) names.push_back(network_.sites()[static_cast<std::size_t>(site)].name);
+  for (const auto& [site, s] : attentions_)
+    if (s.row_max.seen() == 0) names.push_back(network_.sites()[static_cast<std::size_t>(site)].name);
+  return names;
 }
 
 std::size_t Statistics::bytes() const {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "models/model.h"
+#include "models/network.h"
 
 namespace igq {
 
@@ -35,6 +35,7 @@ struct LinearStatistics {
   explicit LinearStatistics(std::uint64_t seed) : points(seed) {}
   Reservoir points;
   std::vector<Bounds> channels;  ///< [in]
+  bool padded = false;           ///< zeros are among the values (a convolution's patches)
 };
 
 /// Of one attention: ranges per head, and softmax row maxima (as points {0, max}).
@@ -43,24 +44,26 @@ struct AttentionStatistics {
   std::vector<Bounds> q, k, v;    ///< [heads]
   std::vector<Bounds> centred_v;  ///< [heads], of v less its mean over an image's (a window's) tokens
   Reservoir row_max;
-  std::vector<float> row_position_max;  ///< [tokens]: largest probability by row position
+  std::vector<float> row_position_max;  ///< [tokens, the most of any image]: largest probability by row position
 };
 
-/// Observes a model's float passes. Refuses NaN and infinity, naming the site.
+/// Observes a network's float passes. Refuses NaN and infinity, naming the site.
 class Statistics final : public SiteObserver {
  public:
-  Statistics(const Model& model, std::uint64_t seed);
+  Statistics(const Network& network, std::uint64_t seed);
   void on_tensor(int site, Operand operand, int part, const float* x, std::int64_t ld, int rows, int cols) override;
   void end_image() { ++images_; }
 
   int images() const { return images_; }
   const LinearStatistics& linear(int site) const { return linears_.at(site); }
   const AttentionStatistics& attention(int site) const { return attentions_.at(site); }
+  /// Sites whose inputs no image has shown: heads of a detector that found nothing.
+  std::vector<std::string> unseen() const;
   /// Bytes held now.
   std::size_t bytes() const;
 
  private:
-  const Model& model_;
+  const Network& network_;
   const kernels::Kernels& kernels_;
   std::map<int, LinearStatistics> linears_;
   std::map<int, AttentionStatistics> attentions_;

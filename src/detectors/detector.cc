@@ -12,38 +12,38 @@ std::string Detector::label_name(int label) const {
   return i < labels_.size() ? labels_[i] : std::to_string(label);
 }
 
-void Detector::prepare(Execution execution, const kernels::Kernels& kernels) {
-  for (const Site& site : sites_)
-    if (site.linear != nullptr) site.linear->prepare(execution, kernels);
+void Detector::add_site(Linear& linear, bool output) {
+  Site site;
+  site.step = part_;
+  site.linear = &linear;
+  site.output = output;
+  Network::add_site(std::move(site));
 }
 
-void Detector::add_site(Linear& linear) {
-  linear.set_site(static_cast<int>(sites_.size()));
-  sites_.push_back({linear.name(), &linear, nullptr, nullptr, nullptr});
-}
-
-void Detector::add_site(Attention& attention) {
-  attention.set_site(static_cast<int>(sites_.size()));
-  sites_.push_back({attention.name(), nullptr, &attention, nullptr, nullptr});
-}
-
-void Detector::add_site(Conv2d& conv) {
-  conv.set_site(static_cast<int>(sites_.size()));
-  sites_.push_back({conv.name(), nullptr, nullptr, &conv, nullptr});
+void Detector::add_site(Conv2d& conv, bool output) {
+  Site site;
+  site.step = part_;
+  site.conv = &conv;
+  site.output = output;
+  Network::add_site(std::move(site));
 }
 
 void Detector::add_site(CrossAttention& attention) {
-  attention.set_site(static_cast<int>(sites_.size()));
-  sites_.push_back({attention.name(), nullptr, nullptr, nullptr, &attention});
+  Site site;
+  site.step = part_;
+  site.cross_attention = &attention;
+  Network::add_site(std::move(site));
 }
 
 void Detector::add_sites(Model& part) {
-  for (const igq::Site& site : part.sites()) {
-    if (site.linear != nullptr)
-      add_site(*site.linear);
-    else
-      add_site(*site.attention);
+  const int first = part_;
+  for (Site site : part.sites()) {
+    if (site.linear != nullptr) site.max_rows = 0;  // pictures have many sizes
+    part_ = std::max(part_, first + site.step);
+    site.step += first;
+    Network::add_site(std::move(site));
   }
+  next_part();
 }
 
 const std::vector<std::string>& coco_class_names() {

@@ -25,25 +25,12 @@ struct Detection {
   std::optional<detection::Rle> mask;  ///< of the whole picture; none where the network has no masks
 };
 
-class Detector {
+class Detector : public Network {
  public:
   /// Scratch of one pass and what its stages computed; kept between pictures, one per thread.
   struct State {
     virtual ~State() = default;
   };
-  /// One multiplication that may be quantized; one of the pointers is set.
-  struct Site {
-    std::string name;
-    Linear* linear = nullptr;
-    Attention* attention = nullptr;
-    Conv2d* conv = nullptr;
-    CrossAttention* cross_attention = nullptr;
-  };
-
-  virtual ~Detector() = default;
-  Detector(const Detector&) = delete;
-  Detector& operator=(const Detector&) = delete;
-
   virtual std::unique_ptr<State> make_state() const = 0;
   /// The objects of one picture with score > threshold, best first. Any picture of at least one pixel has a valid,
   /// perhaps empty result; Error where one is so elongated that resizing leaves no pixel of a side. Thread safe with
@@ -61,28 +48,28 @@ class Detector {
   /// Whether pictures are turned upright as their EXIF tag says before anything else.
   virtual bool applies_orientation() const = 0;
 
-  const std::string& architecture() const { return architecture_; }
+  const std::string& architecture() const override { return architecture_; }
   /// Names by label; empty when the checkpoint has none.
   const std::vector<std::string>& labels() const { return labels_; }
   /// The name of a label, "7" when there is none.
   std::string label_name(int label) const;
-  const std::vector<Site>& sites() const { return sites_; }
-  void prepare(Execution execution, const kernels::Kernels& kernels);
 
  protected:
   Detector(std::string architecture, std::vector<std::string> labels)
       : architecture_(std::move(architecture)), labels_(std::move(labels)) {}
-  void add_site(Linear& linear);
-  void add_site(Attention& attention);
-  void add_site(Conv2d& conv);
+  // Sites of the part that is being added: `output` for layers that give scores or boxes.
+  void add_site(Linear& linear, bool output = false);
+  void add_site(Conv2d& conv, bool output = false);
   void add_site(CrossAttention& attention);
+  /// Sites that are added from now on are of the next part.
+  void next_part() { ++part_; }
   /// The sites of a backbone, which get numbers of this detector.
   void add_sites(Model& part);
 
  private:
   std::string architecture_;
   std::vector<std::string> labels_;
-  std::vector<Site> sites_;
+  int part_ = 0;
 };
 
 /// COCO's 80 classes, and their ids of 1 to 90 in the annotation files.

@@ -17,7 +17,10 @@ class WatchedTensors final : public TensorSource {
   explicit WatchedTensors(std::shared_ptr<const TensorSource> tensors) : tensors_(std::move(tensors)) {}
   const std::map<std::string, Shape>& shapes() const override { return tensors_->shapes(); }
   AlignedBuffer<float> read(const std::string& name) const override;
+  bool holds(const std::string& name) const override { return tensors_->holds(name); }
   std::string origin() const override { return tensors_->origin(); }
+  /// Names of all that were read.
+  std::set<std::string> names_read() const;
   /// Error naming tensors that nobody read: the network is another than its configuration says.
   void check_all_read() const;
 

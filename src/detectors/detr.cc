@@ -92,6 +92,7 @@ void Detr::add_layer_sites(Layer& layer, bool decoder) {
   if (decoder) add(layer.cross);
   add_site(layer.fc1);
   add_site(layer.fc2);
+  next_part();
 }
 
 Detr::Detr(const DetrConfig& config, const ModelBuilder& builder)
@@ -112,10 +113,11 @@ Detr::Detr(const DetrConfig& config, const ModelBuilder& builder)
   positions_ = std::make_unique<SizeCache<AlignedBuffer<float>>>();
   for (Conv2d* conv : backbone_.convs()) add_site(*conv);
   add_site(projection_);
+  next_part();
   for (Layer& layer : encoder_) add_layer_sites(layer, false);
   for (Layer& layer : decoder_) add_layer_sites(layer, true);
-  add_site(classes_);
-  for (Linear& layer : boxes_.layers) add_site(layer);
+  add_site(classes_, true);
+  add_sites(boxes_);
 }
 
 AlignedBuffer<float> Detr::positions(int height, int width) const {

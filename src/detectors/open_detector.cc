@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/fail.h"
 #include "base/file.h"
+#include "detectors/detector_file.h"
 #include "detectors/detector_tensors.h"
 #include "detectors/detr.h"
 #include "detectors/mmdet_config.h"
@@ -48,37 +49,73 @@ bool is_detector_config(const json& config) {
   return is_mmdet_config(config) || transformers_class(config).ends_with("ForObjectDetection");
 }
 
-std::unique_ptr<Detector> build(const json& config, const json& preprocessor,
-                                std::shared_ptr<const TensorSource> stored) {
-  std::shared_ptr<const TensorSource> tensors;
-  std::unique_ptr<Detector> detector;
-  if (is_mmdet_config(config)) {
-    const auto watched = std::make_shared<WatchedTensors>(mmdet_tensors(std::move(stored)));
-    detector = std::make_unique<TwoStage>(mmdet_config(config), ModelBuilder(*watched, nullptr));
-    watched->check_all_read();
-  } else if (transformers_class(config) == "YolosForObjectDetection") {
-    const auto watched = std::make_shared<WatchedTensors>(yolos_tensors(std::move(stored)));
-    detector = std::make_unique<Yolos>(yolos_config(config, preprocessor), ModelBuilder(*watched, nullptr));
-    watched->check_all_read();
-  } else if (transformers_class(config) == "DetrForObjectDetection") {
-    const auto watched = std::make_shared<WatchedTensors>(detr_tensors(std::move(stored)));
-    detector = std::make_unique<Detr>(detr_config(config, preprocessor, *watched), ModelBuilder(*watched, nullptr));
-    watched->check_all_read();
-  } else {
-    fail(
-        "its class is {}: igq computes YolosForObjectDetection, DetrForObjectDetection and mmdetection's MaskRCNN and "
-        "CascadeRCNN with Swin",
-        transformers_class(config));
-  }
-  return detector;
+enum class Kind { kTwoStage, kYolos, kDetr };
+
+/// Error for what igq does not compute.
+Kind kind_of(const DetectorDescription& description) {
+  if (!description.architecture.empty() || is_mmdet_config(description.config)) return Kind::kTwoStage;
+  const std::string name = transformers_class(description.config);
+  if (name == "YolosForObjectDetection") return Kind::kYolos;
+  if (name == "DetrForObjectDetection") return Kind::kDetr;
+  fail(
+      "its class is {}: igq computes YolosForObjectDetection, DetrForObjectDetection and mmdetection's MaskRCNN and "
+      "CascadeRCNN with Swin",
+      name);
+}
+
+TwoStageConfig two_stage_config(const DetectorDescription& description, const TensorSource& tensors) {
+  if (description.architecture.empty()) return mmdet_config(description.config);
+  const std::optional<TwoStageConfig> config = named_two_stage(description.architecture, tensors);
+  if (!config)
+    fail("--arch {} is no detector that igq knows: {}", description.architecture, fmt::join(two_stage_names(), ", "));
+  return *config;
 }
 
 }  // namespace
 
+std::shared_ptr<const TensorSource> detector_tensors(const DetectorDescription& description,
+                                                     std::shared_ptr<const TensorSource> stored) {
+  switch (kind_of(description)) {
+    case Kind::kYolos:
+      return yolos_tensors(std::move(stored));
+    case Kind::kDetr:
+      return detr_tensors(std::move(stored));
+    case Kind::kTwoStage:
+      break;
+  }
+  return mmdet_tensors(std::move(stored));
+}
+
+std::unique_ptr<Detector> build_network(const DetectorDescription& description, const TensorSource& tensors,
+                                        const std::shared_ptr<const QuantizationPlan>& plan) {
+  const ModelBuilder builder(tensors, plan);
+  switch (kind_of(description)) {
+    case Kind::kYolos:
+      return std::make_unique<Yolos>(yolos_config(description.config, description.preprocessor), builder);
+    case Kind::kDetr:
+      return std::make_unique<Detr>(detr_config(description.config, description.preprocessor, tensors), builder);
+    case Kind::kTwoStage:
+      break;
+  }
+  return std::make_unique<TwoStage>(two_stage_config(description, tensors), builder);
+}
+
+std::unique_ptr<Detector> build_detector(const DetectorDescription& description,
+                                         std::shared_ptr<const TensorSource> tensors,
+                                         std::shared_ptr<const QuantizationPlan> plan) {
+  const auto watched = std::make_shared<WatchedTensors>(std::move(tensors));
+  std::unique_ptr<Detector> detector = build_network(description, *watched, plan);
+  watched->check_all_read();
+  if (plan != nullptr) detector->set_plan(std::move(plan));
+  return detector;
+}
+
 bool is_detector(const fs::path& path, const std::string& architecture) {
   if (is_named_detector(architecture)) return true;
   try {
-    const fs::path file = config_of(model_path(path));
+    const fs::path named = model_path(path);
+    if (is_igq_file(named)) return is_detector_file(named);
+    const fs::path file = config_of(named);
     if (!is_file(file)) return false;
     return is_detector_config(parse_json(read_file(file, kMaxConfig)));
   } catch (const Error&) {
@@ -86,30 +123,50 @@ bool is_detector(const fs::path& path, const std::string& architecture) {
   }
 }
 
-std::unique_ptr<Detector> open_detector(const fs::path& named, const std::string& architecture) {
+LoadedDetector load_detector(const fs::path& named, const std::string& architecture) {
   const fs::path path = model_path(named);
+  LoadedDetector loaded;
+  loaded.name = path.filename().empty() ? path.parent_path().filename().string() : path.filename().string();
+  if (is_igq_file(path)) {
+    if (!architecture.empty()) fail("{} says what it is; --arch {} cannot replace it", path.string(), architecture);
+    QuantizedDetector file = load_detector_file(path);
+    loaded.description = std::move(file.description);
+    loaded.tensors = file.tensors;
+    loaded.quantized = true;
+    loaded.provenance = std::move(file.provenance);
+    loaded.report = std::move(file.report);
+    loaded.detector = std::move(file.detector);
+    return loaded;
+  }
   const auto stored = open_weights(path);
   const fs::path file = config_of(path);
+  const auto build = [&] {
+    loaded.tensors = detector_tensors(loaded.description, stored);
+    loaded.detector = build_detector(loaded.description, loaded.tensors);
+  };
   if (!is_file(file)) {
     if (architecture.empty()) fail("{} has no config.json beside it: name the network with --arch", path.string());
-    const auto watched = std::make_shared<WatchedTensors>(mmdet_tensors(stored));
-    const std::optional<TwoStageConfig> config = named_two_stage(architecture, *watched);
-    if (!config) fail("--arch {} is no detector that igq knows: {}", architecture, fmt::join(two_stage_names(), ", "));
-    auto detector = std::make_unique<TwoStage>(*config, ModelBuilder(*watched, nullptr));
-    watched->check_all_read();
-    return detector;
+    loaded.description.architecture = architecture;
+    build();
+    return loaded;
   }
   std::string fault;
   try {
-    const json config = parse_json(read_file(file, kMaxConfig));
+    loaded.description.config = parse_json(read_file(file, kMaxConfig));
     if (!architecture.empty()) fail("it says what the model is; --arch {} cannot replace it", architecture);
     const fs::path processor = file.parent_path() / "preprocessor_config.json";
-    return build(config, is_file(processor) ? parse_json(read_file(processor, kMaxConfig)) : json(nullptr), stored);
+    if (is_file(processor)) loaded.description.preprocessor = parse_json(read_file(processor, kMaxConfig));
+    build();
+    return loaded;
   } catch (const Error& e) {
     fault = e.what();
   }
   if (fault.starts_with(path.string())) fail("{}", fault);
   fail("{} cannot be used: {}", file.string(), fault);
+}
+
+std::unique_ptr<Detector> open_detector(const fs::path& path, const std::string& architecture) {
+  return load_detector(path, architecture).detector;
 }
 
 }  // namespace igq

@@ -122,6 +122,11 @@ void QueryDetector::preprocess(const Image& image, Pass& pass) const {
   normalize(pass.resized, colours, pass.input.data());
 }
 
+void QueryDetector::add_sites(QueryMlp& mlp) {
+  for (Linear& layer : mlp.layers) add_site(layer, &layer == &mlp.layers.back());
+  next_part();
+}
+
 std::vector<Detection> QueryDetector::detect(ExecContext& context, const Image& image, float threshold,
                                              State& state) const {
   const WorkTimer timer(context, Work::kOther);

@@ -60,6 +60,9 @@ class QueryDetector : public Detector {
  protected:
   QueryDetector(std::string architecture, std::vector<std::string> labels, const QueryPreprocess& preprocess)
       : Detector(std::move(architecture), std::move(labels)), preprocess_(preprocess) {}
+  /// Of a part of its own, whose last layer gives scores or boxes.
+  using Detector::add_sites;
+  void add_sites(QueryMlp& mlp);
   /// From pass.input, whose size is that of pass.resized, to logits and boxes.
   virtual void run(ExecContext& context, Pass& pass) const = 0;
 

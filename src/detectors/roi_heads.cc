@@ -66,8 +66,10 @@ BoxHead::BoxHead(const ModelBuilder& builder, const BoxHeadConfig& config, int i
   const int positions = bins * bins;
   // The first layer after the pooled map, whichever it is, was trained on channels first.
   const auto flat = [&](const std::string& name, int out) {
-    const AlignedBuffer<float> weight = builder.tensor(name + ".weight", std::int64_t{out} * features);
     const AlignedBuffer<float> bias = builder.tensor(name + ".bias", out);
+    if (auto plan = builder.codes(name, features, out))
+      return Linear(builder.prefix() + name, features, out, std::move(plan), values(bias));
+    const AlignedBuffer<float> weight = builder.tensor(name + ".weight", std::int64_t{out} * features);
     return Linear(builder.prefix() + name, features, out, values(channels_last(weight, out, channels, positions)),
                   values(bias));
   };
@@ -79,14 +81,6 @@ BoxHead::BoxHead(const ModelBuilder& builder, const BoxHeadConfig& config, int i
   const int boxes = config.class_agnostic ? 4 : 4 * classes;
   cls_ = config.fcs == 0 ? flat("fc_cls", classes + 1) : builder.linear("fc_cls", features, classes + 1, true);
   reg_ = config.fcs == 0 ? flat("fc_reg", boxes) : builder.linear("fc_reg", features, boxes, true);
-}
-
-std::vector<Linear*> BoxHead::linears() {
-  std::vector<Linear*> all;
-  for (Linear& fc : fcs_) all.push_back(&fc);
-  all.push_back(&cls_);
-  all.push_back(&reg_);
-  return all;
 }
 
 void BoxHead::forward(ExecContext& context, const float* features, int rois, float* logits, float* deltas) const {
@@ -120,6 +114,12 @@ MaskHead::MaskHead(const ModelBuilder& builder, const MaskHeadConfig& config, in
     channels = config.channels;
   }
   const int wide = config.channels;
+  logits_ = builder.linear("conv_logits", wide, config.class_agnostic ? 1 : classes, true);
+  if (auto plan = builder.codes("upsample", channels, 4 * wide)) {  // codes have a bias for each place of a block
+    const AlignedBuffer<float> placed = builder.tensor("upsample.bias", 4 * wide);
+    upsample_ = Linear(builder.prefix() + "upsample", channels, 4 * wide, std::move(plan), values(placed));
+    return;
+  }
   const AlignedBuffer<float> stored = builder.tensor("upsample.weight", std::int64_t{channels} * wide * 4);
   const AlignedBuffer<float> stored_bias = builder.tensor("upsample.bias", wide);
   AlignedBuffer<float> weight(stored.size()), bias(4 * stored_bias.size());
@@ -131,7 +131,6 @@ MaskHead::MaskHead(const ModelBuilder& builder, const MaskHeadConfig& config, in
             stored[static_cast<std::size_t>((c * wide + o) * 4 + part)];
     }
   upsample_ = Linear(builder.prefix() + "upsample", channels, 4 * wide, values(weight), values(bias));
-  logits_ = builder.linear("conv_logits", wide, config.class_agnostic ? 1 : classes, true);
 }
 
 void MaskHead::forward(ExecContext& context, const float* features, std::span<const int> labels, float* logits) const {

@@ -50,7 +50,9 @@ class BoxHead {
   /// features [rois][bins][bins][in_channels] -> logits [rois][logits()], deltas [rois][deltas()].
   void forward(ExecContext& context, const float* features, int rois, float* logits, float* deltas) const;
   std::vector<Conv2d>& convs() { return convs_; }
-  std::vector<Linear*> linears();
+  /// The layers between the pooled regions and the outputs.
+  std::vector<Linear>& hidden() { return fcs_; }
+  std::vector<Linear*> outputs() { return {&cls_, &reg_}; }
 
  private:
   BoxHeadConfig config_;
@@ -70,7 +72,8 @@ class MaskHead {
   /// features [rois][bins][bins][in_channels] -> the logits of each region's label, [rois][side][side].
   void forward(ExecContext& context, const float* features, std::span<const int> labels, float* logits) const;
   std::vector<Conv2d>& convs() { return convs_; }
-  std::vector<Linear*> linears() { return {&upsample_, &logits_}; }
+  Linear& upsample() { return upsample_; }
+  Linear& output() { return logits_; }
 
  private:
   MaskHeadConfig config_;

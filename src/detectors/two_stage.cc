@@ -12,8 +12,14 @@
 namespace igq {
 namespace {
 
-// Regions that go through a head together: their features stay small and the layers' weights are read seldom.
+// Regions that go through a float head together: their features stay small and the layers' weights are read seldom.
+// Quantizers are those of a picture: where a layer is quantized, or watched for that, all regions go together.
 constexpr std::size_t kBoxChunk = 256, kMaskChunk = 16;
+
+std::size_t regions_together(const ExecContext& context, const Network& network, std::size_t chunk, std::size_t all) {
+  const bool by_picture = context.observer != nullptr || network.plan() != nullptr;
+  return std::max<std::size_t>(1, by_picture ? all : std::min(chunk, all));
+}
 
 /// Softmax in double, rounded once.
 void softmax_row(const float* logits, int count, float* out) {
@@ -48,15 +54,22 @@ TwoStage::TwoStage(TwoStageConfig config, const ModelBuilder& builder)
   }
   add_sites(*backbone_);
   for (Conv2d& conv : neck_.laterals()) add_site(conv);
+  next_part();
   for (Conv2d& conv : neck_.convs()) add_site(conv);
-  for (Conv2d* conv : rpn_.convs()) add_site(*conv);
+  next_part();
+  const std::vector<Conv2d*> rpn = rpn_.convs();
+  for (Conv2d* conv : rpn) add_site(*conv, conv != rpn.front());
   for (BoxHead& head : box_heads_) {
+    next_part();
     for (Conv2d& conv : head.convs()) add_site(conv);
-    for (Linear* linear : head.linears()) add_site(*linear);
+    for (Linear& linear : head.hidden()) add_site(linear);
+    for (Linear* linear : head.outputs()) add_site(*linear, true);
   }
   for (MaskHead& head : mask_heads_) {
+    next_part();
     for (Conv2d& conv : head.convs()) add_site(conv);
-    for (Linear* linear : head.linears()) add_site(*linear);
+    add_site(head.upsample());
+    add_site(head.output(), true);
   }
 }
 
@@ -129,9 +142,10 @@ void TwoStage::run_box_heads(ExecContext& context, Pass& pass) const {
     const auto deltas = static_cast<std::size_t>(head.deltas());
     stage.logits.resize(rois * logits);
     stage.deltas.resize(rois * deltas);
-    float* features = context.arena.take<float>(std::min(kBoxChunk, rois) * static_cast<std::size_t>(pooled));
-    for (std::size_t begin = 0; begin < rois; begin += kBoxChunk) {
-      const std::size_t count = std::min(kBoxChunk, rois - begin);
+    const std::size_t together = regions_together(context, *this, kBoxChunk, rois);
+    float* features = context.arena.take<float>(together * static_cast<std::size_t>(pooled));
+    for (std::size_t begin = 0; begin < rois; begin += together) {
+      const std::size_t count = std::min(together, rois - begin);
       pool_rois(context, pass.pyramid, config_.box_roi, part(stage.rois, begin, count), features);
       head.forward(context, features, static_cast<int>(count), stage.logits.data() + begin * logits,
                    stage.deltas.data() + begin * deltas);
@@ -202,9 +216,10 @@ void TwoStage::run_mask_heads(ExecContext& context, Pass& pass) const {
   const auto pooled = static_cast<std::size_t>(config_.mask_roi.bins * config_.mask_roi.bins * config_.channels);
   const auto area = static_cast<std::size_t>(mask_heads_.front().side() * mask_heads_.front().side());
   for (AlignedBuffer<float>& logits : pass.mask_logits) logits.resize(count * area);
-  float* features = context.arena.take<float>(std::min(kMaskChunk, count) * pooled);
-  for (std::size_t begin = 0; begin < count; begin += kMaskChunk) {
-    const std::size_t taken = std::min(kMaskChunk, count - begin);
+  const std::size_t together = regions_together(context, *this, kMaskChunk, count);
+  float* features = context.arena.take<float>(together * pooled);
+  for (std::size_t begin = 0; begin < count; begin += together) {
+    const std::size_t taken = std::min(together, count - begin);
     pool_rois(context, pass.pyramid, config_.mask_roi, part(pass.boxes, begin, taken), features);
     for (std::size_t s = 0; s < mask_heads_.size(); ++s)
       mask_heads_[s].forward(context, features, part(pass.labels, begin, taken),

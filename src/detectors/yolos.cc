@@ -54,8 +54,8 @@ Yolos::Yolos(const YolosConfig& config, const ModelBuilder& builder)
   boxes_ = QueryMlp::read(builder, "bbox_predictor", dim, 4);
   if (classes_.layers.back().out_features() < 2) fail("{}: the classifier has no classes", builder.origin());
   add_sites(*vit_);
-  for (Linear& layer : classes_.layers) add_site(layer);
-  for (Linear& layer : boxes_.layers) add_site(layer);
+  add_sites(classes_);
+  add_sites(boxes_);
 }
 
 void Yolos::run(ExecContext& context, Pass& pass) const {

@@ -23,7 +23,7 @@ namespace igq {
 
 /// The newest format version this library reads. It writes the oldest one that can hold a model, which the caller
 /// knows.
-inline constexpr std::uint32_t kIgqVersion = 2;
+inline constexpr std::uint32_t kIgqVersion = 3;
 
 enum class StoredType {
   kF32,

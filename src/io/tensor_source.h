@@ -26,6 +26,8 @@ class TensorSource {
   virtual std::vector<std::string> unread() const { return {}; }
 
   bool has(const std::string& name) const { return shapes().contains(name); }
+  /// Whether the values are there too: a quantized detector's file keeps the shapes of weights that are codes.
+  virtual bool holds(const std::string& name) const { return has(name); }
 };
 
 }  // namespace igq

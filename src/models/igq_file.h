@@ -28,6 +28,8 @@ struct Provenance {
 
 /// The header's entry, field by field under its own name.
 nlohmann::json provenance_to_json(const Provenance& provenance);
+/// The inverse. Error (without a path) names the field.
+Provenance provenance_from_json(const nlohmann::json& json);
 
 struct QuantizedModel {
   ModelConfig config;

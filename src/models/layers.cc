@@ -69,25 +69,41 @@ LayerNorm ModelBuilder::norm(const std::string& name, int channels, float eps) c
   return {tensor(name + ".weight", channels), tensor(name + ".bias", channels), eps};
 }
 
+std::shared_ptr<const LinearPlan> ModelBuilder::codes(const std::string& name, std::int64_t in,
+                                                      std::int64_t out) const {
+  if (plan_ == nullptr || tensors_.holds(prefix_ + name + ".weight")) return nullptr;
+  const auto it = plan_->linears.find(prefix_ + name);
+  if (it == plan_->linears.end() || it->second.weight.bits == 0) return nullptr;
+  const WeightPlan& weight = it->second.weight;
+  const auto outputs = static_cast<std::int64_t>(weight.scale.size()),
+             all = static_cast<std::int64_t>(weight.codes.size());
+  if (outputs != out || all != in * out)
+    fail("{}: the codes of '{}' are {} x {}, the architecture needs {} x {}", tensors_.origin(), prefix_ + name,
+         outputs == 0 ? 0 : all / outputs, outputs, in, out);
+  return {plan_, &it->second};
+}
+
 Linear ModelBuilder::linear(const std::string& name, int in, int out, bool bias) const {
   const AlignedBuffer<float> b = bias ? tensor(name + ".bias", out) : AlignedBuffer<float>();
   const std::string whole = prefix_ + name;
-  if (!has(name + ".weight") && plan_ != nullptr) {
-    const auto it = plan_->linears.find(whole);
-    if (it != plan_->linears.end() && it->second.weight.bits != 0)
-      return Linear(whole, in, out, std::shared_ptr<const LinearPlan>(plan_, &it->second), b);
-  }
+  if (auto plan = codes(name, in, out)) return Linear(whole, in, out, std::move(plan), b);
   return Linear(whole, in, out, tensor(name + ".weight", static_cast<std::int64_t>(in) * out), b);
 }
 
 Conv2d ModelBuilder::conv(const std::string& name, ConvShape shape, bool bias) const {
-  const AlignedBuffer<float> w = tensor(name + ".weight", shape.weights());
   const AlignedBuffer<float> b = bias ? tensor(name + ".bias", shape.out) : AlignedBuffer<float>();
+  if (auto plan = codes(name, shape.weights() / shape.out, shape.out))
+    return Conv2d(prefix_ + name, shape, std::move(plan), {b.data(), b.size()});
+  const AlignedBuffer<float> w = tensor(name + ".weight", shape.weights());
   return Conv2d(prefix_ + name, shape, {w.data(), w.size()}, {b.data(), b.size()});
 }
 
 Conv2d ModelBuilder::conv_with_norm(const std::string& name, const std::string& norm, ConvShape shape) const {
   constexpr double kEps = 1e-5;
+  if (auto plan = codes(name, shape.weights() / shape.out, shape.out)) {
+    const AlignedBuffer<float> b = tensor(name + ".bias", shape.out);
+    return Conv2d(prefix_ + name, shape, std::move(plan), {b.data(), b.size()});
+  }
   AlignedBuffer<float> w = tensor(name + ".weight", shape.weights());
   const AlignedBuffer<float> gamma = tensor(norm + ".weight", shape.out);
   AlignedBuffer<float> bias = tensor(norm + ".bias", shape.out);

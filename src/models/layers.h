@@ -50,9 +50,12 @@ class ModelBuilder {
   AlignedBuffer<float> optional_tensor(const std::string& name, std::int64_t count) const;
   LayerNorm norm(const std::string& name, int channels, float eps) const;
   Linear linear(const std::string& name, int in, int out, bool bias) const;
+  /// The plan of a layer whose weights exist as codes only, null where the tensors hold them. Error when the codes are
+  /// not in x out.
+  std::shared_ptr<const LinearPlan> codes(const std::string& name, std::int64_t in, std::int64_t out) const;
   Conv2d conv(const std::string& name, ConvShape shape, bool bias) const;
   /// A convolution without bias and the batch norm after it (running statistics, eps 1e-5) as one: w * s, b - mean * s
-  /// with s = gamma / sqrt(variance + eps).
+  /// with s = gamma / sqrt(variance + eps). Codes are those of w * s, with the bias stored as "name.bias".
   Conv2d conv_with_norm(const std::string& name, const std::string& norm, ConvShape shape) const;
   Attention attention(const std::string& name, int heads, int head_dim) const {
     return Attention(prefix_ + name, heads, head_dim);

@@ -1,8 +1,5 @@
 #include "models/model.h"
 
-#include <algorithm>
-#include <set>
-
 #include "base/fail.h"
 #include "base/finite.h"
 #include "models/config_check.h"
@@ -27,61 +24,33 @@ void check_numbers(std::span<const float> values, const ModelConfig& config) {
       config.architecture);
 }
 
-int Model::find_site(const std::string& name) const {
-  const auto it = std::find_if(sites_.begin(), sites_.end(), [&](const Site& s) { return s.name == name; });
-  return it == sites_.end() ? -1 : static_cast<int>(it - sites_.begin());
+std::optional<PixelScale> Model::pixels() const {
+  const PreprocessConfig& p = config_.preprocess;
+  if (config_.in_channels != 3) return std::nullopt;
+  PixelScale scale;
+  for (std::size_t c = 0; c < 3; ++c) {
+    scale.mean[c] = static_cast<float>(p.mean[c]);
+    scale.std[c] = static_cast<float>(p.std[c]);
+  }
+  return scale;
 }
 
 void Model::add_site(Linear& linear, int step, int rows, bool first_or_last) {
-  linear.set_site(static_cast<int>(sites_.size()));
   Site site;
-  site.name = linear.name();
   site.step = step;
   site.linear = &linear;
   site.max_rows = rows;
   site.first_or_last = first_or_last;
-  sites_.push_back(site);
+  Network::add_site(std::move(site));
 }
 
 void Model::add_site(Attention& attention, int step, int tokens, int windows) {
-  attention.set_site(static_cast<int>(sites_.size()));
   Site site;
-  site.name = attention.name();
   site.step = step;
   site.attention = &attention;
   site.max_rows = tokens;
   site.windows = windows;
-  sites_.push_back(site);
-}
-
-void Model::set_plan(std::shared_ptr<const QuantizationPlan> plan) {
-  if (plan != nullptr) {
-    std::set<std::string> linears, attentions;
-    for (const Site& site : sites_) (site.linear != nullptr ? linears : attentions).insert(site.name);
-    auto check = [&](const std::set<std::string>& known, const std::string& name) {
-      if (!known.contains(name))
-        fail("the quantization plan names the site '{}', which {} does not have", name, config_.architecture);
-    };
-    for (const auto& [name, unused] : plan->linears) check(linears, name);
-    for (const auto& [name, unused] : plan->attentions) check(attentions, name);
-  }
-  for (const Site& site : sites_) {
-    if (site.linear != nullptr) {
-      const auto it = plan == nullptr ? decltype(plan->linears.end()){} : plan->linears.find(site.name);
-      const bool found = plan != nullptr && it != plan->linears.end();
-      site.linear->set_plan(found ? std::shared_ptr<const LinearPlan>(plan, &it->second) : nullptr);
-    } else {
-      const auto it = plan == nullptr ? decltype(plan->attentions.end()){} : plan->attentions.find(site.name);
-      const bool found = plan != nullptr && it != plan->attentions.end();
-      site.attention->set_plan(found ? std::shared_ptr<const AttentionPlan>(plan, &it->second) : nullptr);
-    }
-  }
-  plan_ = std::move(plan);
-}
-
-void Model::prepare(Execution execution, const kernels::Kernels& kernels) {
-  for (const Site& site : sites_)
-    if (site.linear != nullptr) site.linear->prepare(execution, kernels);
+  Network::add_site(std::move(site));
 }
 
 std::unique_ptr<Model> build_model(const ModelConfig& config, const TensorSource& tensors,

@@ -11,6 +11,7 @@
 
 #include "models/config.h"
 #include "models/layers.h"
+#include "models/network.h"
 
 namespace igq {
 
@@ -45,17 +46,6 @@ struct StepState {
   std::span<const float> output() const { return logits.empty() ? std::span<const float>(embedding) : logits; }
 };
 
-/// One quantization site: an FC layer or an attention.
-struct Site {
-  std::string name;          ///< "blocks.3.attn.qkv" or "blocks.3.attn"
-  int step = 0;              ///< the step it runs in
-  Linear* linear = nullptr;  ///< one of the two is set
-  Attention* attention = nullptr;
-  int max_rows = 0;            ///< tokens per image of the FC input; tokens per window of an attention
-  int windows = 1;             ///< attentions: windows per image
-  bool first_or_last = false;  ///< patch embedding or head
-};
-
 /// The parts of a transformer block, x += gamma1 * proj(attention(qkv(norm1(x)))), then x += mlp(x), for those who tune
 /// them.
 struct BlockParts {
@@ -68,12 +58,10 @@ struct BlockParts {
   std::span<const std::int32_t> token_of_row;  ///< row of the attention -> token, -1 for padding; empty: row = token
 };
 
-class Model {
+class Model : public Network {
  public:
-  virtual ~Model() = default;
-  Model(const Model&) = delete;
-  Model& operator=(const Model&) = delete;
-
+  const std::string& architecture() const override { return config_.architecture; }
+  std::optional<PixelScale> pixels() const override;
   const ModelConfig& config() const { return config_; }
   /// Preprocessing does not change the network; callers may override what the checkpoint says.
   void set_preprocess(const PreprocessConfig& preprocess) { config_.preprocess = preprocess; }
@@ -88,14 +76,6 @@ class Model {
   /// The image has the size state.image_height x state.image_width; what depends on the size is made once per size.
   void forward(ExecContext& context, const float* image, StepState& state) const;
 
-  std::span<const Site> sites() const { return sites_; }
-  /// The site's index, -1 when there is none of this name.
-  int find_site(const std::string& name) const;
-  /// Attaches a plan (null: none) and prepares an execution. Error when the plan names unknown sites or other shapes.
-  void set_plan(std::shared_ptr<const QuantizationPlan> plan);
-  void prepare(Execution execution, const kernels::Kernels& kernels);
-  const QuantizationPlan* plan() const { return plan_.get(); }
-  std::shared_ptr<const QuantizationPlan> shared_plan() const { return plan_; }
   std::int64_t image_floats() const {
     return static_cast<std::int64_t>(config_.in_channels) * config_.image_height * config_.image_width;
   }
@@ -112,8 +92,6 @@ class Model {
 
  private:
   ModelConfig config_;
-  std::vector<Site> sites_;
-  std::shared_ptr<const QuantizationPlan> plan_;
 };
 
 /// Builds the network of `config` from its tensors (timm's names). `plan` supplies weights that exist as codes only

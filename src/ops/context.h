@@ -23,6 +23,12 @@ Execution parse_execution(std::string_view name);      ///< Error lists the name
 /// Which tensor of a site an observer is shown.
 enum class Operand { kInput, kQ, kK, kV, kSoftmax, kOutput };
 
+/// Maps of one size, one after the other: [images][height][width][channels].
+struct MapGrid {
+  int images = 1, height = 0, width = 0;
+  std::int64_t pixels() const { return std::int64_t{images} * height * width; }
+};
+
 /// Watches the tensors at quantization sites as the pass computes them (calibration, comparison). Called from one
 /// thread, between parallel loops, in a fixed order.
 class SiteObserver {
@@ -30,6 +36,10 @@ class SiteObserver {
   virtual ~SiteObserver() = default;
   /// x [rows][ld], `cols` valid. q, k, v, softmax come per window and head; `part` is the head.
   virtual void on_tensor(int site, Operand operand, int part, const float* x, std::int64_t ld, int rows, int cols) = 0;
+  /// The input of a convolution, [grid][channels], whose output `activation` (null: none) is applied to.
+  virtual void on_map(int site, const float* x, MapGrid grid, int channels, const kernels::Activation*) {
+    on_tensor(site, Operand::kInput, 0, x, channels, static_cast<int>(grid.pixels()), channels);
+  }
 };
 
 /// Kinds of work `bench --profile` tells apart.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <vector>
 
 #include "base/fail.h"
 
@@ -94,6 +95,18 @@ void Conv2d::prepare(Execution execution, const kernels::Kernels& kernels) {
   pack({decoded.data(), decoded.size()});
 }
 
+void Conv2d::set_bias(std::span<const float> bias) {
+  assert(static_cast<int>(bias.size()) == shape_.out && !bias_.empty());
+  std::copy(bias.begin(), bias.end(), bias_.begin());
+  if (product_.plan() != nullptr) product_.set_bias(bias);
+}
+
+void Conv2d::patches(const float* x, MapGrid grid, std::int64_t begin, std::int64_t end, float* rows) const {
+  const std::vector<float> zeros(static_cast<std::size_t>(shape_.in));
+  gather(x, grid, begin, end, 0, shape_.kernel, zeros.data(), rows,
+         std::int64_t{shape_.kernel} * shape_.kernel * shape_.in);
+}
+
 /// Rows [first_row, first_row + kernel_rows) of the patches of output pixels [begin, end).
 template <typename T>
 void Conv2d::gather(const T* x, MapGrid grid, std::int64_t begin, std::int64_t end, int first_row, int kernel_rows,
@@ -165,7 +178,7 @@ void Conv2d::forward(ExecContext& context, const float* x, MapGrid grid, float* 
                      std::optional<kernels::Activation> activation) const {
   const auto pixels_in = static_cast<int>(grid.pixels());
   if (context.observer != nullptr)
-    context.observer->on_tensor(site_, Operand::kInput, 0, x, shape_.in, pixels_in, shape_.in);
+    context.observer->on_map(site_, x, grid, shape_.in, activation ? &*activation : nullptr);
   const std::int64_t pixels = output(grid).pixels();
   if (plan() != nullptr && context.execution_of(site_) != Execution::kFloat)
     product_.forward_patches(context, x, pixels_in, pixels, MapPatches(*this, grid),

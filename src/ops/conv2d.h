@@ -28,12 +28,6 @@ struct ConvShape {
   std::int64_t weights() const { return std::int64_t{out} * in * kernel * kernel; }
 };
 
-/// Maps of one size, one after the other: [images][height][width][channels].
-struct MapGrid {
-  int images = 1, height = 0, width = 0;
-  std::int64_t pixels() const { return std::int64_t{images} * height * width; }
-};
-
 class Conv2d {
  public:
   Conv2d() = default;
@@ -60,6 +54,9 @@ class Conv2d {
   std::span<const float> bias() const {
     return {bias_.data(), bias_.empty() ? 0 : static_cast<std::size_t>(shape_.out)};
   }
+  void set_bias(std::span<const float> bias);
+  /// The patches of output pixels [begin, end), [ky][kx][in] each, zeros outside the map.
+  void patches(const float* x, MapGrid grid, std::int64_t begin, std::int64_t end, float* rows) const;
   /// The grid of the output.
   MapGrid output(MapGrid input) const {
     return {input.images, shape_.output(input.height), shape_.output(input.width)};

@@ -254,8 +254,10 @@ TEST(FitDivergences, OneAnchorAndNoErrorAtAllAreFinite) {
 
 TEST(SiteErrors, AreThoseOfTheQuantizer) {
   const std::vector<float> weight = {1.0f, -2.0f, 0.5f, 3.0f, 0.0f, 1.0f};  // [2 out][3 in]
-  const Linear linear("l", 3, 2, weight, {});
-  const auto columns = std::make_shared<const std::vector<float>>(column_powers(linear));
+  Linear linear("l", 3, 2, weight, {});
+  Site site;
+  site.linear = &linear;
+  const auto columns = std::make_shared<const std::vector<float>>(column_powers(site));
   EXPECT_EQ(*columns, (std::vector<float>{10.0f, 4.0f, 1.25f}));
   ActivationPlan one, each;
   one.grouping = Grouping::kLayer;

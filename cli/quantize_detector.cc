@@ -1,0 +1,127 @@
+#include "quantize_detector.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "base/fail.h"
+#include "detectors/detector_file.h"
+#include "eval/benchmark.h"
+#include "folders.h"
+#include "io/igq_container.h"
+#include "pipeline/groups_in_use.h"
+#include "pipeline/quantize_detector.h"
+
+namespace igq::cli {
+namespace {
+
+std::vector<std::filesystem::path> paths_of(const std::vector<Sample>& samples) {
+  std::vector<std::filesystem::path> paths;
+  for (const Sample& sample : samples) paths.push_back(sample.path);
+  return paths;
+}
+
+double float_megabytes(const TensorSource& tensors) {
+  double count = 0.0;
+  for (const auto& [name, shape] : tensors.shapes()) {
+    double n = 1.0;
+    for (const std::int64_t d : shape) n *= static_cast<double>(d);
+    count += n;
+  }
+  return count * sizeof(float) / 1e6;
+}
+
+}  // namespace
+
+Table detector_site_table(const Network& network, const std::vector<SiteNoise>& noise) {
+  Table table({"site", "weights", "activations", "grouping", "groups", "alone dB"});
+  for (const Site& site : network.sites()) {
+    std::string weight_bits = "-", bits = "float", grouping = "-", groups = "-", alone = "-";
+    const ActivationPlan* activation = nullptr;
+    if (site.has_weights() && site.plan() != nullptr) {
+      weight_bits = fmt::format("{}", site.plan()->weight.bits);
+      activation = &site.plan()->input;
+    } else if (site.attention != nullptr && site.attention->plan() != nullptr) {
+      activation = &site.attention->plan()->softmax;
+    }
+    if (activation != nullptr && activation->grouping != Grouping::kFloat) {
+      bits = fmt::format("{}", activation->bits);
+      grouping = grouping_name(activation->grouping);
+      groups = activation->groups.empty() ? "each" : fmt::format("{}", groups_in_use(*activation));
+    }
+    const auto measured =
+        std::find_if(noise.begin(), noise.end(), [&](const SiteNoise& n) { return n.site == site.name; });
+    if (measured != noise.end() && measured->alone) alone = fmt::format("{:.1f}", *measured->alone);
+    table.add({site.name, weight_bits, bits, grouping, groups, alone});
+  }
+  return table;
+}
+
+void quantize_detector(const ModelFlags& model, const RunFlags& run, const QuantizeFlags& quantize,
+                       const QuantizeDetectorFlags& flags, int& exit_code) {
+  const QuantizeJob job = quantize.job();
+  check_detector_job(job);
+  if (flags.dry_run) fail("--dry-run is for classifiers; igq inspect lists the sites of {}", model.path);
+  const DetectorScope scope = parse_scope(flags.scope);
+  check_output(flags.output, flags.overwrite, kIgqOutput);
+  const auto start = std::chrono::steady_clock::now();
+  LoadedDetector loaded = load_detector(model.path, model.architecture);
+  quantize.check_sites(*loaded.detector);
+  const ImageFolder folder = open_folder(flags.calibration_dir);
+  const CalibrationSplit split = split_calibration(folder, flags.samples, flags.held_back, job.options.seed);
+  if (split.held_back.empty() && flags.noise_images > 0)
+    note(
+        "igq: no images are held back: the verdict is on images that the detector was calibrated with, which flatters "
+        "it");
+  const DetectorPictures pictures =
+      pictures_from_files(*loaded.detector, paths_of(split.calibration), paths_of(split.held_back));
+  DetectorReport report;
+  {
+    std::unique_ptr<Progress> progress;
+    report = quantize_detector(loaded, pictures, job, scope, run.parsed_isa(), run.threads, flags.noise_images,
+                               stage_progress(progress));
+  }
+  save_detector(flags.output, report.detector, flags.overwrite);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double file_mb = static_cast<double>(std::filesystem::file_size(flags.output)) / 1e6,
+               before_mb = float_megabytes(*loaded.tensors);
+  for (const std::string& line : report.notes) note("igq: note: " + line);
+  const bool judged = report.agreement.images > 0;
+  const double lost = 100.0 - report.agreement.found_percent();
+  if (flags.max_drop >= 0.0 && !(lost <= flags.max_drop)) exit_code = kGateNotMet;
+  if (run.json) {
+    nlohmann::json document = {{"model", loaded.name},
+                               {"output", flags.output},
+                               {"settings", report.detector.provenance.settings},
+                               {"calibration_images", pictures.count},
+                               {"calibration_memory_mb", static_cast<double>(report.calibration_bytes) / 1e6},
+                               {"peak_rss_mb", peak_rss_mb()},
+                               {"seconds", seconds},
+                               {"file_mb", file_mb},
+                               {"float_mb", before_mb},
+                               {"notes", report.notes},
+                               {"warnings", report.warnings},
+                               {"report", report.detector.report}};
+    print_json(document);
+  } else {
+    std::cout << detector_site_table(*loaded.detector, report.sites).text();
+    if (const GroupsInUse used = groups_in_use(*report.detector.plan); used.most > 0)
+      std::cout << fmt::format("groups per layer: {}\n",
+                               groups_text(groups_matter(job.options) ? quantize.groups : "", used));
+    std::cout << fmt::format("\n{}: {:.1f} MB from {:.1f} MB in float ({:.1f}x smaller), {} calibration images\n",
+                             flags.output, file_mb, before_mb, before_mb / file_mb, pictures.count);
+    std::cout << fmt::format("took {:.0f} s; memory: statistics {}, peak {:.0f} MB\n", seconds,
+                             megabytes(static_cast<double>(report.calibration_bytes)), peak_rss_mb());
+    std::cout << (judged ? agreement_text(report.agreement) : "no verdict: --noise-images is 0\n") << std::flush;
+  }
+  for (const std::string& warning : report.warnings) note("igq: WARNING: " + warning);
+  if (exit_code == kGateNotMet)
+    note(fmt::format("igq: {:.2f} % of float's objects are not found again, more than --max-drop {}", lost,
+                     flags.max_drop));
+}
+
+}  // namespace igq::cli

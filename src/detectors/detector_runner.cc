@@ -1,0 +1,31 @@
+#include "detectors/detector_runner.h"
+
+namespace igq {
+
+DetectorRunner::DetectorRunner(Detector& detector, Execution execution, Isa isa, int threads)
+    : detector_(detector), pool_(threads) {
+  context_.kernels = &kernels::kernels_for(isa);
+  context_.pool = &pool_;
+  prepare(execution);
+  state_ = detector.make_state();
+}
+
+void DetectorRunner::prepare(Execution execution) {
+  context_.execution = execution;
+  detector_.prepare(execution, *context_.kernels);
+}
+
+std::vector<Detection> DetectorRunner::detect(const Image& image, float threshold) {
+  return detector_.detect(context_, image, threshold, *state_);
+}
+
+std::vector<Detection> DetectorRunner::watch(const Image& image, float threshold, SiteObserver& observer) {
+  const struct Watching {  // an Error leaves no observer behind
+    ExecContext& context;
+    ~Watching() { context.observer = nullptr; }
+  } watching{context_};
+  context_.observer = &observer;
+  return detect(image, threshold);
+}
+
+}  // namespace igq

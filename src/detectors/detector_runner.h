@@ -1,0 +1,35 @@
+// A detector with threads, kernels and scratch, ready to look at pictures.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "detectors/detector.h"
+
+namespace igq {
+
+class DetectorRunner {
+ public:
+  /// Prepares the detector, which must outlive the runner. threads 0: one per processor.
+  DetectorRunner(Detector& detector, Execution execution, Isa isa = best_isa(), int threads = 0);
+
+  const Detector& detector() const { return detector_; }
+  ThreadPool& pool() { return pool_; }
+  ExecContext& context() { return context_; }
+  const kernels::Kernels& kernels() const { return *context_.kernels; }
+  Execution execution() const { return context_.execution; }
+  /// Runs another way from now on; also to be called after the detector's plan was changed.
+  void prepare(Execution execution);
+  /// The objects of a picture with score > threshold, best first. One call at a time.
+  std::vector<Detection> detect(const Image& image, float threshold);
+  /// The same while `observer` looks on.
+  std::vector<Detection> watch(const Image& image, float threshold, SiteObserver& observer);
+
+ private:
+  Detector& detector_;
+  ThreadPool pool_;
+  ExecContext context_;
+  std::unique_ptr<Detector::State> state_;
+};
+
+}  // namespace igq
