@@ -10,6 +10,8 @@
 
 #include "base/fail.h"
 #include "common.h"
+#include "detect.h"
+#include "detector_verbs.h"
 #include "models/registry.h"
 #include "pipeline/groups_in_use.h"
 #include "pipeline/quantize_model.h"
@@ -135,6 +137,8 @@ LoadedModel load_for_bench(const BenchFlags& flags, bool needs_plan) {
 }
 
 void run_bench(const BenchFlags& flags) {
+  if (!flags.model.path.empty() && names_detector(flags.model))
+    return bench_detector(flags.model, flags.run, flags.quantize, flags.options, flags.profile);
   std::vector<Execution> executions;
   if (flags.run.execution.empty())
     executions = {Execution::kFloat, Execution::kInteger};

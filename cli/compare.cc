@@ -8,6 +8,8 @@
 #include <memory>
 
 #include "common.h"
+#include "detect.h"
+#include "detector_verbs.h"
 #include "eval/neighbours.h"
 #include "folders.h"
 #include "verbs.h"
@@ -34,6 +36,8 @@ nlohmann::json flips_json(const Comparison& c, const std::vector<Sample>& sample
 }
 
 void run_compare(const CompareFlags& flags) {
+  if (names_detector(flags.model))
+    return compare_detectors(flags.model, flags.run, {flags.other, flags.data_dir, flags.limit, flags.alone_images});
   LoadedModel a = flags.model.load();
   LoadedModel b = is_igq_file(flags.other) ? load_model(flags.other) : flags.model.load(flags.other);
   b.model->set_preprocess(a.model->config().preprocess);  // the same pixels for both

@@ -8,6 +8,8 @@
 #include "base/fail.h"
 #include "allocation/bops.h"
 #include "common.h"
+#include "detect.h"
+#include "detector_verbs.h"
 #include "models/config_json.h"
 #include "models/plan_json.h"
 #include "models/registry.h"
@@ -123,6 +125,10 @@ void report_bops(const InspectFlags& flags, const std::vector<SiteShape>& shapes
 }
 
 void inspect_model(const InspectFlags& flags) {
+  if (!flags.model.path.empty() && names_detector(flags.model)) {
+    if (flags.bops) fail("--bops is for classifiers: a detector's operations depend on the picture");
+    return inspect_detector(flags.model, flags.json);
+  }
   ModelConfig config;
   LoadedModel loaded;
   const bool has_model = !flags.model.path.empty();

@@ -3,6 +3,7 @@
 // (src/detection).
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,6 +46,8 @@ class Detector : public Network {
   virtual float evaluation_threshold() const { return default_threshold(); }
   /// The id of a label in files of COCO's form, where the annotations do not say it by the label's name.
   virtual int category_id(int label) const = 0;
+  /// [height, width] of a picture that is not resized, for benchmarks.
+  virtual std::array<int, 2> usual_size() const = 0;
   /// Whether pictures are turned upright as their EXIF tag says before anything else.
   virtual bool applies_orientation() const = 0;
 

@@ -53,6 +53,9 @@ class QueryDetector : public Detector {
   float default_threshold() const override { return 0.5f; }
   float evaluation_threshold() const override { return 0.0f; }
   int category_id(int label) const override { return label; }
+  std::array<int, 2> usual_size() const override {
+    return query_size(preprocess_, preprocess_.shortest, preprocess_.longest > 0 ? preprocess_.longest : 1333);
+  }
   bool applies_orientation() const override { return false; }
   const QueryPreprocess& preprocessing() const { return preprocess_; }
   void preprocess(const Image& image, Pass& pass) const;

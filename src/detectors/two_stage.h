@@ -69,6 +69,7 @@ class TwoStage final : public Detector {
   bool has_masks() const override { return !mask_heads_.empty(); }
   float default_threshold() const override { return config_.score_threshold; }
   int category_id(int label) const override { return config_.classes == 80 ? coco_category_id(label) : label + 1; }
+  std::array<int, 2> usual_size() const override { return {config_.scale_short, config_.scale_long}; }
   bool applies_orientation() const override { return config_.orientation; }
 
   // The stages of detect(), in this order; each reads what those before it left in `pass`.

@@ -37,16 +37,20 @@ AlignedBuffer<float> synthetic_images(const ModelConfig& config, std::int64_t co
 }
 
 Latency measure_latency(Runner& runner, const BenchmarkOptions& options) {
-  using Clock = std::chrono::steady_clock;
   const ModelConfig& config = runner.model().config();
   const AlignedBuffer<float> images = synthetic_images(config, options.batch, options.seed);
   AlignedBuffer<float> logits(static_cast<std::size_t>(options.batch) * static_cast<std::size_t>(output_width(config)));
-  for (int i = 0; i < options.warmup; ++i) runner.run_batch(images.data(), options.batch, logits.data());
+  return time_passes(options, [&] { runner.run_batch(images.data(), options.batch, logits.data()); });
+}
+
+Latency time_passes(const BenchmarkOptions& options, const std::function<void()>& pass) {
+  using Clock = std::chrono::steady_clock;
+  for (int i = 0; i < options.warmup; ++i) pass();
   std::vector<double> ms;
   double total = 0.0;
   while (static_cast<int>(ms.size()) < std::max(options.min_passes, 1) || total < options.min_seconds * 1e3) {
     const auto start = Clock::now();
-    runner.run_batch(images.data(), options.batch, logits.data());
+    pass();
     ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
     total += ms.back();
   }

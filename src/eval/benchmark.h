@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "models/runner.h"
 
@@ -21,6 +22,8 @@ struct Latency {
   std::int64_t passes = 0;
 };
 
+/// Times calls of `pass`, each over options.batch images.
+Latency time_passes(const BenchmarkOptions& options, const std::function<void()>& pass);
 Latency measure_latency(Runner& runner, const BenchmarkOptions& options);
 
 /// `count` normalised synthetic images: smooth random waves plus noise, so that tokens differ as in photographs.

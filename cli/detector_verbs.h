@@ -1,0 +1,28 @@
+// What inspect, compare and bench do with detectors.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common.h"
+#include "eval/benchmark.h"
+#include "quantize_flags.h"
+
+namespace igq::cli {
+
+/// igq inspect: sites, plan and where it came from.
+void inspect_detector(const ModelFlags& model, bool json);
+
+struct CompareDetectorsFlags {
+  std::string other, data_dir;
+  std::int64_t limit = 0;
+  int alone_images = 8;
+};
+/// igq compare: how far the second detector's objects are those of the first, on pictures of a folder.
+void compare_detectors(const ModelFlags& model, const RunFlags& run, const CompareDetectorsFlags& flags);
+
+/// igq bench: float and integers on one synthetic picture of the configured size, all of detect() timed.
+void bench_detector(const ModelFlags& model, const RunFlags& run, const QuantizeFlags& quantize,
+                    const BenchmarkOptions& options, bool profile);
+
+}  // namespace igq::cli
