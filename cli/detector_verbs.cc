@@ -26,9 +26,7 @@ std::string shape_of(const Site& site) {
     return fmt::format("{} -> {}, {}x{}{}", s.in, s.out, s.kernel, s.kernel,
                        s.stride > 1 ? fmt::format(", stride {}", s.stride) : "");
   }
-  if (site.attention != nullptr)
-    return fmt::format("{} heads of {}", site.attention->heads(), site.attention->head_dim());
-  return fmt::format("{} heads of {}, other keys", site.cross_attention->heads(), site.cross_attention->head_dim());
+  return fmt::format("{} heads of {}", site.attention->heads(), site.attention->head_dim());
 }
 
 /// A picture of soft waves and noise, as large as the network takes it.

@@ -315,8 +315,7 @@ QuantizationPlan make_plan(const Network& network, const Statistics& statistics,
   const auto sites = network.sites();
   const std::vector<std::string> unseen = statistics.unseen();
   const auto stays_float = [&](const Site& site) {
-    return bits_of(site, options).is_float() || site.cross_attention != nullptr ||
-           std::find(unseen.begin(), unseen.end(), site.name) != unseen.end();
+    return bits_of(site, options).is_float() || std::find(unseen.begin(), unseen.end(), site.name) != unseen.end();
   };
   for (const Site& site : sites) {  // create every entry first: the loop below must not change the maps
     if (stays_float(site)) continue;

@@ -101,7 +101,7 @@ AttentionPlan plan_attention(const Site& site, const AttentionStatistics& statis
                              int groups);
 
 /// The whole plan with weights rounded to nearest. Sites are worked on in parallel; the result does not depend on it.
-/// Attentions of queries and keys of different tokens (CrossAttention) stay float.
+/// Sites that no image has reached stay float.
 QuantizationPlan make_plan(const Network& network, const Statistics& statistics, const QuantizeOptions& options,
                            ThreadPool& pool);
 

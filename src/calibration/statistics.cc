@@ -67,7 +67,7 @@ Statistics::Statistics(const Network& network, std::uint64_t seed)
       auto& s = linears_.emplace(id, LinearStatistics(site_seed)).first->second;
       s.channels = empty_bounds(site.channels());
       s.padded = site.taps() > 1;
-    } else if (site.attention != nullptr) {
+    } else {
       auto& s = attentions_.emplace(id, AttentionStatistics(site_seed)).first->second;
       s.q = s.k = s.v = s.centred_v = empty_bounds(site.attention->heads());
       s.row_position_max.assign(static_cast<std::size_t>(site.max_rows), 0.0f);
@@ -100,9 +100,7 @@ void Statistics::on_tensor(int site, Operand operand, int part, const float* x, 
     }
     return;
   }
-  const auto found = attentions_.find(site);
-  if (found == attentions_.end()) return;  // one that runs in float
-  AttentionStatistics& s = found->second;
+  AttentionStatistics& s = attentions_.at(site);
   if (operand == Operand::kSoftmax) {
     if (s.row_position_max.size() < n) s.row_position_max.resize(n);
     for (std::size_t r = 0; r < n; ++r) {

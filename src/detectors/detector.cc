@@ -28,10 +28,10 @@ void Detector::add_site(Conv2d& conv, bool output) {
   Network::add_site(std::move(site));
 }
 
-void Detector::add_site(CrossAttention& attention) {
+void Detector::add_site(Attention& attention) {
   Site site;
   site.step = part_;
-  site.cross_attention = &attention;
+  site.attention = &attention;
   Network::add_site(std::move(site));
 }
 

@@ -14,7 +14,6 @@
 #include "io/image.h"
 #include "models/model.h"
 #include "ops/conv2d.h"
-#include "ops/cross_attention.h"
 
 namespace igq {
 
@@ -63,7 +62,7 @@ class Detector : public Network {
   // Sites of the part that is being added: `output` for layers that give scores or boxes.
   void add_site(Linear& linear, bool output = false);
   void add_site(Conv2d& conv, bool output = false);
-  void add_site(CrossAttention& attention);
+  void add_site(Attention& attention);
   /// Sites that are added from now on are of the next part.
   void next_part() { ++part_; }
   /// The sites of a backbone, which get numbers of this detector.

@@ -66,7 +66,7 @@ Detr::AttentionLayer Detr::read_attention(const ModelBuilder& builder, const std
   layer.v = builder.linear(name + ".v_proj", dim, dim, true);
   // Published files have out_proj, those of transformers 5 may say o_proj.
   layer.out = builder.linear(name + (builder.has(name + ".o_proj.weight") ? ".o_proj" : ".out_proj"), dim, dim, true);
-  layer.attention = CrossAttention(builder.prefix() + name, heads, dim / heads);
+  layer.attention = builder.attention(name, heads, dim / heads);
   layer.norm = builder.norm(name + "_layer_norm", dim, kNormEps);
   return layer;
 }

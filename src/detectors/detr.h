@@ -49,7 +49,7 @@ class Detr final : public QueryDetector {
  private:
   struct AttentionLayer {
     Linear q, k, v, out;
-    CrossAttention attention;
+    Attention attention;
     LayerNorm norm;
   };
   struct Layer {

@@ -22,7 +22,6 @@ void Network::add_site(Site site) {
   take(site.linear);
   take(site.attention);
   take(site.conv);
-  take(site.cross_attention);
   sites_.push_back(std::move(site));
 }
 
@@ -42,7 +41,7 @@ void Network::set_plan(std::shared_ptr<const QuantizationPlan> plan) {
       const auto it = plan == nullptr ? decltype(plan->linears.end()){} : plan->linears.find(site.name);
       const bool found = plan != nullptr && it != plan->linears.end();
       site.set_plan(found ? std::shared_ptr<const LinearPlan>(plan, &it->second) : nullptr);
-    } else if (site.attention != nullptr) {
+    } else {
       const auto it = plan == nullptr ? decltype(plan->attentions.end()){} : plan->attentions.find(site.name);
       const bool found = plan != nullptr && it != plan->attentions.end();
       site.attention->set_plan(found ? std::shared_ptr<const AttentionPlan>(plan, &it->second) : nullptr);

@@ -10,7 +10,6 @@
 
 #include "ops/attention.h"
 #include "ops/conv2d.h"
-#include "ops/cross_attention.h"
 #include "ops/linear.h"
 
 namespace igq {
@@ -22,7 +21,6 @@ struct Site {
   Linear* linear = nullptr;
   Attention* attention = nullptr;
   Conv2d* conv = nullptr;
-  CrossAttention* cross_attention = nullptr;
   int max_rows = 0;            ///< tokens per image of the FC input; tokens per window of an attention; 0: not known
   int windows = 1;             ///< attentions: windows per image
   bool first_or_last = false;  ///< patch embedding or head: a single quantizer, and bits of its own

@@ -85,16 +85,18 @@ void Attention::set_plan(std::shared_ptr<const AttentionPlan> plan) {
          heads_);
 }
 
-Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Execution execution) const {
+/// tokens: queries and keys.
+Attention::Scratch Attention::take_scratch(ExecContext& context, std::array<int, 2> tokens, Execution execution) const {
+  const auto [queries, n] = tokens;
   Arena& arena = context.arena;
   Scratch s;
   s.n_padded = round_up(n, kBytePanel);
   s.d_padded = round_up(head_dim_, kBytePanel);
   const auto np = static_cast<std::size_t>(s.n_padded), dp = static_cast<std::size_t>(s.d_padded);
-  const auto longest = std::max(np, dp);
+  const auto qp = static_cast<std::size_t>(round_up(queries, kBytePanel)), longest = std::max({np, dp, qp});
   s.scores_stride = round_up(n, kFloatPanel);
   const auto score_rows =
-      static_cast<std::size_t>(execution == Execution::kInteger ? most_block_rows(*context.kernels, n) : n);
+      static_cast<std::size_t>(execution == Execution::kInteger ? most_block_rows(*context.kernels, queries) : queries);
   s.scores = arena.take<float>(score_rows * static_cast<std::size_t>(s.scores_stride));
   for (float** row : {&s.row_a, &s.row_b, &s.row_c}) *row = arena.take<float>(longest);
   if (execution != Execution::kInteger) s.panel = arena.take<float>(np * dp);
@@ -108,9 +110,10 @@ Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Executio
     q->zero = arena.take<float>(longest);
   }
   if (execution == Execution::kSimulate) {
-    for (float** copy : {&s.copy_q, &s.copy_k, &s.copy_v}) *copy = arena.take<float>(np * dp);
+    s.copy_q = arena.take<float>(qp * dp);
+    for (float** copy : {&s.copy_k, &s.copy_v}) *copy = arena.take<float>(np * dp);
     s.n_padded = static_cast<int>(longest);
-    s.codes_q = arena.take<std::uint8_t>(np * dp);
+    s.codes_q = arena.take<std::uint8_t>(std::max(np, qp) * dp);
     s.codes_p = arena.take<std::uint8_t>(16 * longest);
     s.sums = arena.take<double>(16 * longest);
     s.block = arena.take<float>(16 * longest);
@@ -119,7 +122,8 @@ Attention::Scratch Attention::take_scratch(ExecContext& context, int n, Executio
   }
   if (plan_->qkv.centred_k) s.copy_k = arena.take<float>(np * dp);
   if (plan_->qkv.centred) s.copy_v = arena.take<float>(np * dp);
-  for (std::uint8_t** codes : {&s.codes_q, &s.codes_k, &s.codes_v}) *codes = arena.take<std::uint8_t>(np * dp);
+  s.codes_q = arena.take<std::uint8_t>(qp * dp);
+  for (std::uint8_t** codes : {&s.codes_k, &s.codes_v}) *codes = arena.take<std::uint8_t>(np * dp);
   s.codes_p = arena.take<std::uint8_t>(score_rows * np);
   s.zero_slots = arena.take<std::int16_t>(dp);
   s.order = arena.take<std::int32_t>(np);
@@ -140,9 +144,10 @@ bool Attention::is_complete() const {
   return plan_->qkv.grouping != QkvGrouping::kFloat && plan_->softmax.grouping != Grouping::kFloat;
 }
 
-Attention::Scratch* Attention::take_scratches(ExecContext& context, int threads, int n, Execution execution) const {
+Attention::Scratch* Attention::take_scratches(ExecContext& context, int threads, std::array<int, 2> tokens,
+                                              Execution execution) const {
   auto* scratch = context.arena.take<Scratch>(static_cast<std::size_t>(threads));
-  for (int t = 0; t < threads; ++t) scratch[t] = take_scratch(context, n, execution);
+  for (int t = 0; t < threads; ++t) scratch[t] = take_scratch(context, tokens, execution);
   return scratch;
 }
 
@@ -152,13 +157,50 @@ const float* Attention::bias_of(AttentionBias bias, std::int64_t window, int hea
   return bias.table + (pattern * heads_ + head) * n * n;
 }
 
+void Attention::attend_head(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const {
+  if (context.observer != nullptr) {
+    context.observer->on_tensor(site_, Operand::kQ, task.head, task.q, task.ld_q, task.queries, head_dim_);
+    context.observer->on_tensor(site_, Operand::kK, task.head, task.k, task.ld, task.n, head_dim_);
+    context.observer->on_tensor(site_, Operand::kV, task.head, task.v, task.ld, task.n, head_dim_);
+  }
+  if (execution == Execution::kInteger)
+    head_integer(context, task, s);
+  else if (execution == Execution::kSimulate && is_complete())
+    head_simulated(context, task, s);
+  else
+    head_float(context, task, s, execution);
+}
+
+void Attention::forward(ExecContext& context, const float* q, int queries, const float* k, const float* v, int keys,
+                        float* out) const {
+  const WorkTimer timer(context, Work::kAttention);
+  const ArenaScope scope(context.arena);
+  const Execution actual = actual_execution(context);
+  const int threads = context.observer != nullptr ? 1 : context.threads(), channels = heads_ * head_dim_;
+  Scratch* scratch = take_scratches(context, threads, {queries, keys}, actual);
+  const auto run = [&](std::int64_t begin, std::int64_t end, int t) {
+    for (std::int64_t head = begin; head < end; ++head) {
+      const std::int64_t at = head * head_dim_;
+      const Task task{q + at,  k + at,   v + at,  channels, channels, queries, keys, static_cast<int>(head),
+                      nullptr, out + at, channels};
+      attend_head(context, task, scratch[t], actual);
+    }
+  };
+  if (threads == 1)
+    run(0, heads_, 0);
+  else
+    context.parallel_for(heads_, 1, run);
+  if (context.observer != nullptr)
+    context.observer->on_tensor(site_, Operand::kOutput, 0, out, channels, queries, channels);
+}
+
 void Attention::forward(ExecContext& context, const float* qkv, int windows, int n, AttentionBias bias,
                         float* out) const {
   const WorkTimer timer(context, Work::kAttention);
   const ArenaScope scope(context.arena);
   const Execution actual = actual_execution(context);
   const int threads = context.observer != nullptr ? 1 : context.threads();
-  Scratch* scratch = take_scratches(context, threads, n, actual);
+  Scratch* scratch = take_scratches(context, threads, {n, n}, actual);
 
   const std::int64_t channels = static_cast<std::int64_t>(heads_) * head_dim_;
   auto run = [&](std::int64_t begin, std::int64_t end, int t) {
@@ -170,22 +212,14 @@ void Attention::forward(ExecContext& context, const float* qkv, int windows, int
                       rows + channels,
                       rows + 2 * channels,
                       3 * channels,
+                      3 * channels,
+                      n,
                       n,
                       part,
                       bias_of(bias, window, part, n),
                       out + window * n * channels + head * head_dim_,
                       channels};
-      if (context.observer != nullptr) {
-        context.observer->on_tensor(site_, Operand::kQ, part, task.q, task.ld, n, head_dim_);
-        context.observer->on_tensor(site_, Operand::kK, part, task.k, task.ld, n, head_dim_);
-        context.observer->on_tensor(site_, Operand::kV, part, task.v, task.ld, n, head_dim_);
-      }
-      if (actual == Execution::kInteger)
-        head_integer(context, task, scratch[t]);
-      else if (actual == Execution::kSimulate && is_complete())
-        head_simulated(context, task, scratch[t]);
-      else
-        head_float(context, task, scratch[t], actual);
+      attend_head(context, task, scratch[t], actual);
     }
   };
   if (threads == 1)
@@ -216,7 +250,7 @@ void Attention::forward(ExecContext& context, const Linear& qkv, const Linear& p
       proj.forward(context, mixed, rows, into.y);
     return;
   }
-  Scratch* scratch = take_scratches(context, threads, n, Execution::kInteger);
+  Scratch* scratch = take_scratches(context, threads, {n, n}, Execution::kInteger);
   const std::int64_t panel = std::int64_t{rows} * kBytePanel;
   float* mixed = context.arena.take<float>(static_cast<std::size_t>(panel * threads));
   const int heads_of_unit = kBytePanel / head_dim_;
@@ -228,8 +262,9 @@ void Attention::forward(ExecContext& context, const Linear& qkv, const Linear& p
       for (std::int64_t window = 0; window < windows; ++window) {
         const std::int64_t first = window * n * kBytePanel + column;
         const float* q = outputs + first;
-        const Task task{q,           q + panel, q + 2 * panel, kBytePanel, n, head, bias_of(bias, window, head, n),
-                        out + first, kBytePanel};
+        const Task task{
+            q,           q + panel, q + 2 * panel, kBytePanel, kBytePanel, n, n, head, bias_of(bias, window, head, n),
+            out + first, kBytePanel};
         head_integer(context, task, scratch[thread]);
         context.kernels->channel_range(task.out, kBytePanel, n, head_dim_, mn + column, mx + column);
       }
@@ -266,35 +301,35 @@ void Attention::make_quantizers(const kernels::Kernels& kernels, const Task& tas
   s.v.by_row = false;
   s.v.q_max = code_max(plan.bits);
   kernels.range_quantizers(mn, mx, d, s.v.q_max, s.v.scale, s.v.inv_scale, s.v.zero);
-  kernels.row_range(task.q, task.ld, n, d, mn, mx);
-  set_rows(kernels, s.q, mn, mx, n, plan.bits, true);
+  kernels.row_range(task.q, task.ld_q, task.queries, d, mn, mx);
+  set_rows(kernels, s.q, mn, mx, task.queries, plan.bits, true);
   kernels.row_range(s.from_k, s.ld_k, n, d, mn, mx);
   set_rows(kernels, s.k, mn, mx, n, plan.bits, false);
 }
 
 void Attention::head_float(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const {
   const kernels::Kernels& kernels = *context.kernels;
-  const int n = task.n, d = head_dim_;
+  const int queries = task.queries, n = task.n, d = head_dim_;
   const float *q = task.q, *k = task.k, *v = task.v;
-  std::int64_t ld = task.ld;
+  std::int64_t ld_q = task.ld_q, ld = task.ld;
   const bool simulate = execution == Execution::kSimulate;
   if (simulate && plan_->qkv.grouping != QkvGrouping::kFloat) {
     make_quantizers(kernels, task, s);
+    for (std::int64_t t = 0; t < queries; ++t) std::copy_n(q + t * ld_q, d, s.copy_q + t * d);
     for (std::int64_t t = 0; t < n; ++t) {
-      std::copy_n(q + t * ld, d, s.copy_q + t * d);
       if (s.from_k != s.copy_k) std::copy_n(k + t * ld, d, s.copy_k + t * d);
       if (s.from_v != s.copy_v) std::copy_n(v + t * ld, d, s.copy_v + t * d);
     }
-    fake_quantize(kernels, s.q, s.copy_q, d, n, d);
+    fake_quantize(kernels, s.q, s.copy_q, d, queries, d);
     fake_quantize(kernels, s.k, s.copy_k, d, n, d);
     fake_quantize(kernels, s.v, s.copy_v, d, n, d);
     q = s.copy_q, k = s.copy_k, v = s.copy_v;
-    ld = d;
+    ld_q = ld = d;
   }
   kernels.pack_f32(k, ld, true, d, n, s.panel);
   kernels.gemm_f32({.x = q,
-                    .ldx = ld,
-                    .rows = n,
+                    .ldx = ld_q,
+                    .rows = queries,
                     .k = d,
                     .packed = s.panel,
                     .panel_begin = 0,
@@ -304,21 +339,21 @@ void Attention::head_float(const ExecContext& context, const Task& task, Scratch
                     .accumulate = false,
                     .y = s.scores,
                     .ldy = s.scores_stride});
-  kernels.softmax_rows({s.scores, s.scores_stride, n, n}, {scale_, task.bias, n}, s.row_a);
+  kernels.softmax_rows({s.scores, s.scores_stride, queries, n}, {scale_, task.bias, n}, s.row_a);
   if (context.observer != nullptr) {
     const int part = task.head;
-    context.observer->on_tensor(site_, Operand::kSoftmax, part, s.scores, s.scores_stride, n, n);
+    context.observer->on_tensor(site_, Operand::kSoftmax, part, s.scores, s.scores_stride, queries, n);
   }
   if (simulate && plan_->softmax.grouping != Grouping::kFloat) {
-    assign_rows(plan_->softmax, n, s.row_a, s.row_b, s.row_c);
-    std::fill_n(s.row_a, n, 0.0f);  // zero-points
-    kernels.fake_quantize_rows({s.scores, s.scores_stride, n, n}, s.row_b,
+    assign_rows(plan_->softmax, queries, s.row_a, s.row_b, s.row_c);
+    std::fill_n(s.row_a, queries, 0.0f);  // zero-points
+    kernels.fake_quantize_rows({s.scores, s.scores_stride, queries, n}, s.row_b,
                                {s.row_c, s.row_a, code_max(plan_->softmax.bits)});
   }
   kernels.pack_f32(v, ld, false, n, d, s.panel);
   kernels.gemm_f32({.x = s.scores,
                     .ldx = s.scores_stride,
-                    .rows = n,
+                    .rows = queries,
                     .k = n,
                     .packed = s.panel,
                     .panel_begin = 0,
@@ -336,8 +371,8 @@ void Attention::pack_codes(const ExecContext& context, const Task& task, Scratch
   const int n = task.n, d = head_dim_, bits = plan_->qkv.bits, middle = 1 << (bits - 1);
   const int slots_d = round_up(d, kernels::kGroupAlign), slots_n = round_up(n, kernels::kGroupAlign);
   make_quantizers(kernels, task, s);
-  if (slots_d != d) std::fill_n(s.codes_q, static_cast<std::int64_t>(n) * slots_d, std::uint8_t{0});
-  quantize(kernels, s.q, task.q, task.ld, n, d, s.codes_q, slots_d);
+  if (slots_d != d) std::fill_n(s.codes_q, std::int64_t{task.queries} * slots_d, std::uint8_t{0});
+  quantize(kernels, s.q, task.q, task.ld_q, task.queries, d, s.codes_q, slots_d);
   quantize(kernels, s.k, s.from_k, s.ld_k, n, d, s.codes_k, d);
   quantize(kernels, s.v, s.from_v, s.ld_v, n, d, s.codes_v, d);
   kernels.offset_codes(s.codes_k, static_cast<std::int64_t>(n) * d, middle);
@@ -346,7 +381,7 @@ void Attention::pack_codes(const ExecContext& context, const Task& task, Scratch
   // q k^T: the zero-point of q is a correction of the sums, that of k (per column) meets the row sums of q.
   const int zero_q = static_cast<int>(s.q.zero[0]);
   for (int i = 0; i < slots_d; ++i) s.zero_slots[i] = static_cast<std::int16_t>(i < d ? zero_q : 0);
-  kernels.code_sums(s.codes_q, slots_d, n, d, zero_q, s.row_c);
+  kernels.code_sums(s.codes_q, slots_d, task.queries, d, zero_q, s.row_c);
   const CodeRange range{code_max(bits), middle};
   for (int j = 0; j < n; j += kBytePanel)
     kernels.pack_bytes_transposed({reinterpret_cast<const std::int8_t*>(s.codes_k) + static_cast<std::int64_t>(j) * d,
@@ -379,8 +414,8 @@ void Attention::head_integer(const ExecContext& context, const Task& task, Scrat
   kernels::ByteGemm gemm{};
   gemm.groups = 1;
   gemm.group_scale = &one;
-  for (int t = 0; t < n; t += gemm.rows) {
-    gemm.rows = block_rows(kernels, n - t);
+  for (int t = 0; t < task.queries; t += gemm.rows) {
+    gemm.rows = block_rows(kernels, task.queries - t);
     gemm.a = s.codes_q + static_cast<std::int64_t>(t) * slots_d;
     gemm.lda = slots_d;
     gemm.group_end = &slots_d;
@@ -403,7 +438,7 @@ void Attention::head_integer(const ExecContext& context, const Task& task, Scrat
                                 slots_n, scale, code_sums);
     } else {
       kernels.softmax_exp({s.scores, s.scores_stride, gemm.rows, n}, {scale_, bias, n}, inverse);
-      assign_rows(plan_->softmax, t, t + gemm.rows, n, inverse, scale, inv_scale);
+      assign_rows(plan_->softmax, t, t + gemm.rows, task.queries, inverse, scale, inv_scale);
       kernels.softmax_codes({s.scores, s.scores_stride, gemm.rows, n}, inverse, inv_scale, softmax_max, s.codes_p,
                             slots_n, code_sums);
     }

@@ -1,9 +1,11 @@
-// Multi-head self-attention between the qkv and the proj layer: softmax(scale * q k^T + bias) v, per window and head.
+// Multi-head attention: softmax(scale * q k^T + bias) v, per window and head; self-attention between the qkv and the
+// proj layer, and that of queries and keys of different tokens (Vaswani et al. 2017, section 3.2).
 // A quantization site: q, k, v (QkvPlan) and the softmax rows (docs/method.md, section 4). The row scale of softmax
 // codes belongs to the output row and the scales of k and v to output columns, so every grouping is one group of the
 // product.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 
@@ -34,6 +36,10 @@ class Attention {
 
   /// qkv [windows * n][3 * heads * head_dim] as the qkv layer writes it; out [windows * n][heads * head_dim].
   void forward(ExecContext& context, const float* qkv, int windows, int n, AttentionBias bias, float* out) const;
+  /// Queries and keys of different tokens: q [queries][heads * head_dim], k and v [keys][heads * head_dim] -> out
+  /// [queries][heads * head_dim].
+  void forward(ExecContext& context, const float* q, int queries, const float* k, const float* v, int keys,
+               float* out) const;
   /// proj(attention(qkv(x))) from x [windows * n][qkv.in] with its range. In integers q, k and v of a few heads at a
   /// time go from the qkv layer's panels into the attention, and its outputs as codes into the proj layer, where
   /// head_dim divides a panel. into.y may be x.
@@ -45,10 +51,11 @@ class Attention {
   struct Task;
   bool is_complete() const;
   Execution actual_execution(const ExecContext& context) const;
-  Scratch* take_scratches(ExecContext& context, int threads, int n, Execution execution) const;
+  Scratch* take_scratches(ExecContext& context, int threads, std::array<int, 2> tokens, Execution execution) const;
+  void attend_head(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const;
   void make_quantizers(const kernels::Kernels& kernels, const Task& task, Scratch& s) const;
   const float* bias_of(AttentionBias bias, std::int64_t window, int head, int n) const;
-  Scratch take_scratch(ExecContext& context, int n, Execution execution) const;
+  Scratch take_scratch(ExecContext& context, std::array<int, 2> tokens, Execution execution) const;
   void head_float(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const;
   void head_simulated(const ExecContext& context, const Task& task, Scratch& s) const;
   void head_integer(const ExecContext& context, const Task& task, Scratch& s) const;

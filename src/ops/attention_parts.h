@@ -46,11 +46,11 @@ struct BytePanels {
 
 /// One window and head.
 struct Attention::Task {
-  const float *q, *k, *v;  // rows of n tokens, stride ld
-  std::int64_t ld;
-  int n, head;
-  const float* bias;  // [n][n] or null
-  float* out;         // [n][head_dim], stride ldo
+  const float *q, *k, *v;  // rows of tokens, strides ld_q and ld
+  std::int64_t ld_q, ld;
+  int queries, n, head;  // n: tokens of k and v
+  const float* bias;     // [queries][n] or null
+  float* out;            // [queries][head_dim], stride ldo
   std::int64_t ldo;
 };
 
@@ -58,10 +58,10 @@ struct Attention::Task {
 struct Attention::Scratch {
   int n_padded = 0, d_padded = 0;  // multiples of kBytePanel
   int scores_stride = 0;
-  float* panel = nullptr;                                         // packed k or v
-  float* scores = nullptr;                                        // [n] (integers: [row_block]) [scores_stride]
-  float *row_a = nullptr, *row_b = nullptr, *row_c = nullptr;     // [n_padded]
-  float *copy_q = nullptr, *copy_k = nullptr, *copy_v = nullptr;  // [n][head_dim]: simulation; k and v less their means
+  float* panel = nullptr;                                      // packed k or v
+  float* scores = nullptr;                                     // [queries] (integers: [row_block]) [scores_stride]
+  float *row_a = nullptr, *row_b = nullptr, *row_c = nullptr;  // as long as the longest of tokens and channels, padded
+  float *copy_q = nullptr, *copy_k = nullptr, *copy_v = nullptr;  // [rows][head_dim]: simulation; k, v less their means
   float *mean_k = nullptr, *mean_v = nullptr;                     // [d_padded]
   const float *from_k = nullptr, *from_v = nullptr;               // what codes are made of, rows ld_k and ld_v apart
   std::int64_t ld_k = 0, ld_v = 0;

@@ -15,7 +15,7 @@ namespace igq {
 
 /// Which parts of a detector are quantized.
 enum class DetectorScope {
-  kAll,       ///< every multiplication but the attention of DETR's queries and keys
+  kAll,       ///< every multiplication
   kBackbone,  ///< the backbone alone
 };
 std::string_view scope_name(DetectorScope scope);  ///< "all", "backbone"

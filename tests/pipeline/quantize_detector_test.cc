@@ -61,6 +61,10 @@ TEST(QuantizeDetector, FilesGiveTheBitsOfTheNetworkThatWasSavedOnEveryInstructio
       const DetectorReport report = quantize_detector(loaded, pictures, job, DetectorScope::kAll, best_isa(), 2, 1);
       EXPECT_EQ(report.agreement.images, 1);
       EXPECT_FALSE(report.sites.empty());
+      for (const Site& site : loaded.detector->sites())  // attentions of other keys too
+        EXPECT_TRUE(report.detector.plan->linears.contains(site.name) ||
+                    report.detector.plan->attentions.contains(site.name) || site.name.ends_with(".upsample"))
+            << site.name;
       for (const SiteNoise& site : report.sites) EXPECT_GT(*site.alone, 0.0) << site.site;
       const auto file = folder.path() / "d.igq";
       save_detector(file, report.detector, true);
