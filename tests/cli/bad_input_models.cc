@@ -271,7 +271,7 @@ std::vector<Row> model_rows() {
           "q.igq is damaged: the checksum of its header fails"),
       igq_row(
           "an .igq file of a newer version", [](std::string& b) { b[8] = 9; },
-          "q.igq has format version 9, this igq reads versions 1 to 2: update igq"),
+          "q.igq has format version 9, this igq reads versions 1 to 3: update igq"),
       igq_row(
           "--img-size or --arch on an .igq file", [](std::string&) {},
           "is quantized for its image size, --img-size does not apply", " --img-size 64"),

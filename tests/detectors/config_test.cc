@@ -229,7 +229,7 @@ TEST(MiniDetector, WeightsMustBelongToTheConfiguration) {
 TEST(MiniDetector, EveryMultiplicationIsASite) {
   const auto detector = open(corpus("cascade"), weights(true));
   std::vector<std::string> names;
-  for (const Detector::Site& site : detector->sites()) names.push_back(site.name);
+  for (const Site& site : detector->sites()) names.push_back(site.name);
   for (const char* name :
        {"backbone.patch_embed.proj", "backbone.layers.0.blocks.1.attn.qkv", "backbone.layers.1.downsample.reduction",
         "backbone.layers.1.blocks.0.attn", "neck.lateral_convs.0.conv", "neck.fpn_convs.1.conv", "rpn_head.rpn_reg",

@@ -220,7 +220,7 @@ TEST(IgqContainerDamage, NewerVersionSaysSo) {
   Forged f = Forged::from(read_text(folder / "a.igq"));
   f.version = kIgqVersion + 1;
   write_text(folder / "new.igq", f.to_bytes());
-  EXPECT_NE(error_of(folder / "new.igq").find("format version 3"), std::string::npos);
+  EXPECT_NE(error_of(folder / "new.igq").find("format version 4"), std::string::npos);
   f.version = 0;
   write_text(folder / "new.igq", f.to_bytes());
   EXPECT_NE(error_of(folder / "new.igq").find("damaged"), std::string::npos);
