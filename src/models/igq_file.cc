@@ -82,6 +82,8 @@ QuantizedModel load(const std::filesystem::path& path, bool part) {
   const ContainerReader container(path);
   QuantizedModel model;
   std::map<std::string, WeightShape> shapes;
+  if (container.header().contains("detector"))
+    fail("{} is a detector: igq predict, eval --coco, compare, inspect and bench take it", path.string());
   reading(path, [&] {
     const json& header = container.header();
     model.config = config_from_json(json_at(header, "config"));

@@ -102,6 +102,47 @@ TEST_F(DetectTest, EvalScoresTheModelsOwnDetectionsAsPerfect) {
   EXPECT_EQ(found.at(0).at("image_id"), 7);
 }
 
+TEST_F(DetectTest, QuantizesAndComparesAndInspectsAndTimes) {
+  const std::string model = "'" + (data_ / "mask_rcnn_odd").string() + "'";
+  std::filesystem::create_directory(path() / "photos");
+  std::filesystem::copy(data_ / "mask_rcnn_odd" / "input.png", path() / "photos" / "a.png");
+  const Output made = run("quantize " + model + " --calib photos -o d.igq --weights rtn --json");
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const json report = made.json();
+  EXPECT_EQ(report.at("report").at("agreement").at("images"), 1);
+  EXPECT_GT(report.at("report").at("agreement").at("box_ap").get<double>(), 0.0);
+  EXPECT_NE(made.err.find("no images are held back"), std::string::npos);
+  EXPECT_NE(report.at("settings").get<std::string>().find("--scope all"), std::string::npos);
+
+  const json found = run("predict d.igq photos/a.png --json").json();
+  EXPECT_FALSE(found.at("images").at(0).at("detections").empty());
+  const json simulated = run("predict d.igq photos/a.png --json --execution simulate").json();
+  EXPECT_EQ(found, simulated);
+
+  const json compared = run("compare " + model + " d.igq --data-dir photos --json").json();
+  EXPECT_EQ(compared.at("box_ap"), report.at("report").at("agreement").at("box_ap"));
+  EXPECT_FALSE(compared.at("sites").empty());
+  EXPECT_NE(run("compare " + model + " d.igq --data-dir photos").out.find("are found again"), std::string::npos);
+
+  const json inspected = run("inspect d.igq --json").json();
+  EXPECT_EQ(inspected.at("provenance").at("source"), "mask_rcnn_odd");
+  EXPECT_TRUE(inspected.at("plan").contains("linears") || inspected.at("plan").contains("sites"))
+      << inspected.at("plan");
+  EXPECT_NE(run("inspect " + model).out.find("neck.fpn_convs.0.conv"), std::string::npos);
+  const json timed = run("bench d.igq --json --seconds 0 --warmup 0 --profile").json();
+  EXPECT_GT(timed.at("executions").at("integer").at("latency_ms").at("median").get<double>(), 0.0);
+
+  EXPECT_EQ(run("quantize " + model + " --calib photos -o e.igq --weights rtn --max-drop 0 --bits w3a3").exit_code, 3);
+  EXPECT_NE(run("quantize d.igq --calib photos -o f.igq").err.find("quantized already"), std::string::npos);
+  EXPECT_NE(run("quantize " + model + " --calib photos -o f.igq --groups auto").err.find("for classifiers"),
+            std::string::npos);
+  EXPECT_NE(run("quantize " + model + " --calib photos -o f.igq --keep nowhere").err.find("fits no site"),
+            std::string::npos);
+  EXPECT_EQ(run("quantize " + model + " --calib photos -o f.igq --scope neck").exit_code, 2);
+  EXPECT_FALSE(std::filesystem::exists(path() / "f.igq"));
+  EXPECT_EQ(run("embed d.igq photos/a.png -o v.npy").exit_code, 1);
+}
+
 TEST_F(DetectTest, FaultsSayHowToMendThem) {
   std::ofstream(path() / "model.pth") << "x";
   const Output pickle = run("predict model.pth a.png --arch mask_rcnn_swin_t_fpn");
