@@ -1,5 +1,6 @@
-// Convolutions, fp32 and integer, on the shapes of a detector's pyramid, region proposals and heads (Mask R-CNN, 256 channels), one
-// thread, as a fraction of the FMA rate (or that of byte products) measured in the same moment. Columns as in gemm_f32_bench.cc.
+// Convolutions, fp32 and integer, on the shapes of a detector's pyramid, region proposals and heads (Mask R-CNN, 256
+// channels), one thread, as a fraction of the FMA rate (or that of byte products) measured in the same moment. Columns
+// as in gemm_f32_bench.cc.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>

@@ -17,18 +17,20 @@ from pathlib import Path
 import timm
 import torch
 from timm.data import resolve_data_config
-from timm.layers import GluMlp, LayerNorm, Mlp, PatchEmbed, set_fused_attn
+from timm.layers import GluMlp, LayerNorm, Mlp, PatchEmbed, SwiGLU, set_fused_attn
 from timm.layers.attention import Attention
+from timm.layers.pos_embed_sincos import RotaryEmbeddingCat, RotaryEmbeddingDinoV3
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva, EvaAttention, EvaBlock
 from timm.models.swin_transformer import PatchMerging, SwinTransformer, SwinTransformerBlock, WindowAttention
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-MODULES = ["vision_transformer", "deit", "swin_transformer"]
+MODULES = ["vision_transformer", "deit", "swin_transformer", "eva"]
 ACTIVATIONS = {"GELUTanh": "kGeluTanh", "QuickGELU": "kQuickGelu", "SiLU": "kSilu", "ReLU": "kRelu"}
 COLOURS = {((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)): "kImagenet", ((0.5,) * 3, (0.5,) * 3): "kInception",
-           ((0.0,) * 3, (1.0,) * 3): "kUnit",
+           ((0.0,) * 3, (1.0,) * 3): "kUnit", ((0.43, 0.411, 0.296), (0.213, 0.156, 0.143)): "kSatellite",
            ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)): "kClip"}
 
 
@@ -125,6 +127,59 @@ def vit_entry(model):
                             [None] * 5 + [0, 0, "kGelu", "1e-06f"])
 
 
+def rope_of(model):
+    """The trait of the rotary embedding, empty without."""
+    rope = model.rope
+    if rope is None:
+        return []
+    if type(rope) is RotaryEmbeddingDinoV3:
+        need(rope.temperature == 100.0 and rope.rotate_half and rope.grid_indexing == "ij", "angles unlike DINOv3's")
+        need(rope.grid_offset == 0.0 and rope.normalize_coords == "separate", "coordinates unlike DINOv3's")
+        return ["kRopeDinov3"]
+    need(type(rope) is RotaryEmbeddingCat, type(rope).__name__)
+    need(rope.temperature == 10000.0 and tuple(rope.ref_feat_shape or ()) == (16, 16), "angles unlike EVA-02's")
+    need(not rope.in_pixels and rope.grid_offset == 0.0 and rope.grid_indexing == "ij", "coordinates unlike EVA-02's")
+    return ["kRopeEva"]
+
+
+def eva_entry(model):
+    """The columns of a VitEntry after the input, of timm's Eva."""
+    need(type(model) is Eva, type(model).__name__)
+    check_embedding(model.patch_embed)
+    need(is_identity(model.patch_embed.norm), "norm inside the patch embedding")
+    need(model.global_pool in ("token", "avg") and model.attn_pool is None, f"pooling '{model.global_pool}'")
+    need(is_identity(model.norm_pre) and model.patch_embed.proj.bias is not None, "norm before the blocks")
+    need(model.patch_embed.patch_size[0] == model.patch_embed.patch_size[1], "patches that are not square")
+    rope = rope_of(model)
+    shapes = []
+    for block in model.blocks:
+        need(type(block) is EvaBlock and type(block.attn) is EvaAttention, f"{type(block).__name__}, {type(block.attn).__name__}")
+        a, mlp = block.attn, block.mlp
+        need(is_identity(a.q_norm, a.k_norm, a.norm) and a.gate is None, "norm or gate inside the attention")
+        need(a.num_heads * a.head_dim == model.embed_dim, "head width is not width / heads")
+        need(not rope or a.rotate_half == (rope == ["kRopeDinov3"]), "pairs of the rotation")
+        need(type(mlp) in (Mlp, GluMlp, SwiGLU), type(mlp).__name__)
+        gated = type(mlp) is not Mlp
+        need(not gated or isinstance(mlp.act, nn.SiLU), "gate other than SiLU")
+        need(type(mlp) is not GluMlp or not mlp.gate_last, "gate behind the values")
+        need(gated or is_identity(mlp.norm), "norm inside a plain MLP")
+        need(a.proj.bias is not None and mlp.fc2.bias is not None, "no bias in proj or the MLP")
+        bias = a.q_bias is not None if a.qkv is not None else a.q_proj.bias is not None
+        need((block.gamma_1 is None) == (block.gamma_2 is None), "one LayerScale of two")
+        shapes.append((a.num_heads, mlp.fc2.in_features, bias, block.gamma_1 is not None, gated,
+                       gated and not is_identity(mlp.norm), activation_of(mlp.act)))
+    heads, hidden, bias, scaled, gated, mlp_norm, activation = one(shapes, "blocks that differ")
+    traits = [name for name, has in (
+        ("kNoClassToken", model.cls_token is None), ("kPatchPositions", model.no_embed_class), ("kNoQkvBias", not bias),
+        ("kLayerScale", scaled), ("kNoNorm", is_identity(model.norm)), ("kFcNorm", not is_identity(model.fc_norm)),
+        ("kSwiglu", gated), ("kAveragePool", model.global_pool == "avg"), ("kNoPositions", model.pos_embed is None),
+        ("kMlpNorm", mlp_norm)) if has] + rope
+    registers = 0 if model.reg_token is None else model.reg_token.shape[1]
+    return without_defaults([model.patch_embed.patch_size[0], model.embed_dim, len(model.blocks), heads, hidden,
+                             " | ".join(traits) or 0, registers, "kGelu" if gated else activation,
+                             f"{norms_of(model):g}f"], [None] * 5 + [0, 0, "kGelu", "1e-06f"])
+
+
 def swin_entry(model):
     """The columns of a SwinEntry after the input."""
     check_embedding(model.patch_embed)
@@ -176,7 +231,8 @@ def inspect(name):
     """(family, input columns, architecture columns, model)."""
     model = create(name)
     swin = isinstance(model, SwinTransformer)
-    return ("Swin" if swin else "Vit", input_entry(model), swin_entry(model) if swin else vit_entry(model), model)
+    entry = swin_entry if swin else eva_entry if isinstance(model, Eva) else vit_entry
+    return "Swin" if swin else "Vit", input_entry(model), entry(model), model
 
 
 def multiply_adds(model, size):

@@ -158,6 +158,8 @@ def train(garments, args):
     """The model after the last step, and how many steps and minutes it took. A copy is saved on the way."""
     torch.manual_seed(1)
     model = rcnn.MaskRcnn(len(garment_scenes.CATEGORIES))
+    if args.start_from:
+        load(model, args.start_from)
     helper = nn.Conv2d(rcnn.FPN, len(garment_scenes.CATEGORIES) + 1, 1)
     optimizers = optimizers_of(model, helper)
     start, step, sums = time.time(), 0, {}
@@ -165,10 +167,10 @@ def train(garments, args):
         done = step / args.steps if args.steps else (time.time() - start) / 60 / args.minutes
         if done >= 1:
             break
-        torch.manual_seed(1000 + step)
+        torch.manual_seed(1000 + args.first_step + step)
         for optimizer, peak in zip(optimizers, (MATRIX_RATE, OTHER_RATE)):
-            optimizer.param_groups[0]["lr"] = peak * min(done / WARM_UP + 0.01, (1 - done) / (1 - WARM_UP) + 1e-3, 1.0)
-        parts = losses(model, helper, *batch(garments, step))
+            optimizer.param_groups[0]["lr"] = args.rate * peak * min(done / WARM_UP + 0.01, (1 - done) / (1 - WARM_UP) + 1e-3, 1.0)
+        parts = losses(model, helper, *batch(garments, args.first_step + step))
         sum(parts.values()).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         for optimizer in optimizers:
@@ -183,6 +185,12 @@ def train(garments, args):
             sums = {}
             save(model, args.out)
     return model, step, (time.time() - start) / 60
+
+
+def load(model, folder):
+    """The weights of a folder that save() wrote."""
+    stored = load_file(folder / "model.safetensors")
+    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
 
 
 def save(model, out):
@@ -211,7 +219,7 @@ def measure(out, scenes, limit=None):
     from pycocotools.cocoeval import COCOeval
     config = json.loads((out / "config.json").read_text())["model"]["test_cfg"]
     model = rcnn.MaskRcnn(len(garment_scenes.CATEGORIES))
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(out / "model.safetensors").items()})
+    load(model, out)
     model.eval()
     truth = COCO(scenes / "annotations.json")
     chosen = sorted(truth.imgs)[:limit]
@@ -250,6 +258,9 @@ def main():
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start-from", type=Path, help="go on from the weights in this folder")
+    parser.add_argument("--first-step", type=int, default=0, help="number of the first step's scenes, after an earlier run's")
+    parser.add_argument("--rate", type=float, default=1.0, help="factor of the learning rates")
     parser.add_argument("--measure-only", action="store_true")
     parser.add_argument("--limit", type=int, help="measure only so many scenes")
     args = parser.parse_args()

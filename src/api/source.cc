@@ -51,7 +51,7 @@ void preprocess_source(const ImageSource& image, const PreprocessConfig& config,
       return;
     case ImageSource::Kind::kEncoded:
     case ImageSource::Kind::kPixels:
-      normalize(resize_and_crop(decode_source(image, config.orientation), config, height, width), config, chw);
+      preprocess(decode_source(image, config.orientation), config, height, width, chw);
       return;
     case ImageSource::Kind::kNormalized:
       copy_values(image.values, height, width, chw);

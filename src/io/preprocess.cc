@@ -1,6 +1,8 @@
 // timm's evaluation transform with torchvision's rounding; see preprocess.h.
 #include "io/preprocess.h"
 
+#include "io/resize_float.h"
+
 #include <algorithm>
 #include <cassert>
 #include <cmath>
@@ -136,11 +138,21 @@ void normalize(const Image& image, const PreprocessConfig& config, float* chw) {
   }
 }
 
+void preprocess(const Image& image, const PreprocessConfig& config, int height, int width, float* chw) {
+  if (!config.float_resize) return normalize(resize_and_crop(image, config, height, width), config, chw);
+  const AlignedBuffer<float> pixels = resize_float(image, width, height);
+  const std::size_t count = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+  for (std::size_t c = 0; c < 3; ++c) {
+    const auto mean = static_cast<float>(config.mean[c]), deviation = static_cast<float>(config.std[c]);
+    for (std::size_t i = 0; i < count; ++i) chw[c * count + i] = (pixels[c * count + i] / 255.0f - mean) / deviation;
+  }
+}
+
 void preprocess_file(const std::filesystem::path& path, const PreprocessConfig& config, int height, int width,
                      float* chw) {
   const Image image = load_image(path, config.orientation);
   try {
-    normalize(resize_and_crop(image, config, height, width), config, chw);
+    preprocess(image, config, height, width, chw);
   } catch (const Error& error) {
     fail("{}: {}", path.string(), error.what());
   }

@@ -31,6 +31,9 @@ struct PreprocessConfig {
   /// kept; then a centre crop to the input size, whose offset rounds down there. All 0: timm's rule from crop_pct.
   int resize_height = 0, resize_width = 0;
   int resize_short = 0;
+  /// Resized in float, bilinear, to resize_height x resize_width, which is the input size (io/resize_float.h):
+  /// DINOv3's.
+  bool float_resize = false;
   Orientation orientation = Orientation::kIgnore;  ///< as the source of the model loads pictures: timm kIgnore
 };
 
@@ -45,7 +48,10 @@ Image resize_and_crop(const Image& image, const PreprocessConfig& config, int he
 /// ToTensor and Normalize in float32: chw[c][y][x] = (rgb / 255 - mean[c]) / std[c]; 3 * height * width values.
 void normalize(const Image& image, const PreprocessConfig& config, float* chw);
 
-/// load_image, resize_and_crop and normalize; errors name the file.
+/// A decoded picture as the network's input: resize_and_crop and normalize, or all of it in float.
+void preprocess(const Image& image, const PreprocessConfig& config, int height, int width, float* chw);
+
+/// load_image and preprocess; errors name the file.
 void preprocess_file(const std::filesystem::path& path, const PreprocessConfig& config, int height, int width,
                      float* chw);
 

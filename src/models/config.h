@@ -14,6 +14,12 @@ namespace igq {
 
 enum class Family { kVit, kSwin };
 enum class Pooling { kToken, kAverage };
+/// Rotary position embeddings (ops/rotary.h) and where their angles come from.
+enum class Rope {
+  kNone,
+  kDinov3,  ///< 2 pi theta^(-4 j / head_dim) (2 (i + 0.5) / n - 1), n patches along the axis
+  kEva,     ///< theta^(-4 j / head_dim) i / n rope_grid
+};
 /// How logits become scores. transformers' pipeline: sigmoid for problem_type multi_label_classification and for a
 /// single logit, the logits themselves for regression, softmax otherwise.
 enum class Scores { kSoftmax, kSigmoid, kNone };
@@ -42,6 +48,11 @@ struct VitConfig {
   bool concat_pool = false;  ///< transformers Dinov2: head input is [class token, mean of patches]
   float norm_eps = 1e-6f;
   kernels::Activation activation = kernels::Activation::kGelu;
+  bool positions = true;    ///< a learned position embedding, `pos_embed`
+  Rope rope = Rope::kNone;  ///< q and k turn, first the half of the pairs that goes by rows
+  float rope_theta = 100.0f;
+  int rope_grid = 16;          ///< kEva: patches along a side that the angles were trained for
+  bool mlp_norm = false;       ///< a layer norm, `mlp.norm`, before fc2 (EVA-02)
   int detection_tokens = 0;    ///< learned tokens after the patches (YOLOS)
   bool mid_positions = false;  ///< position embeddings added after every block but the last (YOLOS)
   /// A backbone: the tokens after `norm`, feature map "tokens", instead of pooling and head.

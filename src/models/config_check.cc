@@ -31,6 +31,9 @@ void check_preprocess(const ModelConfig& c) {
         fail("'crop_pct' {} is not usable for an input of {} pixels; it is a fraction like 0.9", p.crop_pct, side);
     }
   }
+  if (p.float_resize && (p.resize_height != c.image_height || p.resize_width != c.image_width ||
+                         p.interpolation != Interpolation::kBilinear))
+    fail("'float_resize' goes to the input size, bilinear");
   for (std::size_t i = 0; i < 3; ++i) {
     // As normalize() divides: in float.
     const auto mean = static_cast<float>(p.mean[i]), std = static_cast<float>(p.std[i]);
@@ -58,6 +61,12 @@ void check_vit(const ModelConfig& c) {
   if (v.embed_dim % v.num_heads != 0) fail("'num_heads' {} does not divide 'embed_dim' {}", v.num_heads, v.embed_dim);
   if (c.image_height < v.patch_height || c.image_width < v.patch_width)
     fail("'image_height' or 'image_width' is smaller than one patch");
+  if (v.rope != Rope::kNone) {
+    if (v.embed_dim / v.num_heads % 4 != 0)
+      fail("rotary embeddings need heads of a multiple of 4 channels, these have {}", v.embed_dim / v.num_heads);
+    check_positive(static_cast<double>(v.rope_theta), "rope_theta");
+  }
+  if (v.mlp_norm && !v.swiglu) fail("'mlp_norm' belongs to gated MLPs ('swiglu')");
   const bool token = v.pooling == Pooling::kToken;
   if (token && !v.class_token) fail("'pooling' is token and 'class_token' false: nothing to classify");
   if (v.distilled && (!token || v.concat_pool)) fail("'pooling' of a distilled model must be token");

@@ -20,6 +20,8 @@ constexpr std::array<std::pair<Family, std::string_view>, 2> kFamilies{
     {{Family::kVit, "vit"}, {Family::kSwin, "swin"}}};
 constexpr std::array<std::pair<Pooling, std::string_view>, 2> kPoolings{
     {{Pooling::kToken, "token"}, {Pooling::kAverage, "avg"}}};
+constexpr std::array<std::pair<Rope, std::string_view>, 3> kRopes{
+    {{Rope::kNone, "none"}, {Rope::kDinov3, "dinov3"}, {Rope::kEva, "eva"}}};
 constexpr std::array<std::pair<Scores, std::string_view>, 3> kScores{
     {{Scores::kSoftmax, "softmax"}, {Scores::kSigmoid, "sigmoid"}, {Scores::kNone, "none"}}};
 constexpr std::array<std::pair<Orientation, std::string_view>, 2> kOrientations{
@@ -170,6 +172,11 @@ void vit_fields(Io& io, Config& c) {
   io.flag("pre_norm", c.pre_norm);
   io.later_integer("projection", c.projection, 0, 0, kMaxWidth);
   io.later_flag("unit_head", c.unit_head, false);
+  io.later_flag("positions", c.positions, true);
+  io.later_choice("rope", c.rope, kRopes, Rope::kNone);
+  if (c.rope != Rope::kNone) io.number("rope_theta", c.rope_theta);
+  if (c.rope == Rope::kEva) io.integer("rope_grid", c.rope_grid, 1, 4096);
+  io.later_flag("mlp_norm", c.mlp_norm, false);
   io.flag("final_norm", c.final_norm);
   io.flag("fc_norm", c.fc_norm);
   io.flag("swiglu", c.swiglu);
@@ -202,6 +209,7 @@ void preprocess_fields(Io& io, Config& c) {
   io.integer("resize_height", c.resize_height, 0, kMaxWidth);
   io.integer("resize_width", c.resize_width, 0, kMaxWidth);
   io.integer("resize_short", c.resize_short, 0, kMaxWidth);
+  io.later_flag("float_resize", c.float_resize, false);
   io.later_choice("orientation", c.orientation, kOrientations, Orientation::kIgnore);
 }
 

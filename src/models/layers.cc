@@ -23,16 +23,17 @@ void Mlp::add_to(ExecContext& context, float* x, int rows, int wanted) const {
   const ChannelRange range = take_channel_range(context, channels);
   layer_norm(context, norm, x, rows, normed, range);
   if (swiglu) {
-    float* inner = context.arena.take<float>(n * static_cast<std::size_t>(fc1.out_features()));
+    float* both = context.arena.take<float>(n * static_cast<std::size_t>(fc1.out_features()));
     float* gated = context.arena.take<float>(n * static_cast<std::size_t>(hidden));
-    fc1.forward(context, normed, rows, inner, range);
+    fc1.forward(context, normed, rows, both, range);
     {
       const WorkTimer timer(context, Work::kActivation);
       context.parallel_for(rows, 8, [&](std::int64_t b, std::int64_t e, int) {
-        context.kernels->swiglu(inner + b * 2 * hidden, 2 * hidden, static_cast<int>(e - b), hidden, gated + b * hidden,
+        context.kernels->swiglu(both + b * 2 * hidden, 2 * hidden, static_cast<int>(e - b), hidden, gated + b * hidden,
                                 hidden);
       });
     }
+    if (inner.channels() > 0) layer_norm(context, inner, gated, rows, gated);
     ChannelRange inner_range;  // of all rows, where fc2 is given fewer
     if (wanted != rows) {
       inner_range = take_channel_range(context, hidden);

@@ -24,6 +24,7 @@ void layer_norm(ExecContext& context, const LayerNorm& norm, const float* x, int
 struct Mlp {
   LayerNorm norm;
   Linear fc1, fc2;
+  LayerNorm inner;             ///< before fc2 of a gated MLP (EVA-02), empty without
   AlignedBuffer<float> gamma;  ///< LayerScale, empty without
   kernels::Activation activation = kernels::Activation::kGelu;
   bool swiglu = false;  ///< fc1 gives [gate, value]; silu(gate) * value goes to fc2

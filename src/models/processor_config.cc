@@ -33,7 +33,7 @@ struct Processor {
   Size crop_size;
   std::array<double, 3> mean, std;
 };
-constexpr std::array<Processor, 10> kProcessors{{
+constexpr std::array<Processor, 11> kProcessors{{
     {"ViTImageProcessor", {224, 224}, true, Interpolation::kBilinear, false, {}, kHalf, kHalf},
     {"DeiTImageProcessor", {256, 256}, true, Interpolation::kBicubic, true, {224, 224}, kHalf, kHalf},
     {"BitImageProcessor", {0, 0, 224}, false, Interpolation::kBicubic, true, {224, 224}, kClipMean, kClipStd},
@@ -41,6 +41,7 @@ constexpr std::array<Processor, 10> kProcessors{{
     {"ChineseCLIPImageProcessor", {0, 0, 224}, false, Interpolation::kBicubic, true, {224, 224}, kClipMean, kClipStd},
     {"BlipImageProcessor", {384, 384}, true, Interpolation::kBicubic, false, {}, kClipMean, kClipStd},
     {"SiglipImageProcessor", {224, 224}, false, Interpolation::kBicubic, false, {}, kHalf, kHalf},
+    {"DINOv3ViTImageProcessor", {224, 224}, true, Interpolation::kBilinear, false, {}, kImagenetMean, kImagenetStd},
     {"PvtImageProcessor", {224, 224}, true, Interpolation::kBicubic, false, {}, kImagenetMean, kImagenetStd},
     {"MobileNetV1ImageProcessor", {0, 0, 256}, false, Interpolation::kBilinear, true, {224, 224}, kHalf, kHalf},
     {"EfficientNetImageProcessor", {346, 346}, true, Interpolation::kBicubic, false, {289, 289}, kHalf, kHalf},
@@ -169,6 +170,11 @@ std::array<int, 2> processor_config(const json& given, std::string_view default_
     if (size.shortest > 0)
       fail("'size' gives the shortest edge and nothing crops: the images would have different sizes");
     crop = size;
+  }
+  if (processor.name == "DINOv3ViTImageProcessor") {
+    out.float_resize = true;
+    if (out.interpolation != Interpolation::kBilinear || crop.height != size.height || crop.width != size.width)
+      fail("a {} resizes otherwise than bilinear to the input size: igq does not do that in float", processor.name);
   }
   out.resize_height = size.height;
   out.resize_width = size.width;

@@ -39,6 +39,10 @@ void set_colours(PreprocessConfig& preprocess, Colours colours) {
       preprocess.mean = {0.0, 0.0, 0.0};
       preprocess.std = {1.0, 1.0, 1.0};
       break;
+    case Colours::kSatellite:
+      preprocess.mean = {0.43, 0.411, 0.296};
+      preprocess.std = {0.213, 0.156, 0.143};
+      break;
   }
 }
 
@@ -70,6 +74,13 @@ VitConfig vit_config(const VitEntry& entry) {
   vit.fc_norm = has(kFcNorm);
   vit.swiglu = has(kSwiglu);
   vit.pooling = has(kAveragePool) ? Pooling::kAverage : Pooling::kToken;
+  vit.positions = !has(kNoPositions);
+  if (has(kRopeDinov3)) vit.rope = Rope::kDinov3;
+  if (has(kRopeEva)) {
+    vit.rope = Rope::kEva;
+    vit.rope_theta = 10000.0f;
+  }
+  vit.mlp_norm = has(kMlpNorm);
   vit.norm_eps = entry.norm_eps;
   vit.activation = entry.activation;
   return vit;

@@ -14,6 +14,7 @@ enum class Colours {
   kInception,  ///< 0.5, 0.5
   kClip,       ///< (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
   kUnit,       ///< 0, 1
+  kSatellite,  ///< (0.43, 0.411, 0.296), (0.213, 0.156, 0.143)
 };
 
 /// What a network is fed with, and how many classes it tells apart.
@@ -37,6 +38,10 @@ enum Trait : std::uint32_t {
   kFcNorm = 1 << 7,
   kSwiglu = 1 << 8,
   kAveragePool = 1 << 9,
+  kNoPositions = 1 << 10,
+  kRopeDinov3 = 1 << 11,
+  kRopeEva = 1 << 12,  ///< theta 10,000, trained for 16 x 16 patches
+  kMlpNorm = 1 << 13,
 };
 
 struct VitEntry {

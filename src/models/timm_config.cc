@@ -80,7 +80,9 @@ void apply_vit(const json& config, const json& args, VitConfig& v) {
     v.pooling = parse_pooling(value, what);
     if (v.pooling != before) pooling.after_pooling = v.pooling == Pooling::kAverage;
   };
-  const int packed = v.swiglu ? 2 : 1;  // SwiGLUPacked: fc1 gives gate and value, mlp_ratio counts both
+  // SwiGLUPacked: fc1 gives gate and value, mlp_ratio counts both; timm's Eva counts one.
+  const bool eva = v.rope != Rope::kNone || v.mlp_norm;
+  const int packed = v.swiglu && !eva ? 2 : 1;
   double ratio = static_cast<double>(packed) * v.mlp_hidden / v.embed_dim;
   double allowance = 1e-6;  // for a ratio derived from widths; a given one is truncated as Python does
   bool resized = false;
@@ -116,6 +118,7 @@ void apply_vit(const json& config, const json& args, VitConfig& v) {
        }},
       {"depth", integer(v.depth, "model_args.depth", 1, 4096)},
       {"num_heads", integer(v.num_heads, "model_args.num_heads", 1, 4096)},
+      {"num_reg_tokens", integer(v.reg_tokens, "model_args.num_reg_tokens", 0, 4096)},
       {"reg_tokens", integer(v.reg_tokens, "model_args.reg_tokens", 0, 4096)},
       {"qkv_bias", flag(v.qkv_bias, "model_args.qkv_bias")},
       {"class_token", flag(v.class_token, "model_args.class_token")},

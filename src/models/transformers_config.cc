@@ -21,15 +21,16 @@ using nlohmann::json;
 constexpr int kMaxWidth = 1 << 20;
 constexpr int kMaxImage = 1 << 16;
 
-enum class Kind { kVit, kDeit, kDeitTeacher, kSwin, kDinov2, kDinov2Registers, kClip, kClipMean, kSiglipMean };
+enum class Kind { kVit, kDeit, kDeitTeacher, kSwin, kDinov2, kDinov2Registers, kClip, kClipMean, kSiglipMean, kDinov3 };
 struct ModelClass {
   std::string_view name, model_type,
       processor;  ///< processor: the class that transformers takes unless a file names one
   Kind kind;
 };
 /// Of classes with one model_type the first is what AutoModelForImageClassification takes without a name.
-constexpr std::array<ModelClass, 10> kClasses{
-    {{"ViTForImageClassification", "vit", "ViTImageProcessor", Kind::kVit},
+constexpr std::array<ModelClass, 11> kClasses{
+    {{"DINOv3ViTModel", "dinov3_vit", "DINOv3ViTImageProcessor", Kind::kDinov3},
+     {"ViTForImageClassification", "vit", "ViTImageProcessor", Kind::kVit},
      {"DeiTForImageClassification", "deit", "DeiTImageProcessor", Kind::kDeit},
      {"DeiTForImageClassificationWithTeacher", "deit", "DeiTImageProcessor", Kind::kDeitTeacher},
      {"SwinForImageClassification", "swin", "ViTImageProcessor", Kind::kSwin},
@@ -120,6 +121,32 @@ void read_vit(const ConfigFields& f, Kind kind, VitConfig& v) {
     v.reg_tokens = f.integer("num_register_tokens", 4, 0, 4096);
     v.no_embed_class = true;  // registers have no position; that of the class token is added to it (weight_names.cc)
   }
+}
+
+/// Rotary embeddings instead of learned ones, registers, q and v with a bias and k without.
+void read_dinov3(const ConfigFields& f, ModelConfig& out) {
+  VitConfig& v = out.vit;
+  read_sizes(f, 16, v);
+  if (f.find("hidden_size") == nullptr) v.embed_dim = 384;
+  if (f.find("num_attention_heads") == nullptr) v.num_heads = 6;
+  v.mlp_hidden = f.integer("intermediate_size", 1536, 1, kMaxWidth);
+  v.norm_eps = f.number("layer_norm_eps", 1e-5f);
+  v.activation = f.activation();
+  v.swiglu = f.flag("use_gated_mlp", false);
+  if (v.swiglu && v.activation != kernels::Activation::kSilu)
+    fail("'hidden_act' of a gated MLP must be silu, the gate igq runs");
+  v.positions = false;
+  v.no_embed_class = true;
+  v.rope = Rope::kDinov3;
+  v.rope_theta = f.number("rope_theta", 100.0f);
+  v.reg_tokens = f.integer("num_register_tokens", 0, 0, 4096);
+  v.layer_scale = true;
+  const bool query = f.flag("query_bias", true), key = f.flag("key_bias", false), value = f.flag("value_bias", true);
+  v.qkv_bias = query || key || value;
+  for (const char* bias : {"proj_bias", "mlp_bias"})
+    if (!f.flag(bias, true)) fail("'{}' is false, igq runs DINOv3 with these biases", bias);
+  out.num_classes = 0;
+  out.labels.clear();
 }
 
 void read_swin(const ConfigFields& f, const ModelConfig& config, SwinConfig& s) {
@@ -226,7 +253,9 @@ ModelConfig transformers_config(const json& config, const json& preprocessor, bo
   out.image_height = made[0];
   out.image_width = made[1];
   apply_pipeline(config, out);
-  if (is_clip_kind(model.kind))
+  if (model.kind == Kind::kDinov3)
+    read_dinov3(f, out);
+  else if (is_clip_kind(model.kind))
     read_clip(f, model.kind, out.vit);
   else if (out.family == Family::kVit)
     read_vit(f, model.kind, out.vit);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "base/fail.h"
 #include "base/normalize_rows.h"
@@ -16,6 +17,7 @@ std::string block_name(int i, const char* tail) { return fmt::format("blocks.{}.
 }  // namespace
 
 void Vit::read_positions(const ModelBuilder& builder) {
+  if (!config().vit.positions) return;
   const int dim = config().vit.embed_dim;
   const Shape shape = builder.has("pos_embed") ? builder.shape("pos_embed") : Shape();
   if (shape.size() != 3 || shape[2] != dim)
@@ -54,6 +56,8 @@ Vit::Positions Vit::resize_positions(int grid_h, int grid_w) const {
     return copy;
   };
   Positions result;
+  add_rotation(grid_h, grid_w, result);
+  if (stored_.empty()) return result;
   const auto prefix = static_cast<std::size_t>(stored_prefix_), suffix = static_cast<std::size_t>(suffix_tokens());
   result.patches = resized(stored_.data() + prefix * d);
   if (stored_mid_.empty()) return result;
@@ -71,6 +75,29 @@ Vit::Positions Vit::resize_positions(int grid_h, int grid_w) const {
                 to + (static_cast<std::size_t>(prefix_tokens_) + patches) * d);
   }
   return result;
+}
+
+/// Angles of a patch: first those by its row, then those by its column.
+void Vit::add_rotation(int grid_h, int grid_w, Positions& positions) const {
+  const VitConfig& v = config().vit;
+  if (v.rope == Rope::kNone) return;
+  const int quarter = v.embed_dim / v.num_heads / 4;
+  const auto coordinate = [&](int i, int n) {
+    if (v.rope == Rope::kDinov3) return 2.0 * std::numbers::pi * (2.0 * (i + 0.5) / n - 1.0);
+    return static_cast<double>(i) / n * v.rope_grid;
+  };
+  const auto half = static_cast<std::size_t>(2 * quarter);
+  positions.cos.resize(static_cast<std::size_t>(grid_h) * static_cast<std::size_t>(grid_w) * half);
+  positions.sin.resize(positions.cos.size());
+  std::size_t at = 0;
+  for (int y = 0; y < grid_h; ++y)
+    for (int x = 0; x < grid_w; ++x)
+      for (const double place : {coordinate(y, grid_h), coordinate(x, grid_w)})
+        for (int j = 0; j < quarter; ++j, ++at) {
+          const double angle = place * std::pow(static_cast<double>(v.rope_theta), -static_cast<double>(j) / quarter);
+          positions.cos[at] = static_cast<float>(std::cos(angle));
+          positions.sin[at] = static_cast<float>(std::sin(angle));
+        }
 }
 
 std::shared_ptr<const Vit::Positions> Vit::positions(int grid_h, int grid_w) const {
@@ -133,6 +160,7 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
     b.mlp.norm = builder.norm(block_name(i, "norm2"), dim, v.norm_eps);
     b.mlp.fc1 = builder.linear(block_name(i, "mlp.fc1"), dim, v.swiglu ? 2 * v.mlp_hidden : v.mlp_hidden, true);
     b.mlp.fc2 = builder.linear(block_name(i, "mlp.fc2"), v.mlp_hidden, dim, true);
+    if (v.mlp_norm) b.mlp.inner = builder.norm(block_name(i, "mlp.norm"), v.mlp_hidden, v.norm_eps);
     b.mlp.activation = v.activation;
     b.mlp.swiglu = v.swiglu;
     if (v.layer_scale) {
@@ -163,7 +191,8 @@ void Vit::run_step(ExecContext& context, int step, StepState& state) const {
 }
 
 std::optional<BlockParts> Vit::block_parts(int step) {
-  if (step < 1 || step > static_cast<int>(blocks_.size())) return std::nullopt;
+  // Those who tune blocks know nothing of rotation.
+  if (step < 1 || step > static_cast<int>(blocks_.size()) || config().vit.rope != Rope::kNone) return std::nullopt;
   Block& b = blocks_[static_cast<std::size_t>(step - 1)];
   return BlockParts{&b.norm1, &b.qkv, &b.proj, &b.attention, b.gamma1.empty() ? nullptr : b.gamma1.data(),
                     &b.mlp,   1,      {}};
@@ -187,7 +216,8 @@ void Vit::embed(ExecContext& context, StepState& state) const {
   unfold_patches(context, state.image, config().in_channels, image[0], image[1], v.patch_height, v.patch_width, rows);
   float* x = state.x.data() + prefix_.size();
   patch_embed_.forward(context, rows, patches, x);
-  add_residual(context, x, positions(state.height, state.width)->patches.data(), patches, dim, nullptr);
+  if (v.positions)
+    add_residual(context, x, positions(state.height, state.width)->patches.data(), patches, dim, nullptr);
   std::copy(prefix_.begin(), prefix_.end(), state.x.begin());
   std::copy(suffix_.begin(), suffix_.end(), state.x.end() - suffix_.size());
   if (v.pre_norm) layer_norm(context, norm_pre_, state.x.data(), state.tokens, state.x.data());
@@ -206,12 +236,20 @@ void Vit::run_block(ExecContext& context, int index, int wanted, StepState& stat
   const Block& block = blocks_[static_cast<std::size_t>(index)];
   const int tokens = state.tokens, dim = state.channels;
   {
+    AttentionBias bias;
+    std::shared_ptr<const Positions> places;
+    Rotation rotation;
+    if (config().vit.rope != Rope::kNone) {
+      places = positions(state.height, state.width);
+      rotation = {places->cos.data(), places->sin.data(), prefix_tokens_};
+      bias.rotation = &rotation;
+    }
     const ArenaScope scope(context.arena);
     const auto n = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(dim);
     float* normed = context.arena.take<float>(n);
     const ChannelRange range = take_channel_range(context, dim);
     layer_norm(context, block.norm1, state.x.data(), tokens, normed, range);
-    block.attention.forward(context, block.qkv, block.proj, normed, range, 1, tokens, {},
+    block.attention.forward(context, block.qkv, block.proj, normed, range, 1, tokens, bias,
                             {state.x.data(), true, block.gamma1.empty() ? nullptr : block.gamma1.data()});
   }
   block.mlp.add_to(context, state.x.data(), tokens, wanted);
@@ -290,7 +328,7 @@ std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
   t["patch_embed.proj.weight"] = {dim, config.in_channels, v.patch_height, v.patch_width};
   if (!v.pre_norm) t["patch_embed.proj.bias"] = {dim};
   const std::int64_t positions = patches + (v.no_embed_class ? 0 : prefix_count(v)) + v.detection_tokens;
-  t["pos_embed"] = {1, positions, dim};
+  if (v.positions) t["pos_embed"] = {1, positions, dim};
   if (v.detection_tokens > 0) t["det_tokens"] = {1, v.detection_tokens, dim};
   if (v.mid_positions && v.depth > 1) t["mid_pos_embed"] = {v.depth - 1, 1, positions, dim};
   if (v.class_token) t["cls_token"] = {1, 1, dim};
@@ -306,6 +344,7 @@ std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
     linear(block_name(i, "attn.proj"), dim, dim, true);
     linear(block_name(i, "mlp.fc1"), dim, v.swiglu ? 2 * hidden : hidden, true);
     linear(block_name(i, "mlp.fc2"), hidden, dim, true);
+    if (v.mlp_norm) t[block_name(i, "mlp.norm.weight")] = t[block_name(i, "mlp.norm.bias")] = {hidden};
     if (v.layer_scale) t[block_name(i, "ls1.gamma")] = t[block_name(i, "ls2.gamma")] = {dim};
   }
   if (v.projection > 0) linear("projection", pooled_width(v), v.projection, false);

@@ -1,4 +1,5 @@
 // Vision Transformer: ViT, DeiT (distilled too), DeiT-III, DINOv2, CLIP-style pre-norm; timm's VisionTransformer. With
+// rotary embeddings DINOv3 and EVA-02, timm's Eva. With
 // detection tokens and mid position embeddings, the backbone of YOLOS.
 #pragma once
 
@@ -27,11 +28,13 @@ class Vit final : public Model {
   };
   /// The position embeddings for a grid of patches.
   struct Positions {
-    AlignedBuffer<float> patches;  ///< [patches, dim]
-    AlignedBuffer<float> mid;      ///< [blocks - 1, tokens, dim], empty without
+    AlignedBuffer<float> patches;   ///< [patches, dim]
+    AlignedBuffer<float> mid;       ///< [blocks - 1, tokens, dim], empty without
+    AlignedBuffer<float> cos, sin;  ///< [patches, head_dim / 2] (ops/rotary.h), empty without
   };
   void read_positions(const ModelBuilder& builder);
   Positions resize_positions(int grid_h, int grid_w) const;
+  void add_rotation(int grid_h, int grid_w, Positions& positions) const;
   std::shared_ptr<const Positions> positions(int grid_h, int grid_w) const;
   int suffix_tokens() const { return config().vit.detection_tokens; }
   void embed(ExecContext& context, StepState& state) const;

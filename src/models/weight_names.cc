@@ -28,14 +28,16 @@ constexpr std::array<std::string_view, 5> kTransformersModels = {"vit.", "deit."
                                                                  "dinov2_with_registers."};
 
 /// At the beginning of a name.
-constexpr std::array<NameRule, 12> kTransformersStarts{
+constexpr std::array<NameRule, 14> kTransformersStarts{
     {{"embeddings.cls_token", "cls_token"},
      {"embeddings.distillation_token", "dist_token"},
      {"embeddings.register_tokens", "register_tokens"},
      {"embeddings.position_embeddings", "pos_embed"},
      {"embeddings.patch_embeddings.projection.", "patch_embed.proj."},
+     {"embeddings.patch_embeddings.", "patch_embed.proj."},
      {"embeddings.norm.", "patch_embed.norm."},
      {"encoder.layer.", "blocks."},
+     {"layer.", "blocks."},
      {"encoder.layers.", "layers."},
      {"layernorm.", "norm."},
      {"classifier.", "head."},
@@ -82,7 +84,8 @@ std::string common_prefix(const TensorSource& stored) {
     if (name.find(".lora_A.") != std::string::npos)
       fail("{} holds an adapter (LoRA) that is not merged ('{}'): merge it first (peft: merge_and_unload)",
            stored.origin(), name);
-    for (const std::string_view part : {"patch_embed.proj.weight", "embeddings.patch_embeddings.projection.weight"})
+    for (const std::string_view part : {"patch_embed.proj.weight", "embeddings.patch_embeddings.projection.weight",
+                                        "embeddings.patch_embeddings.weight"})
       if (name.ends_with(part)) found.push_back(name.substr(0, name.size() - part.size()));
   }
   if (found.size() > 1)
@@ -140,7 +143,7 @@ TensorNames timm_names(const TensorSource& stored, const ModelConfig& config) {
                        [&](const auto& n) { return n.first.find(part) != std::string::npos; });
   };
   const bool swin = config.family == Family::kSwin;
-  const bool transformers = any("embeddings.patch_embeddings.projection.");
+  const bool transformers = any("embeddings.patch_embeddings.");
   const bool gated = any(".mlp.gate_proj.");
   const bool downsample_ends = transformers || any("layers.0.downsample.");
   TensorNames result;
@@ -158,6 +161,7 @@ TensorNames timm_names(const TensorSource& stored, const ModelConfig& config) {
       for (const NameRule& rule : kTransformersParts) replace_part(name, rule);
       if (!swin && strip_start(name, "layers.")) name.insert(0, "blocks.");
       replace_part(name, {".mlp.up_proj.", gated ? ".mlp.fc1_x." : ".mlp.fc1."});
+      if (name == "register_tokens" && !config.vit.positions) name = "reg_token";
       if (name == "dist_token" && !config.vit.distilled) name = "reg_token";  // transformers_config.cc
     } else {
       for (const NameRule& rule : kReleaseParts) replace_part(name, rule);
@@ -236,6 +240,15 @@ void RenamedTensors::add(const std::string& name, std::string stored_name, Shape
   entries_[name] = {std::move(stored_name), std::move(read)};
 }
 
+void RenamedTensors::change(const std::string& name, std::function<void(AlignedBuffer<float>&)> change) {
+  Entry& entry = entries_.at(name);
+  entry.read = [before = entry.read, change = std::move(change)](const TensorSource& source) {
+    AlignedBuffer<float> values = before(source);
+    change(values);
+    return values;
+  };
+}
+
 AlignedBuffer<float> RenamedTensors::read(const std::string& name) const {
   const auto found = entries_.find(name);
   if (found == entries_.end()) fail("{} has no tensor '{}'", origin(), name);
@@ -268,6 +281,7 @@ std::shared_ptr<const RenamedTensors> rename_tensors(std::shared_ptr<const Tenso
     out->add(name, from, stored->shapes().at(from),
              [from = from](const TensorSource& source) { return source.read(from); });
   }
+  if (config.family == Family::kVit && config.vit.rope == Rope::kEva) part_pairs(*out, config);
   return out;
 }
 

@@ -20,6 +20,8 @@ class RenamedTensors final : public TensorSource {
 
   explicit RenamedTensors(std::shared_ptr<const TensorSource> stored) : stored_(std::move(stored)) {}
   void add(const std::string& name, std::string stored_name, Shape shape, Read read);
+  /// Changes the values of a tensor that was added.
+  void change(const std::string& name, std::function<void(AlignedBuffer<float>&)> change);
 
   const std::map<std::string, Shape>& shapes() const override { return shapes_; }
   /// Error when a value is not finite: such a checkpoint classifies nothing.

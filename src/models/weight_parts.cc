@@ -90,6 +90,26 @@ void join_qkv(RenamedTensors& out, const TensorSource& stored, TensorNames& name
   for (const std::string& layer : layers_with(names, ".attn.q_bias")) join_biases(out, stored, names, layer + ".attn.");
 }
 
+void part_pairs(RenamedTensors& out, const ModelConfig& config) {
+  const auto dim = static_cast<std::size_t>(config.vit.embed_dim),
+             head = dim / static_cast<std::size_t>(config.vit.num_heads), half = head / 2;
+  if (head % 2 != 0) return;  // refused when the model is built
+  std::vector<std::string> layers;
+  for (const auto& [name, shape] : out.shapes())
+    if ((name.ends_with(".attn.qkv.weight") || name.ends_with(".attn.qkv.bias")) && !shape.empty() &&
+        shape[0] == static_cast<std::int64_t>(3 * dim))
+      layers.push_back(name);
+  for (const std::string& name : layers)
+    out.change(name, [dim, head, half](AlignedBuffer<float>& values) {
+      const std::size_t row = values.size() / (3 * dim);
+      const AlignedBuffer<float> before = values;
+      for (std::size_t first = 0; first < 2 * dim; first += head)
+        for (std::size_t j = 0; j < head; ++j)
+          std::copy_n(before.data() + (first + 2 * (j % half) + j / half) * row, row,
+                      values.data() + (first + j) * row);
+    });
+}
+
 void join_gates(RenamedTensors& out, const TensorSource& stored, TensorNames& names) {
   for (const std::string& layer : layers_with(names, ".mlp.fc1_g.weight"))
     join(out, stored, names, layer + ".mlp.", {"fc1_g", "fc1_x"}, "fc1");

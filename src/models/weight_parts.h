@@ -20,4 +20,8 @@ void join_qkv(RenamedTensors& out, const TensorSource& stored, TensorNames& name
 /// Gate and value of a gated MLP ("mlp.fc1_g.", "mlp.fc1_x.") become "mlp.fc1.", the gate first.
 void join_gates(RenamedTensors& out, const TensorSource& stored, TensorNames& names);
 
+/// EVA-02 turns neighbouring channels (2j, 2j + 1) of a head; igq those half a head apart (ops/rotary.h). The rows of q
+/// and k, and their biases, are put in that order, which leaves every score as it is.
+void part_pairs(RenamedTensors& out, const ModelConfig& config);
+
 }  // namespace igq

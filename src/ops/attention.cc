@@ -157,6 +157,18 @@ const float* Attention::bias_of(AttentionBias bias, std::int64_t window, int hea
   return bias.table + (pattern * heads_ + head) * n * n;
 }
 
+/// Turns q and k as the qkv layer writes them.
+void Attention::rotate(ExecContext& context, const Rotation& rotation, float* qkv, int windows, int n) const {
+  const std::int64_t channels = static_cast<std::int64_t>(heads_) * head_dim_;
+  context.parallel_for(static_cast<std::int64_t>(windows) * 2 * heads_, 1,
+                       [&](std::int64_t begin, std::int64_t end, int) {
+                         for (std::int64_t i = begin; i < end; ++i) {
+                           float* rows = qkv + i / (2 * heads_) * n * 3 * channels + i % (2 * heads_) * head_dim_;
+                           rotate_head(rotation, rows, 3 * channels, n, head_dim_);
+                         }
+                       });
+}
+
 void Attention::attend_head(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const {
   if (context.observer != nullptr) {
     context.observer->on_tensor(site_, Operand::kQ, task.head, task.q, task.ld_q, task.queries, head_dim_);
@@ -243,6 +255,7 @@ void Attention::forward(ExecContext& context, const Linear& qkv, const Linear& p
     float* all = context.arena.take<float>(static_cast<std::size_t>(rows) * 3 * static_cast<std::size_t>(channels));
     float* mixed = context.arena.take<float>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(channels));
     qkv.forward(context, x, rows, all, range);
+    if (bias.rotation != nullptr) rotate(context, *bias.rotation, all, windows, n);
     forward(context, all, windows, n, bias, mixed);
     if (into.add)
       proj.forward_residual(context, mixed, rows, into.gamma, into.y);
@@ -254,14 +267,16 @@ void Attention::forward(ExecContext& context, const Linear& qkv, const Linear& p
   const std::int64_t panel = std::int64_t{rows} * kBytePanel;
   float* mixed = context.arena.take<float>(static_cast<std::size_t>(panel * threads));
   const int heads_of_unit = kBytePanel / head_dim_;
-  const auto attend = [&](int unit, int, int thread, const float* outputs, float* mn, float* mx) {
+  const auto attend = [&](int unit, int, int thread, float* outputs, float* mn, float* mx) {
     const WorkTimer timer(context, Work::kAttention, thread);
     float* out = mixed + panel * thread;
     for (int i = 0; i < heads_of_unit; ++i) {
       const int head = unit * heads_of_unit + i, column = i * head_dim_;
       for (std::int64_t window = 0; window < windows; ++window) {
         const std::int64_t first = window * n * kBytePanel + column;
-        const float* q = outputs + first;
+        float* q = outputs + first;
+        if (bias.rotation != nullptr)
+          for (float* turned : {q, q + panel}) rotate_head(*bias.rotation, turned, kBytePanel, n, head_dim_);
         const Task task{
             q,           q + panel, q + 2 * panel, kBytePanel, kBytePanel, n, n, head, bias_of(bias, window, head, n),
             out + first, kBytePanel};

@@ -10,15 +10,18 @@
 #include <string>
 
 #include "ops/linear.h"
+#include "ops/rotary.h"
 #include "quant/plan.h"
 
 namespace igq {
 
 /// Added to the scaled scores of window w and head h: table[(pattern[w] * heads + h) * n * n ...]. Swin's relative
-/// position bias plus shift mask; none when table is null; pattern 0 for all windows when pattern is null.
+/// position bias plus shift mask; none when table is null; pattern 0 for all windows when pattern is null. `rotation`:
+/// q and k turn before they are multiplied; null: they do not.
 struct AttentionBias {
   const float* table = nullptr;
   const std::int32_t* pattern = nullptr;
+  const Rotation* rotation = nullptr;
 };
 
 class Attention {
@@ -34,7 +37,8 @@ class Attention {
   void set_plan(std::shared_ptr<const AttentionPlan> plan);
   const AttentionPlan* plan() const { return plan_.get(); }
 
-  /// qkv [windows * n][3 * heads * head_dim] as the qkv layer writes it; out [windows * n][heads * head_dim].
+  /// qkv [windows * n][3 * heads * head_dim] as the qkv layer writes it, turned already where it has to; out [windows *
+  /// n][heads * head_dim].
   void forward(ExecContext& context, const float* qkv, int windows, int n, AttentionBias bias, float* out) const;
   /// Queries and keys of different tokens: q [queries][heads * head_dim], k and v [keys][heads * head_dim] -> out
   /// [queries][heads * head_dim].
@@ -54,6 +58,7 @@ class Attention {
   Scratch* take_scratches(ExecContext& context, int threads, std::array<int, 2> tokens, Execution execution) const;
   void attend_head(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const;
   void make_quantizers(const kernels::Kernels& kernels, const Task& task, Scratch& s) const;
+  void rotate(ExecContext& context, const Rotation& rotation, float* qkv, int windows, int n) const;
   const float* bias_of(AttentionBias bias, std::int64_t window, int head, int n) const;
   Scratch take_scratch(ExecContext& context, std::array<int, 2> tokens, Execution execution) const;
   void head_float(const ExecContext& context, const Task& task, Scratch& s, Execution execution) const;

@@ -273,7 +273,11 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
                               int threads, std::int64_t noise_images, const StageProgress& progress) {
   if (float_model.quantized) fail("{} is quantized already: start from the float model", float_model.name);
   if (images.count < 1) fail("no calibration images");
-  QuantizeOptions options = job.options;  // allocation fills in the groups of single sites
+  QuantizeJob used = job;
+  QuantizeOptions& options = used.options;  // allocation fills in the groups of single sites
+  const ModelConfig& network = float_model.model->config();
+  // Pairs that turn together would have to be balanced together.
+  if (network.family == Family::kVit && network.vit.rope != Rope::kNone) options.balance = false;
   restore_float(float_model);
   Model& model = *float_model.model;
   const AllocationBudget budget{job.average_groups, job.budget_gbops};
@@ -288,7 +292,7 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
   provenance.calibration_images = images.count;
   provenance.seed = options.seed;
   provenance.tool_version = IGQ_VERSION;
-  provenance.settings = job_text(job);
+  provenance.settings = job_text(used);
   add_notes_on(images, model.config(), report.notes);
   auto plan = std::make_shared<QuantizationPlan>();
   BiasMap biases;
