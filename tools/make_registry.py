@@ -173,7 +173,7 @@ def eva_entry(model):
         ("kNoClassToken", model.cls_token is None), ("kPatchPositions", model.no_embed_class), ("kNoQkvBias", not bias),
         ("kLayerScale", scaled), ("kNoNorm", is_identity(model.norm)), ("kFcNorm", not is_identity(model.fc_norm)),
         ("kSwiglu", gated), ("kAveragePool", model.global_pool == "avg"), ("kNoPositions", model.pos_embed is None),
-        ("kMlpNorm", mlp_norm)) if has] + rope
+        ("kMlpNorm", mlp_norm), ("kNoKeyBias", bias)) if has] + rope
     registers = 0 if model.reg_token is None else model.reg_token.shape[1]
     return without_defaults([model.patch_embed.patch_size[0], model.embed_dim, len(model.blocks), heads, hidden,
                              " | ".join(traits) or 0, registers, "kGelu" if gated else activation,

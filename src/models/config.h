@@ -37,6 +37,7 @@ struct VitConfig {
   bool no_embed_class = false;      ///< position embedding covers patches only
   bool antialias_positions = true;  ///< resizing the position embedding: timm does, most of transformers does not
   bool qkv_bias = true;
+  bool key_bias = true;  ///< false: that of the keys is zero, no parameter of the model (timm's Eva)
   bool layer_scale = false;
   bool pre_norm = false;   ///< layer norm after the embedding (CLIP); the patch embedding then has no bias
   bool final_norm = true;  ///< `norm` before pooling

@@ -172,6 +172,7 @@ void vit_fields(Io& io, Config& c) {
   io.flag("pre_norm", c.pre_norm);
   io.later_integer("projection", c.projection, 0, 0, kMaxWidth);
   io.later_flag("unit_head", c.unit_head, false);
+  io.later_flag("key_bias", c.key_bias, true);
   io.later_flag("positions", c.positions, true);
   io.later_choice("rope", c.rope, kRopes, Rope::kNone);
   if (c.rope != Rope::kNone) io.number("rope_theta", c.rope_theta);

@@ -74,6 +74,7 @@ VitConfig vit_config(const VitEntry& entry) {
   vit.fc_norm = has(kFcNorm);
   vit.swiglu = has(kSwiglu);
   vit.pooling = has(kAveragePool) ? Pooling::kAverage : Pooling::kToken;
+  vit.key_bias = !has(kNoKeyBias);
   vit.positions = !has(kNoPositions);
   if (has(kRopeDinov3)) vit.rope = Rope::kDinov3;
   if (has(kRopeEva)) {
@@ -246,6 +247,8 @@ std::int64_t count_parameters(const ModelConfig& config) {
   std::int64_t total = 0;
   for (const auto& [name, shape] : expected_tensors(config))
     total += std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+  const VitConfig& v = config.vit;
+  if (config.family == Family::kVit && v.qkv_bias && !v.key_bias) total -= std::int64_t{v.depth} * v.embed_dim;
   return total;
 }
 

@@ -42,6 +42,7 @@ enum Trait : std::uint32_t {
   kRopeDinov3 = 1 << 11,
   kRopeEva = 1 << 12,  ///< theta 10,000, trained for 16 x 16 patches
   kMlpNorm = 1 << 13,
+  kNoKeyBias = 1 << 14,
 };
 
 struct VitEntry {

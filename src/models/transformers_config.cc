@@ -29,8 +29,7 @@ struct ModelClass {
 };
 /// Of classes with one model_type the first is what AutoModelForImageClassification takes without a name.
 constexpr std::array<ModelClass, 11> kClasses{
-    {{"DINOv3ViTModel", "dinov3_vit", "DINOv3ViTImageProcessor", Kind::kDinov3},
-     {"ViTForImageClassification", "vit", "ViTImageProcessor", Kind::kVit},
+    {{"ViTForImageClassification", "vit", "ViTImageProcessor", Kind::kVit},
      {"DeiTForImageClassification", "deit", "DeiTImageProcessor", Kind::kDeit},
      {"DeiTForImageClassificationWithTeacher", "deit", "DeiTImageProcessor", Kind::kDeitTeacher},
      {"SwinForImageClassification", "swin", "ViTImageProcessor", Kind::kSwin},
@@ -39,7 +38,8 @@ constexpr std::array<ModelClass, 11> kClasses{
      {"CLIPModel", "clip", "CLIPImageProcessor", Kind::kClip},
      {"CLIPForImageClassification", "clip", "CLIPImageProcessor", Kind::kClipMean},
      {"CLIPVisionModelWithProjection", "clip_vision_model", "CLIPImageProcessor", Kind::kClip},
-     {"SiglipForImageClassification", "siglip", "SiglipImageProcessor", Kind::kSiglipMean}}};
+     {"SiglipForImageClassification", "siglip", "SiglipImageProcessor", Kind::kSiglipMean},
+     {"DINOv3ViTModel", "dinov3_vit", "DINOv3ViTImageProcessor", Kind::kDinov3}}};
 
 /// As AutoModelForImageClassification chooses: by model_type, and by the class that saved the model where one type has
 /// several; by that class alone in files without a type.
@@ -143,6 +143,7 @@ void read_dinov3(const ConfigFields& f, ModelConfig& out) {
   v.layer_scale = true;
   const bool query = f.flag("query_bias", true), key = f.flag("key_bias", false), value = f.flag("value_bias", true);
   v.qkv_bias = query || key || value;
+  v.key_bias = key;
   for (const char* bias : {"proj_bias", "mlp_bias"})
     if (!f.flag(bias, true)) fail("'{}' is false, igq runs DINOv3 with these biases", bias);
   out.num_classes = 0;

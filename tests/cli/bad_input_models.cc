@@ -288,11 +288,11 @@ std::vector<Row> model_rows() {
           [](std::string& b) {
             auto forged = ::igq::test::Forged::from(b);
             json header = forged.json();
-            header["config"]["vit"]["rope"] = true;
+            header["config"]["vit"]["sparsity"] = true;
             forged.set_json(header);
             b = forged.to_bytes();
           },
-          "q.igq was made by a newer igq: config.vit has a field 'rope', which this igq does not know: update igq"),
+          "q.igq was made by a newer igq: config.vit has a field 'sparsity', which this igq does not know: update igq"),
       {"a report on a float model",
        {},
        "report model -o r.html",

@@ -13,9 +13,7 @@ namespace {
 
 constexpr int kScenes = 80, kCalibration = 12;
 
-std::filesystem::path asset(const std::string& name) {
-  return std::filesystem::path(IGQ_SOURCE_DIR) / "assets" / name;
-}
+std::filesystem::path asset(const std::string& name) { return std::filesystem::path(IGQ_SOURCE_DIR) / "assets" / name; }
 
 coco::Dataset scenes() {
   coco::Dataset dataset = coco::read_dataset(asset("garment_scenes") / "annotations.json", {true, true});
