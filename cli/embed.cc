@@ -62,7 +62,7 @@ struct Shape2 {
 Shape2 output_shape(const Model& model, bool tokens) {
   const ModelConfig& config = model.config();
   if (!tokens) return {1, embedding_width(config)};
-  return {model.output_tokens(), config.family == Family::kSwin ? embedding_width(config) : config.vit.embed_dim};
+  return {model.output_tokens(), token_width(config)};
 }
 
 void write_npy(const EmbedFlags& flags, const ImageList& images, Shape2 shape, const RowLog& log) {

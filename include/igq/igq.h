@@ -80,8 +80,11 @@ class IGQ_API Classifier {
   const std::vector<std::string>& labels() const;
   std::string execution() const;  ///< "float", "simulate" or "integer"
   std::string isa() const;
+  /// Of the last batch: what reading, decoding and resizing its images took, summed over the threads.
+  double loading_seconds() const;
 
  private:
+  friend class Embedder;
   struct Impl;
   explicit Classifier(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

@@ -11,9 +11,11 @@ how to mend it.
 from ._detector import Detector
 from ._embedder import Embedder
 from ._igq import Cancelled, Error
-from ._model import Model, Stream, cpu_info, set_default_threads, version
+from ._model import Model, cpu_info, version
+from ._network import set_default_threads
 from ._pipeline import pipeline
 from ._quantize import compare, quantize
+from ._stream import Stream
 
 __version__ = version()
 __all__ = [

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _igq
 from ._images import as_list
-from ._model import thread_count
+from ._network import thread_count
 
 Detection = Dict[str, Any]
 
@@ -34,7 +34,7 @@ class Detector:
     ) -> None:
         self._arguments = (os.fspath(path), threads, isa, architecture)
         self._detector = _igq.Detector(os.fspath(path), architecture or "", thread_count(threads), isa)
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
 
     def __reduce__(self):
         return _restore, self._arguments
@@ -57,6 +57,8 @@ class Detector:
         "index", "category_id", "mask": bool [height, width] or None}.
         """
         items, single = as_list(images)
+        if self._process != os.getpid():  # whoever had the lock when the process forked is not here
+            self._lock, self._process = threading.Lock(), os.getpid()
         with self._lock:
             answers = [self._one(item, -1.0 if score_threshold is None else float(score_threshold)) for item in items]
         return answers[0] if single else answers

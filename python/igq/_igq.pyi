@@ -15,8 +15,14 @@ class Model:
     def __init__(
         self, path: str, architecture: str, height: int, width: int, threads: int, isa: str, execution: str
     ) -> None: ...
-    def logits(self, images: list, out: NDArray[np.float32], raise_errors: bool) -> List[str]:
-        """Logits [n, num_classes] into out; a text per image, empty where it is well."""
+    def run(
+        self, output: str, images: list, out: NDArray[np.float32], raise_errors: bool
+    ) -> Tuple[List[str], float]:
+        """"logits" [n, num_classes], "vectors" or "unit vectors" [n, width] or "tokens" [n, tokens, token_width] into out.
+
+        Returns a text per image, empty where it is well, and the seconds that reading, decoding and resizing took,
+        summed over the threads.
+        """
 
     def preprocess(self, images: list, out: NDArray[np.float32]) -> None:
         """Normalised values [n, 3, height, width] into out."""
@@ -26,6 +32,12 @@ class Model:
 
     @property
     def num_classes(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def token_width(self) -> int: ...
     @property
     def image_size(self) -> Tuple[int, int]: ...
     @property
@@ -58,23 +70,12 @@ def quantize(
 def compare(a: str, b: str, images: str, limit: int, threads: int) -> str:
     """A JSON document."""
 
-class Embedder:
-    def __init__(
-        self, path: str, architecture: str, height: int, width: int, threads: int, isa: str, execution: str
-    ) -> None: ...
-    def embed(self, images: list, out: NDArray[np.float32], normalize: bool) -> None:
-        """Vectors [n, width] into out. By one thread at a time."""
-
-    @property
-    def width(self) -> int: ...
-    @property
-    def image_size(self) -> Tuple[int, int]: ...
-    @property
-    def architecture(self) -> str: ...
-
 def run_program(arguments: List[str]) -> int:
     """The igq program; arguments[0] is its name. Returns the exit code."""
 
 def isa_names() -> List[str]: ...
 def cpu_name() -> str: ...
+def default_threads() -> int:
+    """Threads where nobody says: environment, affinity, quota."""
+
 def version() -> str: ...

@@ -1,31 +1,18 @@
-"""Model: a checkpoint or an .igq file that classifies images, from any number of Python threads."""
+"""Model: a checkpoint or an .igq file that runs, from any number of Python threads."""
 
 from __future__ import annotations
 
-import os
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Optional, Union
 
 import numpy as np
 
 from . import _igq
-from ._images import as_list, one_image
-
-_default_threads = 0
+from ._detector import Detection, Detector
+from ._images import as_list
+from ._network import Network
+from ._stream import Stream
 
 Prediction = Dict[str, Any]
-
-
-def set_default_threads(n: int) -> None:
-    """Threads of models that are made from now on without `threads`; 0: what the process may use (see Model)."""
-    global _default_threads
-    if not 0 <= int(n) <= 1024:
-        raise ValueError(f"{n} threads: give 1 to 1024, or 0 for what the process may use")
-    _default_threads = int(n)
-
-
-def thread_count(threads: Optional[int]) -> int:
-    """`threads`, or for None what set_default_threads() was given."""
-    return _default_threads if threads is None else threads
 
 
 def version() -> str:
@@ -34,61 +21,10 @@ def version() -> str:
 
 
 def cpu_info() -> Dict[str, Any]:
-    """{"cpu": name, "isa": the instruction sets that igq runs here, "best_isa": the one that "auto" means}."""
+    """{"cpu": name, "isa": the instruction sets that igq runs here, "best_isa": the one that "auto" means,
+    "threads": how many a model takes when nobody says}."""
     isa = _igq.isa_names()
-    return {"cpu": _igq.cpu_name(), "isa": isa, "best_isa": isa[-1]}
-
-
-class Network:
-    """What Model and Embedder share: how they are opened, pickled and described. `_open` makes the extension's object."""
-
-    _open: Any
-
-    def __init__(
-        self,
-        path: Union[str, os.PathLike],
-        threads: Optional[int] = None,
-        isa: str = "auto",
-        execution: Optional[str] = None,
-        *,
-        architecture: Optional[str] = None,
-        img_size: Optional[Tuple[int, int]] = None,
-    ) -> None:
-        self._arguments = {
-            "path": os.fspath(path),
-            "threads": threads,
-            "isa": isa,
-            "execution": execution,
-            "architecture": architecture,
-            "img_size": img_size,
-        }
-        height, width = img_size or (0, 0)
-        self._model = self._open(
-            os.fspath(path),
-            architecture or "",
-            height,
-            width,
-            thread_count(threads),
-            isa,
-            execution or "",
-        )
-        self._opened()
-
-    def _opened(self) -> None:
-        """For what else a kind of network needs once it is open."""
-
-    def __reduce__(self):
-        return _restore, (self._arguments, type(self))
-
-    @property
-    def image_size(self) -> Tuple[int, int]:
-        """(height, width) of what the network sees."""
-        return self._model.image_size
-
-    @property
-    def architecture(self) -> str:
-        """timm's name."""
-        return self._model.architecture
+    return {"cpu": _igq.cpu_name(), "isa": isa, "best_isa": isa[-1], "threads": _igq.default_threads()}
 
 
 class Model(Network):
@@ -103,6 +39,9 @@ class Model(Network):
         architecture: timm's name, for a .safetensors file without config.json beside it.
         img_size: (height, width) other than the model's own; float models only.
 
+    What it is for is its `kind`: a "classifier" has predict(), logits(), embed() and features(), an "encoder" embed()
+    and features(), a "detector" detect(). A method that a kind lacks raises igq.Error.
+
     Calls may come from many threads at once; the GIL is released while they compute. A model can be pickled (as its
     path and options) and survives a fork.
 
@@ -110,30 +49,60 @@ class Model(Network):
         igq.Error: no such file, not a model igq runs, damaged, or options that do not fit it.
     """
 
-    _open = _igq.Model
+    def _open(self, path: str, threads: Any, isa: str, execution: Any, architecture: Any, img_size: Any) -> Any:
+        self._detector: Optional[Detector] = None
+        if not _igq.is_detector(path, architecture or ""):
+            return super()._open(path, threads, isa, execution, architecture, img_size)
+        if execution not in (None, "float"):
+            raise _igq.Error(f"{path} is a detector, which runs in float only: leave execution={execution!r} away")
+        if img_size is not None:
+            raise _igq.Error(f"{path} is a detector, which takes pictures of any size: leave img_size away")
+        self._detector = Detector(path, threads, isa, architecture=architecture)
+        return None
 
     def __repr__(self) -> str:
+        if self._detector is not None:
+            return f"<igq.Model {self.architecture}: detector, {len(self.labels)} classes>"
         height, width = self.image_size
-        return (
-            f"<igq.Model {self.architecture}: {self.num_classes} classes, {height}x{width}, {self.execution}, "
-            f"{self.isa}>"
-        )
+        what = f"{self.num_classes} classes" if self.num_classes else f"{self.width} values"
+        return f"<igq.Model {self.architecture}: {what}, {height}x{width}, {self.execution}, {self.isa}>"
+
+    @property
+    def kind(self) -> str:
+        """ "classifier", "encoder" (no head) or "detector"."""
+        if self._detector is not None:
+            return "detector"
+        return "classifier" if self._model.num_classes else "encoder"
+
+    @property
+    def _model(self) -> Any:
+        if self._detector is not None:
+            raise _igq.Error(f"{self._arguments['path']} is a detector, which finds objects: use detect()")
+        return self._opened
+
+    @property
+    def architecture(self) -> str:
+        """timm's name, of a detector its own."""
+        return self._detector.architecture if self._detector is not None else self._model.architecture
 
     @property
     def num_classes(self) -> int:
-        return self._model.num_classes
+        """Of a classifier; an encoder has 0."""
+        return len(self.labels) if self._detector is not None else self._model.num_classes
 
     @property
     def labels(self) -> List[str]:
         """Names of the classes; empty when the model has none."""
-        return self._model.labels
+        return self._detector.labels if self._detector is not None else self._model.labels
 
     @property
     def execution(self) -> str:
-        return self._model.execution
+        """ "float", "simulate" or "integer"."""
+        return "float" if self._detector is not None else self._model.execution
 
     @property
     def isa(self) -> str:
+        """The instruction set that it runs with."""
         return self._model.isa
 
     def logits(self, images: Any) -> np.ndarray:
@@ -142,18 +111,13 @@ class Model(Network):
         `images`: one image or a list of them (see _images.one_image), or an array [n, h, w, 3] or [n, 3, h, w].
         The same bits for any batch and any number of threads.
         """
-        items, _ = as_list(images)
-        out = np.empty((len(items), self.num_classes), np.float32)
-        self._model.logits(items, out, True)
-        return out
+        return self._rows("logits", images)
 
     def predict(self, images: Any, topk: int = 5) -> Union[List[Prediction], List[List[Prediction]]]:
         """The `topk` most likely classes, best first: [{"label", "score", "index"}, ...]; of a list of images a list
         of such lists."""
         items, single = as_list(images)
-        out = np.empty((len(items), self.num_classes), np.float32)
-        self._model.logits(items, out, True)
-        answers = [self.rank(row, topk) for row in out]
+        answers = [self.rank(row, topk) for row in self._rows("logits", items)]
         return answers[0] if single else answers
 
     def rank(self, row: np.ndarray, topk: int = 5) -> List[Prediction]:
@@ -161,65 +125,43 @@ class Model(Network):
         ranked = self._model.rank(np.ascontiguousarray(row, np.float32), topk)
         return [{"label": label or f"LABEL_{index}", "score": score, "index": index} for index, label, score in ranked]
 
-    def preprocess(self, images: Any) -> np.ndarray:
-        """What the network sees of images: float32 [n, 3, height, width], resized, cropped and normalised."""
-        items, _ = as_list(images)
-        out = np.empty((len(items), 3, *self.image_size), np.float32)
-        self._model.preprocess(items, out)
-        return out
+    def embed(self, images: Any, normalize: bool = True) -> np.ndarray:
+        """Vectors for search, float32 [n, width]; of a single image [1, width]; divided by their lengths, so that
+        products of two are cosines, unless `normalize` is False.
 
-    def stream(self, images: Iterable[Any], batch_size: int = 64, on_error: str = "raise") -> "Stream":
-        """Runs over any number of images in constant memory: an iterator of (ids, logits) in order.
-
-        ids: positions in `images` [k]; logits: float32 [k, num_classes]. Decoding and inference share the model's
-        threads. on_error="skip" leaves bad images out, and keeps their texts in `stream.errors`; "raise" ends at the
-        first.
+        The vectors of `igq embed`: what the model pools, through its projection where it has one (docs/embeddings.md);
+        of a classifier what its head reads. The same bits for any batch and any number of threads.
         """
-        return Stream(self, images, batch_size, on_error)
+        return self._rows("unit vectors" if normalize else "vectors", images)
 
+    def features(self, images: Any) -> np.ndarray:
+        """All tokens after the last norm, float32 [n, tokens, dim]: prefix tokens first (class, registers), then the
+        patches row by row; of a Swin its map row by row. What `igq embed --tokens` writes."""
+        return self._rows("tokens", images)
 
-def _restore(arguments: Dict[str, Any], kind: type = Model) -> Network:
-    return kind(**arguments)
+    def detect(
+        self, images: Any, score_threshold: Optional[float] = None
+    ) -> Union[List[Detection], List[List[Detection]]]:
+        """The objects of a picture, best first; of a list of pictures a list of such lists. See Detector.detect: boxes
+        [x, y, width, height] in pixels of the picture, scores 0 to 1, labels, masks bool [height, width] or None."""
+        if self._detector is None:
+            raise _igq.Error(f"{self._arguments['path']} is a {self.kind}, not a detector: it has no detect()")
+        return self._detector.detect(images, score_threshold)
 
+    def stream(
+        self, images: Iterable[Any], batch_size: int = 64, on_error: str = "raise", output: Optional[str] = None
+    ) -> Stream:
+        """Runs over any number of images in constant memory: an iterator of (ids, rows) in order.
 
-class Stream:
-    """What Model.stream returns. `errors`: {id: text} of the images left out so far."""
-
-    def __init__(self, model: Model, images: Iterable[Any], batch_size: int, on_error: str) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size {batch_size}: give 1 or more")
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error {on_error!r}: give 'raise' or 'skip'")
-        self.errors: Dict[int, str] = {}
-        self._model, self._source, self._size, self._skip = model, iter(images), batch_size, on_error == "skip"
-        self._next = 0
-
-    def __iter__(self) -> Iterator[Tuple[List[int], np.ndarray]]:
-        return self
-
-    def __next__(self) -> Tuple[List[int], np.ndarray]:
-        while True:
-            ids, items, taken = [], [], 0
-            for image in self._source:
-                at = self._next
-                self._next += 1
-                taken += 1
-                try:
-                    items.append(one_image(image))
-                    ids.append(at)
-                except TypeError as fault:
-                    if not self._skip:
-                        raise
-                    self.errors[at] = str(fault)
-                if taken == self._size:
-                    break
-            if taken == 0:
-                raise StopIteration
-            out = np.empty((len(items), self._model.num_classes), np.float32)
-            faults = self._model._model.logits(items, out, not self._skip) if items else []
-            good = [i for i in range(len(items)) if not faults or not faults[i]]
-            for i, text in enumerate(faults):
-                if text:
-                    self.errors[ids[i]] = text
-            if good:
-                return [ids[i] for i in good], out if len(good) == len(items) else out[good]
+        ids: positions in `images` [k]; rows: float32 [k, num_classes] logits, of an encoder [k, width] vectors of
+        length 1; `output` chooses: "logits" or "embedding". Decoding and inference share the model's threads.
+        on_error="skip" leaves bad images out, and keeps their texts in `stream.errors`; "raise" ends at the first.
+        """
+        names = {"logits": "logits", "embedding": "unit vectors"}
+        output = output or ("embedding" if self.kind == "encoder" else "logits")
+        if output not in names:
+            raise ValueError(f"output {output!r}: give 'logits' or 'embedding'")
+        self._shape(names[output])  # a detector has none
+        if output == "logits" and self.kind == "encoder":
+            raise _igq.Error(f"{self._arguments['path']} is an encoder without a head: it has no logits")
+        return Stream(self, images, batch_size, on_error, names[output])

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Optional, Union
+from typing import Any, List, Optional, Union
 
 import numpy as np
 
-from . import _igq
 from ._detector import Detector
+from ._embedder import Embedder
 from ._images import is_batch
 from ._model import Model
 
-_TASKS = ("image-classification", "object-detection")
+_TASKS = ("image-classification", "object-detection", "image-feature-extraction")
 
 
 class ImageClassification:
@@ -52,7 +52,7 @@ class ObjectDetection:
 
     task = "object-detection"
 
-    def __init__(self, model: Detector, threshold: float = 0.5) -> None:
+    def __init__(self, model: Union[Model, Detector], threshold: float = 0.5) -> None:
         self.model, self.threshold = model, threshold
 
     def __call__(self, inputs: Any, threshold: Optional[float] = None, **kwargs: Any):
@@ -71,22 +71,47 @@ class ObjectDetection:
         return {"score": d["score"], "label": d["label"], "box": box}
 
 
+class ImageFeatureExtraction:
+    """transformers' image-feature-extraction pipeline: nested lists [1][tokens][dim] of an image, one per image of a
+    list; [1][dim] with pool=True (without the dense layer that ViTModel and DeiTModel put behind the class token). With
+    return_tensors=True numpy arrays of these shapes."""
+
+    task = "image-feature-extraction"
+
+    def __init__(self, model: Union[Model, Embedder]) -> None:
+        self.model = model
+
+    def __call__(
+        self, inputs: Any, pool: Optional[bool] = None, return_tensors: Optional[bool] = None, **kwargs: Any
+    ) -> List[Any]:
+        if kwargs:
+            raise TypeError(f"unknown argument {sorted(kwargs)[0]!r}")
+        rows = self.model._rows("vectors" if pool else "tokens", inputs)
+        answers = [row[None] if return_tensors else row[None].tolist() for row in rows]
+        return answers if is_batch(inputs) else answers[0]
+
+
 def pipeline(
-    model: Union[Model, Detector, str, os.PathLike], task: Optional[str] = None, **options: Any
-) -> Union[ImageClassification, ObjectDetection]:
+    model: Union[Model, Detector, Embedder, str, os.PathLike], task: Optional[str] = None, **options: Any
+) -> Union[ImageClassification, ObjectDetection, ImageFeatureExtraction]:
     """A callable that answers as `transformers.pipeline(task)` does for the same image.
 
-    `model`: a Model or Detector, or a path (then `options` go to it). `task`: "image-classification" or
-    "object-detection"; None: what the model is for.
+    `model`: a Model, Detector or Embedder, or a path (then `options` go to Model). `task`: "image-classification",
+    "object-detection" or "image-feature-extraction"; None: what the model is for.
     """
     if task is not None and task not in _TASKS:
         raise ValueError(f"task {task!r}: igq has {', '.join(_TASKS)}")
-    if not isinstance(model, (Model, Detector)):
-        detects = _igq.is_detector(os.fspath(model), options.get("architecture") or "")
-        model = (Detector if detects else Model)(model, **options)
+    if not isinstance(model, (Model, Detector, Embedder)):
+        model = Model(model, **options)
     elif options:
         raise TypeError("options are for a model given by its path")
-    answer = ObjectDetection(model) if isinstance(model, Detector) else ImageClassification(model)
-    if task is not None and task != answer.task:
-        raise ValueError(f"task {task!r}: this model is for {answer.task}")
-    return answer
+    kind = "detector" if isinstance(model, Detector) else "encoder" if isinstance(model, Embedder) else model.kind
+    fit = {
+        "classifier": ["image-classification", "image-feature-extraction"],
+        "encoder": ["image-feature-extraction"],
+        "detector": ["object-detection"],
+    }[kind]
+    if (task or fit[0]) not in fit:
+        raise ValueError(f"task {task!r}: this model is for {' and '.join(fit)}")
+    kinds = {k.task: k for k in (ImageClassification, ObjectDetection, ImageFeatureExtraction)}
+    return kinds[task or fit[0]](model)

@@ -9,7 +9,7 @@ import threading
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from . import _igq
-from ._model import thread_count
+from ._network import thread_count
 
 Path = Union[str, os.PathLike]
 Progress = Callable[[str, int, int], Optional[bool]]

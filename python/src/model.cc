@@ -1,36 +1,39 @@
 #include "model.h"
 
-#include <utility>
-
 namespace igq::python {
 
-SharedModel::Lease::Lease(SharedModel& from) : owner(from) {
-  {
-    const std::lock_guard lock(owner.mutex_);
-    if (!owner.first_busy_) {
-      owner.first_busy_ = true;
-      classifier = owner.first_.get();
-      return;
-    }
-    if (!owner.idle_.empty()) {
-      extra = std::move(owner.idle_.back());
-      owner.idle_.pop_back();
-    }
-  }
-  if (extra == nullptr) extra = std::make_unique<Classifier>(owner.first_->share(1));
-  classifier = extra.get();
+SharedModel::SharedModel(const std::string& path, const ClassifierOptions& options)
+    : embedders_(Embedder(path, options)), path_(path) {
+  if (network().num_classes() > 0) classifiers_.emplace(network().classifier(options.threads));
 }
 
-SharedModel::Lease::~Lease() {
-  const std::lock_guard lock(owner.mutex_);
-  if (extra == nullptr) {
-    owner.first_busy_ = false;
-    return;
+void SharedModel::need_classes() const {
+  if (!classifiers_)
+    throw Error(path_ +
+                " is an encoder without a head, so it predicts no classes: embed() and features() give its vectors");
+}
+
+const Classifier& SharedModel::classifier() const {
+  need_classes();
+  return classifiers_->first();
+}
+
+double SharedModel::run(Output output, std::span<const ImageSource> images, std::span<float> out,
+                        std::vector<std::string>* errors) {
+  if (output == Output::kLogits) {
+    need_classes();
+    return classifiers_->with([&](Classifier& c) {
+      c.logits(images, out, errors);
+      return c.loading_seconds();
+    });
   }
-  try {
-    owner.idle_.push_back(std::move(extra));
-  } catch (const std::bad_alloc&) {  // then it is made anew the next time
-  }
+  return embedders_.with([&](Embedder& e) {
+    if (output == Output::kTokens)
+      e.features(images, out, errors);
+    else
+      e.embed(images, out, output == Output::kUnitVectors, errors);
+    return e.loading_seconds();
+  });
 }
 
 }  // namespace igq::python

@@ -10,6 +10,7 @@
 #include <tuple>
 #include <vector>
 
+#include "base/processors.h"
 #include "cli/program.h"
 #include "igq/detect.h"
 #include "igq/embedder.h"
@@ -22,7 +23,7 @@
 namespace igq::python {
 namespace {
 
-using Rows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Values = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 using Pictures = nb::ndarray<float, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 using Row = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
@@ -38,37 +39,39 @@ ClassifierOptions options(const std::string& architecture, int height, int width
   return o;
 }
 
-/// Logits of a batch into `out` [images, classes]; a text per image, empty where it is well, or with `raise` the first
-/// fault thrown.
-std::vector<std::string> logits(SharedModel& model, const nb::list& items, const Rows& out, bool raise) {
+Output output_named(const std::string& name) {
+  if (name == "logits") return Output::kLogits;
+  if (name == "vectors") return Output::kVectors;
+  if (name == "unit vectors") return Output::kUnitVectors;
+  if (name == "tokens") return Output::kTokens;
+  throw nb::value_error("no such output");
+}
+
+/// What `output` names of a batch, into `out` row by row. A text per image, empty where it is well, or with `raise` the
+/// first fault thrown; and the seconds that loading the images took, summed over the threads.
+std::pair<std::vector<std::string>, double> run(SharedModel& model, const std::string& output, const nb::list& items,
+                                                const Values& out, bool raise) {
+  const Output what = output_named(output);
   const Images images(items);
   std::vector<std::string> errors;
   const std::span<float> rows(out.data(), out.size());
-  {
-    const nb::gil_scoped_release release;
-    model.with([&](Classifier& c) { c.logits(images.views(), rows, raise ? nullptr : &errors); });
-  }
-  return errors;
-}
-
-void embed(Embedder& model, const nb::list& items, const Rows& out, bool normalize) {
-  const Images images(items);
   const nb::gil_scoped_release release;
-  model.embed(images.views(), {out.data(), out.size()}, normalize);
+  const double seconds = model.run(what, images.views(), rows, raise ? nullptr : &errors);
+  return {std::move(errors), seconds};
 }
 
 void preprocess(SharedModel& model, const nb::list& items, const Pictures& out) {
   const Images images(items);
-  const std::size_t size = model.first().image_floats();
+  const std::size_t size = model.network().image_floats();
   if (out.size() != size * images.views().size()) throw nb::value_error("the output has another size");
   const nb::gil_scoped_release release;
   for (std::size_t i = 0; i < images.views().size(); ++i)
-    model.first().load_image(images.views()[i], {out.data() + i * size, size});
+    model.network().load_image(images.views()[i], {out.data() + i * size, size});
 }
 
 std::vector<std::tuple<int, std::string, double>> rank(const SharedModel& model, const Row& row, int topk) {
   std::vector<std::tuple<int, std::string, double>> classes;
-  for (const Prediction& p : model.first().rank({row.data(), row.size()}, topk))
+  for (const Prediction& p : model.classifier().rank({row.data(), row.size()}, topk))
     classes.emplace_back(p.index, p.label, p.score);
   return classes;
 }
@@ -146,16 +149,23 @@ NB_MODULE(_igq, m) {
           },
           nb::arg("path"), nb::arg("architecture"), nb::arg("height"), nb::arg("width"), nb::arg("threads"),
           nb::arg("isa"), nb::arg("execution"))
-      .def("logits", &logits, nb::arg("images"), nb::arg("out"), nb::arg("raise_errors"))
+      .def("run", &run, nb::arg("output"), nb::arg("images"), nb::arg("out"), nb::arg("raise_errors"))
       .def("preprocess", &preprocess, nb::arg("images"), nb::arg("out"))
       .def("rank", &rank, nb::arg("row"), nb::arg("topk"))
-      .def_prop_ro("num_classes", [](const SharedModel& s) { return s.first().num_classes(); })
-      .def_prop_ro("image_size",
-                   [](const SharedModel& s) { return std::pair(s.first().image_height(), s.first().image_width()); })
-      .def_prop_ro("architecture", [](const SharedModel& s) { return s.first().architecture(); })
-      .def_prop_ro("labels", [](const SharedModel& s) { return s.first().labels(); })
-      .def_prop_ro("execution", [](const SharedModel& s) { return s.first().execution(); })
-      .def_prop_ro("isa", [](const SharedModel& s) { return s.first().isa(); });
+      .def_prop_ro("num_classes", [](const SharedModel& s) { return s.network().num_classes(); })
+      .def_prop_ro("width", [](const SharedModel& s) { return s.network().width(); })
+      .def_prop_ro("tokens", [](const SharedModel& s) { return s.network().tokens(); })
+      .def_prop_ro("token_width", [](const SharedModel& s) { return s.network().token_width(); })
+      .def_prop_ro(
+          "image_size",
+          [](const SharedModel& s) { return std::pair(s.network().image_height(), s.network().image_width()); })
+      .def_prop_ro("architecture", [](const SharedModel& s) { return s.network().architecture(); })
+      .def_prop_ro("labels",
+                   [](const SharedModel& s) {
+                     return s.network().num_classes() > 0 ? s.classifier().labels() : std::vector<std::string>{};
+                   })
+      .def_prop_ro("execution", [](const SharedModel& s) { return s.network().execution(); })
+      .def_prop_ro("isa", [](const SharedModel& s) { return s.network().isa(); });
   nb::class_<ObjectDetector>(m, "Detector")
       .def(
           "__init__",
@@ -176,23 +186,10 @@ NB_MODULE(_igq, m) {
         nb::arg("report"));
   m.def("compare", &compare_models, nb::arg("a"), nb::arg("b"), nb::arg("images"), nb::arg("limit"),
         nb::arg("threads"));
-  nb::class_<Embedder>(m, "Embedder")
-      .def(
-          "__init__",
-          [](Embedder* self, const std::string& path, const std::string& architecture, int height, int width,
-             int threads, const std::string& isa, const std::string& execution) {
-            const nb::gil_scoped_release release;
-            new (self) Embedder(path, options(architecture, height, width, threads, isa, execution));
-          },
-          nb::arg("path"), nb::arg("architecture"), nb::arg("height"), nb::arg("width"), nb::arg("threads"),
-          nb::arg("isa"), nb::arg("execution"))
-      .def("embed", &embed, nb::arg("images"), nb::arg("out"), nb::arg("normalize"))
-      .def_prop_ro("width", &Embedder::width)
-      .def_prop_ro("image_size", [](const Embedder& e) { return std::pair(e.image_height(), e.image_width()); })
-      .def_prop_ro("architecture", &Embedder::architecture);
   m.def("run_program", &run_program, nb::arg("arguments"));
   m.def("isa_names", &isa_names);
   m.def("cpu_name", &cpu_name);
+  m.def("default_threads", &default_threads);
   m.def("version", &version);
 }
 

@@ -1,48 +1,74 @@
 // The public class that gives vectors; see include/igq/embedder.h.
 #include "igq/embedder.h"
 
-#include <algorithm>
-
-#include "base/memory_reserve.h"
+#include "base/fail.h"
 #include "base/normalize_rows.h"
-#include "base/processors.h"
-#include "models/runner.h"
+#include "classifier_impl.h"
 #include "guarded.h"
 #include "session.h"
-#include "source.h"
 
 namespace igq {
+namespace {
+
+constexpr const char* kSelf = "embedder runs";
+
+}  // namespace
 
 struct Embedder::Impl {
-  LoadedModel loaded;
-  Runner runner;
+  std::shared_ptr<Session> session;
+  int threads;
+  std::unique_ptr<Runner> vectors, tokens;  ///< made when they are first asked for
+  std::atomic<int> user{0};                 ///< the process that embeds with it at the moment
+  double loading_seconds = 0.0;
 
-  Impl(LoadedModel model, Execution execution, Isa isa, int threads)
-      : loaded(std::move(model)), runner(*loaded.model, execution, isa, threads, ModelOutput::kEmbedding) {}
-  const ModelConfig& config() const { return loaded.model->config(); }
+  Impl(std::shared_ptr<Session> opened, int wanted) : session(std::move(opened)), threads(wanted) {}
+  const ModelConfig& config() const { return session->config(); }
+
+  Runner& runner(std::unique_ptr<Runner>& slot, ModelOutput output) {
+    if (slot == nullptr)
+      slot = std::make_unique<Runner>(*session->loaded.model, session->execution, session->isa, threads, output);
+    return *slot;
+  }
 };
 
 Embedder::Embedder(const std::filesystem::path& model, const ClassifierOptions& options) {
-  guarded([&] {
-    const MemoryReserve reserve;
-    check_threads(options.threads);
-    const DefaultThreads threads(options.threads);
-    const Isa isa = parse_isa(options.isa);
-    LoadedModel loaded = load_for(model, options);
-    const Execution execution = choose_execution(loaded, options.execution);
-    loaded.prepare_only(execution, kernels::kernels_for(isa));
-    impl_ = std::make_unique<Impl>(std::move(loaded), execution, isa, options.threads);
-  });
+  guarded([&] { impl_ = std::make_unique<Impl>(open_session(model, options), options.threads); });
 }
 
+Embedder::Embedder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Embedder::~Embedder() = default;
 Embedder::Embedder(Embedder&& other) noexcept = default;
 Embedder& Embedder::operator=(Embedder&& other) noexcept = default;
 
+Embedder Embedder::share(int threads) const {
+  return guarded([&] {
+    check_threads(threads);
+    return Embedder(std::make_unique<Impl>(impl_->session, threads));
+  });
+}
+
+Classifier Embedder::classifier(int threads) const {
+  return guarded([&] {
+    check_threads(threads);
+    if (num_classes() == 0)
+      fail("{} is an encoder without a head, so it predicts no classes: it has vectors", impl_->session->loaded.name);
+    return Classifier(std::make_unique<Classifier::Impl>(impl_->session, threads));
+  });
+}
+
 int Embedder::width() const { return embedding_width(impl_->config()); }
+int Embedder::tokens() const { return impl_->session->loaded.model->output_tokens(); }
+int Embedder::token_width() const { return igq::token_width(impl_->config()); }
+int Embedder::num_classes() const { return impl_->config().num_classes; }
 int Embedder::image_height() const { return impl_->config().image_height; }
 int Embedder::image_width() const { return impl_->config().image_width; }
+std::size_t Embedder::image_floats() const {
+  return static_cast<std::size_t>(impl_->session->loaded.model->image_floats());
+}
 const std::string& Embedder::architecture() const { return impl_->config().architecture; }
+std::string Embedder::execution() const { return std::string(execution_name(impl_->session->execution)); }
+std::string Embedder::isa() const { return std::string(isa_name(impl_->session->isa)); }
+double Embedder::loading_seconds() const { return impl_->loading_seconds; }
 
 void Embedder::embed(const ImageSource& image, std::span<float> out, bool normalize) {
   embed(std::span(&image, 1), out, normalize);
@@ -51,31 +77,25 @@ void Embedder::embed(const ImageSource& image, std::span<float> out, bool normal
 void Embedder::embed(std::span<const ImageSource> images, std::span<float> out, bool normalize,
                      std::vector<std::string>* errors) {
   guarded([&] {
+    const Use use(impl_->user, kSelf);
     const auto values = static_cast<std::size_t>(width());
-    if (out.size() != images.size() * values) {
-      fail("room for {} values was given, {} vectors of {} values need {}", out.size(), images.size(), values,
-           images.size() * values);
-    }
-    if (errors != nullptr) errors->assign(images.size(), {});
-    impl_->runner.run_each(
-        static_cast<std::int64_t>(images.size()),
-        [&](std::int64_t i, float* pixels) {
-          const auto at = static_cast<std::size_t>(i);
-          try {
-            preprocess_source(images[at], impl_->config().preprocess, image_height(), image_width(), pixels);
-            return true;
-          } catch (const Error& error) {
-            if (errors == nullptr) throw;
-            (*errors)[at] = error.what();
-            std::fill_n(out.data() + at * values, values, 0.0f);
-            return false;
-          }
-        },
-        [&](std::int64_t i, std::span<const float> vector) {
-          std::copy(vector.begin(), vector.end(), out.data() + static_cast<std::size_t>(i) * values);
-        });
+    impl_->loading_seconds = run_sources(*impl_->session, impl_->runner(impl_->vectors, ModelOutput::kEmbedding),
+                                         {images, out, values, "the vectors", errors});
     if (normalize) normalize_rows(out, values);
   });
+}
+
+void Embedder::features(std::span<const ImageSource> images, std::span<float> out, std::vector<std::string>* errors) {
+  guarded([&] {
+    const Use use(impl_->user, kSelf);
+    const std::size_t values = static_cast<std::size_t>(tokens()) * static_cast<std::size_t>(token_width());
+    impl_->loading_seconds = run_sources(*impl_->session, impl_->runner(impl_->tokens, ModelOutput::kTokens),
+                                         {images, out, values, "the tokens", errors});
+  });
+}
+
+void Embedder::load_image(const ImageSource& image, std::span<float> out) const {
+  guarded([&] { load_for_model(*impl_->session, image, out); });
 }
 
 }  // namespace igq

@@ -74,6 +74,10 @@ int embedding_width(const ModelConfig& config) {
   return pooled_width(config.vit);
 }
 
+int token_width(const ModelConfig& config) {
+  return config.family == Family::kSwin ? embedding_width(config) : config.vit.embed_dim;
+}
+
 int output_width(const ModelConfig& config) {
   return config.num_classes > 0 ? config.num_classes : embedding_width(config);
 }

@@ -107,6 +107,8 @@ void check_numbers(std::span<const float> values, const ModelConfig& config);
 int pooled_width(const VitConfig& config);
 /// Values of the pooled vector.
 int embedding_width(const ModelConfig& config);
+/// Values of a token after the last norm.
+int token_width(const ModelConfig& config);
 /// Values of StepState::output().
 int output_width(const ModelConfig& config);
 

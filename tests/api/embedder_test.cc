@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <igq/embedder.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -36,6 +37,32 @@ TEST(Embedder, BatchesGiveTheVectorsOfSingleImages) {
   double square = 0.0;
   for (const float v : unit) square += static_cast<double>(v) * static_cast<double>(v);
   EXPECT_NEAR(square, 1.0, 1e-5);
+}
+
+TEST(Embedder, OneModelGivesVectorsTokensAndClasses) {
+  const std::filesystem::path photo = test::fixtures() / "images/rgb.jpg", file = test::fixtures() / "igq/v1.igq";
+  Embedder model(file);
+  const std::size_t values = static_cast<std::size_t>(model.tokens()) * static_cast<std::size_t>(model.token_width());
+  const std::vector<ImageSource> images(3, ImageSource::file(photo));
+  std::vector<float> tokens(3 * values), again(values);
+  model.features(images, tokens);
+  EXPECT_GT(model.loading_seconds(), 0.0);
+  Embedder other = model.share();
+  other.features({images.data(), 1}, again);
+  for (std::size_t i = 0; i < 3; ++i)
+    EXPECT_TRUE(std::equal(again.begin(), again.end(), tokens.begin() + static_cast<std::ptrdiff_t>(i * values)));
+  EXPECT_THROW(model.features(images, again), Error);
+
+  Classifier classifier = model.classifier(1), alone(file);
+  EXPECT_EQ(model.num_classes(), alone.num_classes());
+  std::vector<float> logits(static_cast<std::size_t>(alone.num_classes())), wanted(logits.size());
+  classifier.logits({images.data(), 1}, logits);
+  alone.logits({images.data(), 1}, wanted);
+  EXPECT_EQ(logits, wanted);
+  std::vector<float> pixels(model.image_floats());
+  model.load_image(images[0], pixels);
+  EXPECT_EQ(pixels, alone.load_image(photo));
+  EXPECT_THROW(Embedder(test::fixtures() / "towers/clip").classifier(), Error);
 }
 
 }  // namespace
