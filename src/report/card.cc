@@ -131,7 +131,9 @@ std::string results(const ReportData& data) {
     text += row("one image", fmt::format("{:.2f} ms ({:.2f} ms in float)", s.integer_ms, s.float_ms),
                 fmt::format("{}, {}, {}", plain(s.cpu), plain(s.isa), plural(s.threads, "thread", "threads")));
   }
-  if (!data.accuracy)
+  if (is_encoder(data))
+    text += "\nMeasure it on other images: `igq compare MODEL FILE --data-dir DIR` prints cosines and recall.\n";
+  else if (!data.accuracy)
     text +=
         "\nAccuracy was not measured for this card: `igq report FILE --data-dir DIR --float MODEL --card README.md`.\n";
   return text + "\n";

@@ -57,6 +57,7 @@ TEST(Card, WithoutImagesSaysSoAndKeepsTheVerdict) {
   data.verdict = StoredVerdict{32, true, 21.5, {}, 0.0, 0.99912, 0.998};
   EXPECT_TRUE(has(model_card(data), "pipeline_tag: image-feature-extraction\n"));
   EXPECT_TRUE(has(model_card(data), "0.99912 (0.99800)"));
+  EXPECT_TRUE(has(model_card(data), "igq compare MODEL FILE"));
 }
 
 TEST(Card, TextsOfTheFileAreNoMarkup) {
