@@ -1,4 +1,5 @@
-// igq report: one self-contained HTML page about a quantized model.
+// igq report: one self-contained HTML page about a quantized model, and a model card.
+#include "report/card.h"
 #include "report/report.h"
 #include "report/html.h"
 
@@ -21,7 +22,7 @@ namespace {
 struct ReportFlags {
   ModelFlags model;
   RunFlags run;
-  std::string data_dir, float_model, output;
+  std::string data_dir, float_model, output, card;
   std::int64_t limit = 500, noise_images = 16;
   bool no_speed = false, skip_bad_images = false, overwrite = false;
   ClassFlags classes;
@@ -38,9 +39,11 @@ void add_images(const ReportFlags& flags, const ModelConfig& config, report::Rep
 
 void run_report(const ReportFlags& flags) {
   namespace fs = std::filesystem;
-  if (flags.output.empty() && !flags.run.json)
-    throw CLI::ValidationError("say where to write the report: -o report.html (or --json)");
+  if (flags.output.empty() && flags.card.empty() && !flags.run.json)
+    throw CLI::ValidationError(
+        "say where to write the report: -o report.html (or --json), or a card: --card README.md");
   check_output(flags.output, flags.overwrite, report::kReportOutput);
+  check_output(flags.card, flags.overwrite, report::kCardOutput);
   if (!is_igq_file(flags.model.path))
     fail("{} is not an .igq file: quantize a model first with `igq quantize`", flags.model.path);
   const LoadedModel model = load_model(flags.model.path);
@@ -64,12 +67,13 @@ void run_report(const ReportFlags& flags) {
     std::unique_ptr<Progress> progress;
     data = report::collect_report(model, reference ? &*reference : nullptr, options, stage_progress(progress));
   }
-  if (!flags.output.empty()) {
-    const std::string html = report::report_html(data);
-    write_file(flags.output, html, flags.overwrite, &report::kReportOutput);
-    if (!flags.run.json)
-      std::cout << fmt::format("{}: {:.0f} kB\n", flags.output, static_cast<double>(html.size()) / 1e3);
-  }
+  const auto write = [&](const std::string& path, const std::string& text, const OutputKind& kind) {
+    if (path.empty()) return;
+    write_file(path, text, flags.overwrite, &kind);
+    if (!flags.run.json) std::cout << fmt::format("{}: {:.0f} kB\n", path, static_cast<double>(text.size()) / 1e3);
+  };
+  if (!flags.output.empty()) write(flags.output, report::report_html(data), report::kReportOutput);
+  write(flags.card, report::model_card(data), report::kCardOutput);
   if (flags.run.json) print_json(report::report_to_json(data));
 }
 
@@ -88,6 +92,7 @@ void add_report(CLI::App& app, int&) {
                    "the float model it was made from: agreement, and errors measured on --data-dir")
       ->needs(data_dir);
   verb->add_option("-o,--output", flags->output, "the HTML file to write");
+  verb->add_option("--card", flags->card, "a model card (Markdown) to write: results, commands, provenance; for a hub");
   verb->add_flag("--overwrite", flags->overwrite, "replace an existing output");
   verb->add_option("--limit", flags->limit, "only so many images of --data-dir, spread over the classes (0: all)")
       ->check(CLI::Range(0, 1000000000))

@@ -73,8 +73,8 @@ class ObjectDetection:
 
 class ImageFeatureExtraction:
     """transformers' image-feature-extraction pipeline: nested lists [1][tokens][dim] of an image, one per image of a
-    list; [1][dim] with pool=True (without the dense layer that ViTModel and DeiTModel put behind the class token). With
-    return_tensors=True numpy arrays of these shapes."""
+    list; [1][dim] with pool=True, the vector of embed() (without the dense layer that ViTModel and DeiTModel put behind
+    the class token; of a classifier what its head reads). With return_tensors=True numpy arrays of these shapes."""
 
     task = "image-feature-extraction"
 

@@ -75,6 +75,26 @@ void read_stored_noise(const json& report, ReportData& data) {
   }
 }
 
+std::optional<StoredVerdict> stored_verdict(const json& report) {
+  const json* verdict = json_find(report, "verdict");
+  if (verdict == nullptr) return {};
+  const auto value = [&](const char* key) { return static_cast<double>(json_float(json_at(*verdict, key), key)); };
+  StoredVerdict v;
+  v.images = json_int(json_at(*verdict, "images"), "images", 0, INT64_MAX);
+  if (v.images == 0) return {};
+  v.held_back = json_bool(json_at(*verdict, "held_back"), "held_back");
+  v.snr = value("logits_snr_db");
+  if (json_find(*verdict, "agreement") != nullptr) {
+    v.agreement = value("agreement");
+    v.agreement_interval = value("agreement_interval_95");
+  }
+  if (json_find(*verdict, "cosine_mean") != nullptr) {
+    v.cosine_mean = value("cosine_mean");
+    v.cosine_percentile1 = value("cosine_percentile_1");
+  }
+  return v;
+}
+
 std::optional<AllocationFacts> stored_allocation(const json& report) {
   const json* allocation = json_find(report, "allocation");
   if (allocation == nullptr) return {};
@@ -253,6 +273,7 @@ ReportData collect_report(const LoadedModel& model, const LoadedModel* reference
   try {
     read_stored_noise(model.report, data);
     data.allocation = stored_allocation(model.report);
+    data.verdict = stored_verdict(model.report);
     if (const json* stored = json_find(model.report, "examples")) examples = examples_from_json(*stored, *model.model);
   } catch (const Error& e) {
     fail("{}: its report data are damaged ({}): quantize again", model.name, e.what());

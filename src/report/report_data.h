@@ -51,6 +51,17 @@ struct Accuracy {
   std::int64_t changed = 0;           ///< images predicted otherwise
 };
 
+/// The verdict that quantize left in the file: on calibration images, against the float model.
+struct StoredVerdict {
+  std::int64_t images = 0;
+  bool held_back = false;           ///< nothing was chosen on them
+  double snr = 0.0;                 ///< dB, of the output
+  std::optional<double> agreement;  ///< percent; of classifiers
+  double agreement_interval = 0.0;
+  std::optional<double> cosine_mean;  ///< of encoders
+  double cosine_percentile1 = 0.0;
+};
+
 /// One channel or softmax row of one image.
 struct Member {
   Bounds range;   ///< of its values
@@ -97,6 +108,7 @@ struct ReportData {
   double gbops = 0.0, float_gbops = 0.0, one_group_gbops = 0.0;  ///< one_group: the same bits, one quantizer per site
   std::optional<Speed> speed;
   std::optional<Accuracy> accuracy;
+  std::optional<StoredVerdict> verdict;
   std::vector<SiteRow> sites;
   std::optional<AllocationFacts> allocation;  ///< when groups were allocated
   std::int64_t noise_images = 0;              ///< 0: no errors are known

@@ -380,6 +380,12 @@ TEST_F(CliTest, ReportIsOneFileAndJson) {
   const auto compared = run("compare model q.igq --data-dir images --json").json();
   EXPECT_EQ(json.at("accuracy").at("agreement"), compared.at("agreement"));
 
+  const Output card = run("report q.igq --float model --data-dir images --no-speed --card README.md");
+  ASSERT_EQ(card.exit_code, 0) << card.err;
+  EXPECT_EQ(card.out.rfind("README.md: ", 0), 0u);
+  EXPECT_NE(read_text(path() / "README.md").find("| 20 images |"), std::string::npos);
+  EXPECT_EQ(run("report q.igq --no-speed --card README.md").exit_code, 1);
+
   EXPECT_EQ(run("report q.igq").exit_code, 2) << "no output is named";
   EXPECT_EQ(run("report q.igq --float model -o x.html").exit_code, 2) << "--float needs images";
   EXPECT_EQ(run("report model -o x.html").exit_code, 1);
