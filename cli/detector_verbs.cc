@@ -7,11 +7,9 @@
 #include <numeric>
 
 #include "base/fail.h"
-#include "base/random.h"
 #include "detect.h"
 #include "folders.h"
 #include "models/plan_json.h"
-#include "pipeline/groups_in_use.h"
 #include "pipeline/quantize_detector.h"
 #include "pipeline/shadow_sites.h"
 #include "quantize_detector.h"

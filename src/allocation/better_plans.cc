@@ -35,6 +35,13 @@ class AllSites final : public SiteObserver {
 
 }  // namespace
 
+nlohmann::json better_plans_to_json(const std::vector<BetterPlan>& better) {
+  nlohmann::json sites = nlohmann::json::array();
+  for (const BetterPlan& b : better)
+    sites.push_back({{"site", b.site}, {"error_of_groups", b.planned}, {"error_of_one", b.layer}});
+  return sites;
+}
+
 std::vector<BetterPlan> take_better_plans(const CalibrationPasses& passes, const Statistics& statistics,
                                           const QuantizeOptions& options, QuantizationPlan& plan) {
   const auto sites = passes.network->sites();

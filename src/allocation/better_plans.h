@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "calibration/calibrate.h"
 
 namespace igq {
@@ -16,6 +17,9 @@ struct BetterPlan {
   std::string site;
   double planned = 0.0, layer = 0.0;
 };
+
+/// What the .igq file remembers of them.
+nlohmann::json better_plans_to_json(const std::vector<BetterPlan>& better);
 
 /// Measures both in one float pass per image and changes `plan` where the single quantizer is better. The runner's
 /// model has no plan attached yet; load(i, image) gives image i.

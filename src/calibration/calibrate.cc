@@ -314,22 +314,23 @@ QuantizationPlan make_plan(const Network& network, const Statistics& statistics,
   QuantizationPlan plan;
   const auto sites = network.sites();
   const std::vector<std::string> unseen = statistics.unseen();
-  const auto stays_float = [&](const Site& site) {
-    return bits_of(site, options).is_float() || std::find(unseen.begin(), unseen.end(), site.name) != unseen.end();
-  };
-  for (const Site& site : sites) {  // create every entry first: the loop below must not change the maps
-    if (stays_float(site)) continue;
+  std::vector<std::size_t> quantized;
+  for (std::size_t i = 0; i < sites.size(); ++i) {  // every entry first: the threads below must not change the maps
+    const Site& site = sites[i];
+    if (bits_of(site, options).is_float() || std::find(unseen.begin(), unseen.end(), site.name) != unseen.end())
+      continue;
     if (site.has_weights())
       plan.linears[site.name];
     else
       plan.attentions[site.name];
+    quantized.push_back(i);
   }
   std::atomic<std::size_t> next{0};
   pool.run([&](int) {
-    for (std::size_t i = next.fetch_add(1); i < sites.size(); i = next.fetch_add(1)) {
+    for (std::size_t n = next.fetch_add(1); n < quantized.size(); n = next.fetch_add(1)) {
+      const std::size_t i = quantized[n];
       const Site& site = sites[i];
       const SiteBits bits = bits_of(site, options);
-      if (stays_float(site)) continue;
       const auto given = options.site_groups.find(site.name);
       const int groups = given == options.site_groups.end() ? options.groups : given->second;
       const int id = static_cast<int>(i);

@@ -1,12 +1,33 @@
 #include "calibration/layer_rounding.h"
 
 #include <Eigen/Cholesky>
+#include <algorithm>
 
 #include "calibration/rounding.h"
+#include "quant/grouping.h"
 
 namespace igq {
 
 using kernels::kFloatPanel;
+
+std::int64_t rounding_held_back(WeightMethod method, std::int64_t images) {
+  if (method != WeightMethod::kAuto || images < 4) return 0;
+  return std::max<std::int64_t>(1, images / 8);
+}
+
+AlignedBuffer<float> moved_bias(std::span<const float> bias, const AlignedBuffer<float>& shift) {
+  AlignedBuffer<float> moved(bias.size());
+  for (std::size_t o = 0; o < bias.size(); ++o) moved[o] = bias[o] + shift[o];
+  return moved;
+}
+
+void fake_quantize(const ActivationPlan& plan, const kernels::Kernels& kernels, const kernels::MatrixView<float>& x,
+                   const float* mn, const float* mx, Arena& arena) {
+  if (plan.grouping == Grouping::kFloat) return;
+  const ArenaScope scope(arena);
+  const ChannelQuantizers q = assign_channels(plan, kernels, x.cols, mn, mx, arena);
+  kernels.fake_quantize_channels(x, q.scale, {q.inv_scale, q.zero, q.q_max});
+}
 
 LayerRounder::LayerRounder(AlignedBuffer<float> weight, int in, int out, bool has_bias, const QuantizeOptions& options,
                            const kernels::Kernels& kernels, ThreadPool& pool)

@@ -18,6 +18,16 @@ struct LayerRounding {
   std::size_t bytes = 0;  ///< memory held for this
 };
 
+/// How many of the last images `auto` compares on: an eighth, none of fewer than four images.
+std::int64_t rounding_held_back(WeightMethod method, std::int64_t images);
+
+/// bias + shift; `shift` may be longer.
+AlignedBuffer<float> moved_bias(std::span<const float> bias, const AlignedBuffer<float>& shift);
+
+/// Replaces rows of one image by what the planned quantizers make of them; mn, mx [channels] are the image's ranges.
+void fake_quantize(const ActivationPlan& plan, const kernels::Kernels& kernels, const kernels::MatrixView<float>& x,
+                   const float* mn, const float* mx, Arena& arena);
+
 class LayerRounder {
  public:
   /// weight [out][in]. `kernels`, `pool` and `options` must outlive it.

@@ -37,8 +37,7 @@ void quantize_input(const ActivationPlan& plan, const kernels::Kernels& kernels,
   std::fill_n(mn, n, std::numeric_limits<float>::infinity());
   std::fill_n(mx, n, -std::numeric_limits<float>::infinity());
   kernels.channel_range(x, channels, rows, channels, mn, mx);
-  const ChannelQuantizers q = assign_channels(plan, kernels, channels, mn, mx, arena);
-  kernels.fake_quantize_channels({x, channels, rows, channels}, q.scale, {q.inv_scale, q.zero, q.q_max});
+  fake_quantize(plan, kernels, {x, channels, rows, channels}, mn, mx, arena);
 }
 
 class Refiner {
@@ -208,17 +207,14 @@ class Refiner {
     if (has_bias) move_bias(linear, rounded.shift);
   }
 
-  /// Views of the last images, on which `auto` compares: an eighth, none of fewer than four images.
+  /// Views of the images on which `auto` compares.
   std::int64_t held_back() const {
-    const std::int64_t images = images_ / options_.views;
-    if (options_.weights != WeightMethod::kAuto || images < 4) return 0;
-    return std::max<std::int64_t>(1, images / 8) * options_.views;
+    return rounding_held_back(options_.weights, images_ / options_.views) * options_.views;
   }
 
   void move_bias(Linear& linear, const AlignedBuffer<float>& shift) {
     AlignedBuffer<float>& bias = biases_[linear.name() + ".bias"];
-    bias.resize(linear.bias().size());
-    for (std::size_t o = 0; o < bias.size(); ++o) bias[o] = linear.bias()[o] + shift[o];
+    bias = moved_bias(linear.bias(), shift);
     linear.set_bias({bias.data(), bias.size()});
   }
 

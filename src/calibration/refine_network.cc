@@ -63,12 +63,8 @@ class RowTap final : public SiteObserver {
     if (rows == 0) return;
     const ActivationPlan& plan = plan_.linears.at(network_.sites()[static_cast<std::size_t>(site)].name).input;
     coded_ = exact_;
-    if (plan.grouping != Grouping::kFloat) {
-      const ArenaScope scope(arena_);
-      const ChannelQuantizers q = assign_channels(plan, kernels_, channels, low_.data(), high_.data(), arena_);
-      kernels_.fake_quantize_channels({coded_.data(), channels, static_cast<int>(rows * taps), channels}, q.scale,
-                                      {q.inv_scale, q.zero, q.q_max});
-    }
+    fake_quantize(plan, kernels_, {coded_.data(), channels, static_cast<int>(rows * taps), channels}, low_.data(),
+                  high_.data(), arena_);
     rounders_.at(site)->add(exact_.data(), coded_.data(), static_cast<int>(rows), held_back_);
   }
 
@@ -107,8 +103,7 @@ NetworkRefinement refine_network(Network& network, const std::shared_ptr<Quantiz
     }
     ++id;
   }
-  const std::int64_t held =
-      options.weights == WeightMethod::kAuto && passes.images >= 4 ? std::max<std::int64_t>(1, passes.images / 8) : 0;
+  const std::int64_t held = rounding_held_back(options.weights, passes.images);
   int done = 0;
   for (std::size_t begin = 0, end = 0; begin < layers.size(); begin = end) {
     std::size_t bytes = 0;
@@ -139,9 +134,7 @@ NetworkRefinement refine_network(Network& network, const std::shared_ptr<Quantiz
       planned.weight = std::move(rounded.weight);
       site.set_plan(std::shared_ptr<const LinearPlan>(plan, &planned));
       if (!rounded.shift.empty()) {
-        AlignedBuffer<float>& bias = result.biases[site.name + ".bias"];
-        bias.resize(site.bias().size());
-        for (std::size_t o = 0; o < bias.size(); ++o) bias[o] = site.bias()[o] + rounded.shift[o];
+        const AlignedBuffer<float> bias = moved_bias(site.bias(), rounded.shift);
         site.set_bias({bias.data(), bias.size()});
       }
       site.prepare(execution, *passes.kernels);

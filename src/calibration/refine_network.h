@@ -17,7 +17,6 @@ namespace igq {
 inline constexpr int kMostMoments = 4096;
 
 struct NetworkRefinement {
-  BiasMap biases;                    ///< those that changed, by "site.bias"
   std::vector<std::string> nearest;  ///< layers with more than kMostMoments inputs
   std::size_t bytes = 0;             ///< most memory held for second moments
 };

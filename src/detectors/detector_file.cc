@@ -5,6 +5,8 @@
 #include "base/fail.h"
 #include "detectors/detector_tensors.h"
 #include "io/json_fields.h"
+#include "io/memory_tensors.h"
+#include "io/overlaid_tensors.h"
 #include "models/igq_tensors.h"
 
 namespace igq {
@@ -35,23 +37,6 @@ class PartlyStored final : public TensorSource {
 
  private:
   std::shared_ptr<const TensorSource> stored_;
-  std::map<std::string, Shape> shapes_;
-};
-
-/// Tensors without some.
-class SomeTensors final : public TensorSource {
- public:
-  template <typename Keep>
-  SomeTensors(std::shared_ptr<const TensorSource> all, const Keep& keep) : all_(std::move(all)) {
-    for (const auto& [name, shape] : all_->shapes())
-      if (keep(name)) shapes_[name] = shape;
-  }
-  const std::map<std::string, Shape>& shapes() const override { return shapes_; }
-  AlignedBuffer<float> read(const std::string& name) const override { return all_->read(name); }
-  std::string origin() const override { return all_->origin(); }
-
- private:
-  std::shared_ptr<const TensorSource> all_;
   std::map<std::string, Shape> shapes_;
 };
 
@@ -91,8 +76,11 @@ std::string site_of(const std::string& tensor) {
 
 /// What a network of codes reads of the tensors: no weight that is codes, no batch norm that was folded.
 std::set<std::string> needed(const QuantizedDetector& detector, const TensorSource& all) {
-  const std::shared_ptr<const TensorSource> stored = std::make_shared<SomeTensors>(
-      detector.tensors, [&](const std::string& name) { return !has_codes(*detector.plan, site_of(name)); });
+  std::set<std::string> codes;
+  for (const auto& [name, shape] : all.shapes())
+    if (has_codes(*detector.plan, site_of(name))) codes.insert(name);
+  const auto stored =
+      std::make_shared<OverlaidTensors>(std::make_shared<MemoryTensors>(all.origin()), detector.tensors, codes);
   const auto watched = std::make_shared<WatchedTensors>(std::make_shared<PartlyStored>(stored, all.shapes()));
   build_network(detector.description, *watched, detector.plan);
   return watched->names_read();
@@ -155,6 +143,9 @@ QuantizedDetector load_detector_file(const std::filesystem::path& path) {
   return detector;
 }
 
-bool is_detector_file(const std::filesystem::path& path) { return ContainerReader(path).header().contains("detector"); }
+bool is_detector_file(const std::filesystem::path& path) {
+  // Files of classifiers are of older versions: their headers are then not read twice.
+  return igq_version_of(path) >= kDetectorVersion && ContainerReader(path).header().contains("detector");
+}
 
 }  // namespace igq

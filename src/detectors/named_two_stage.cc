@@ -33,12 +33,13 @@ std::optional<TwoStageConfig> named_two_stage(const std::string& name, const Ten
   }
   for (std::size_t i = 0; i < 4; ++i) config.neck_channels[i] = s.embed_dim << i;
 
-  const auto rows = [&](const std::string& tensor) {
+  const auto size_of = [&](const std::string& tensor, std::size_t dimension) {
     const auto it = tensors.shapes().find(tensor);
-    if (it == tensors.shapes().end() || it->second.empty())
+    if (it == tensors.shapes().end() || it->second.size() <= dimension)
       fail("{}: tensor '{}' is missing: are these the weights of {}?", tensors.origin(), tensor, name);
-    return static_cast<int>(std::clamp<std::int64_t>(it->second[0], 0, 1 << 20));
+    return static_cast<int>(std::clamp<std::int64_t>(it->second[dimension], 0, 1 << 20));
   };
+  const auto rows = [&](const std::string& tensor) { return size_of(tensor, 0); };
   const auto count = [&](const std::string& format) {
     int n = 0;
     while (n < 64 && tensors.has(fmt::format(fmt::runtime(format), n))) ++n;
@@ -62,7 +63,7 @@ std::optional<TwoStageConfig> named_two_stage(const std::string& name, const Ten
     config.box_heads.push_back(head);
     MaskHeadConfig masks;
     masks.convs = count(mask + "convs.{}.conv.weight");
-    masks.channels = rows(mask + "upsample.bias");
+    masks.channels = size_of(mask + "upsample.weight", 1);  // [in][out][2][2]; codes have other biases
     masks.class_agnostic = rows(mask + "conv_logits.weight") == 1 && config.classes > 1;
     config.mask_heads.push_back(masks);
   }

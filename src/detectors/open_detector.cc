@@ -126,7 +126,7 @@ bool is_detector(const fs::path& path, const std::string& architecture) {
 LoadedDetector load_detector(const fs::path& named, const std::string& architecture) {
   const fs::path path = model_path(named);
   LoadedDetector loaded;
-  loaded.name = path.filename().empty() ? path.parent_path().filename().string() : path.filename().string();
+  loaded.name = model_name(named);
   if (is_igq_file(path)) {
     if (!architecture.empty()) fail("{} says what it is; --arch {} cannot replace it", path.string(), architecture);
     QuantizedDetector file = load_detector_file(path);

@@ -310,4 +310,16 @@ bool has_igq_magic(const std::filesystem::path& path) {
   }
 }
 
+std::uint32_t igq_version_of(const std::filesystem::path& path) {
+  try {
+    const InputFile file(path);
+    Preamble preamble;
+    if (file.size() < sizeof(Preamble)) return 0;
+    file.read(0, std::as_writable_bytes(std::span(&preamble, 1)));
+    return preamble.magic == kMagic ? preamble.version : 0;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
 }  // namespace igq

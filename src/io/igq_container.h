@@ -99,4 +99,7 @@ class ContainerReader {
 /// Whether the file opens and starts with the magic of .igq files; never throws.
 bool has_igq_magic(const std::filesystem::path& path);
 
+/// The format version that the first bytes of such a file name, unchecked; 0 for any other file. Never throws.
+std::uint32_t igq_version_of(const std::filesystem::path& path);
+
 }  // namespace igq

@@ -25,6 +25,9 @@ std::filesystem::path hub_cache();
 /// where none is given). Error: no such name, or not in the cache, with the line that fetches it.
 HubModel find_hub_model(std::string_view text);
 
+/// What a model is called in provenance: its file or folder without the path, or "hf:org/name@COMMIT".
+std::string model_name(const std::filesystem::path& text);
+
 /// `text` itself, or the folder of a hub model.
 std::filesystem::path model_path(const std::filesystem::path& text);
 

@@ -20,12 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 /// The last name of a path, that of "models/vit/" and "." too.
-std::string last_name(const fs::path& path) {
-  std::error_code fault;
-  const fs::path whole = fs::weakly_canonical(path, fault);
-  return (fault ? path : whole).filename().string();
-}
-
 LoadedModel load_quantized(const fs::path& path) {
   QuantizedModel stored = load_igq(path);
   LoadedModel loaded;
@@ -121,9 +115,8 @@ LoadedModel load_model(const fs::path& path, const CheckpointOptions& options) {
   std::error_code ignored;
   LoadedModel loaded;
   if (names_hub_model(path.native())) {
-    const HubModel hub = find_hub_model(path.native());
-    loaded = load_model(hub.folder, options);
-    loaded.name = hub.name;  // with the commit, which goes into the provenance of what is made of it
+    loaded = load_model(model_path(path), options);
+    loaded.name = model_name(path);
     return loaded;
   }
   // By its content, or by its name: then load_igq says what is wrong with it.
@@ -141,7 +134,7 @@ LoadedModel load_model(const fs::path& path, const CheckpointOptions& options) {
     loaded.model = build_model(checkpoint.config, *checkpoint.tensors);
     loaded.tensors = std::move(checkpoint.tensors);
   }
-  loaded.name = last_name(path);
+  loaded.name = model_name(path);
   return loaded;
 }
 

@@ -19,13 +19,6 @@
 namespace igq {
 namespace {
 
-std::function<void(std::int64_t)> stage(const StageProgress& progress, const std::string& name, std::int64_t units) {
-  const auto tick = progress ? progress(name, units) : std::function<void(std::int64_t)>();
-  return [tick](std::int64_t done) {
-    if (tick) tick(done);
-  };
-}
-
 /// The job's options, with what a detector does not have taken out and what its scope leaves float.
 QuantizeOptions detector_options(const QuantizeJob& job, DetectorScope scope) {
   QuantizeOptions options = job.options;
@@ -66,7 +59,7 @@ void measure(LoadedDetector& loaded, const DetectorPictures& pictures, std::int6
   runner.prepare(Execution::kInteger);
   AgreementCounter agreement(*loaded.detector, truth_threshold(*original));
   ShadowSites shadow(*loaded.detector, runner.kernels(), runner.pool());
-  const auto tick = stage(progress, "measuring errors", count);
+  const auto tick = begin_stage(progress, "measuring errors", count);
   for (std::int64_t i = 0; i < count; ++i) {
     const Image image = pictures.load(report.held_back ? pictures.count + i : i);
     const float threshold = original->evaluation_threshold();
@@ -153,26 +146,23 @@ DetectorReport quantize_detector(LoadedDetector& loaded, const DetectorPictures&
   };
   auto plan = std::make_shared<QuantizationPlan>();
   {
-    const auto tick = stage(progress, "calibrating", pictures.count);
+    const auto tick = begin_stage(progress, "calibrating", pictures.count);
     const Statistics statistics = collect_statistics(passes, options.seed, [&](std::int64_t i) { tick(i + 1); });
     report.calibration_bytes = statistics.bytes();
     for (const std::string& site : statistics.unseen())
       report.notes.push_back(fmt::format("{} was not reached by any calibration image and stays float", site));
     *plan = make_plan(detector, statistics, options, runner.pool());
     if (options.never_worse) {
-      const auto measured = stage(progress, "comparing with one quantizer per layer", pictures.count);
+      const auto measured = begin_stage(progress, "comparing with one quantizer per layer", pictures.count);
       const std::vector<BetterPlan> better = take_better_plans(passes, statistics, options, *plan);
       measured(pictures.count);
-      nlohmann::json sites = nlohmann::json::array();
-      for (const BetterPlan& b : better)
-        sites.push_back({{"site", b.site}, {"error_of_groups", b.planned}, {"error_of_one", b.layer}});
-      if (!sites.empty()) report.detector.report["one_quantizer"] = std::move(sites);
+      if (!better.empty()) report.detector.report["one_quantizer"] = better_plans_to_json(better);
     }
   }
   detector.set_plan(plan);
   runner.prepare(Execution::kInteger);
   if (options.weights != WeightMethod::kNearest) {
-    const auto tick = stage(progress, "rounding weights", static_cast<std::int64_t>(plan->linears.size()));
+    const auto tick = begin_stage(progress, "rounding weights", static_cast<std::int64_t>(plan->linears.size()));
     const NetworkRefinement refined = refine_network(detector, plan, options, passes, Execution::kInteger,
                                                      runner.pool(), [&](int done, int) { tick(done); });
     report.calibration_bytes = std::max(report.calibration_bytes, refined.bytes);

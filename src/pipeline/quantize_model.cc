@@ -21,11 +21,6 @@
 namespace igq {
 namespace {
 
-std::function<void(std::int64_t)> stage(const StageProgress& progress, const std::string& name, std::int64_t units) {
-  if (!progress) return {};
-  return progress(name, units);
-}
-
 /// What the .igq file remembers of each site's error, for `inspect` and `report`.
 nlohmann::json noise_to_json(const Comparison& noise) {
   nlohmann::json sites = nlohmann::json::array();
@@ -35,14 +30,6 @@ nlohmann::json noise_to_json(const Comparison& noise) {
     sites.push_back(std::move(entry));
   }
   return {{"images", noise.images}, {"logits_snr_db", noise.logits_snr}, {"sites", std::move(sites)}};
-}
-
-/// The sites for which one quantizer lost less than the groups asked for.
-nlohmann::json better_plans_to_json(const std::vector<BetterPlan>& better) {
-  nlohmann::json sites = nlohmann::json::array();
-  for (const BetterPlan& b : better)
-    sites.push_back({{"site", b.site}, {"error_of_groups", b.planned}, {"error_of_one", b.layer}});
-  return sites;
 }
 
 /// What it remembers of the reconstruction.
@@ -67,15 +54,13 @@ Reconstruction reconstruct(Runner& runner, Model& model, const std::shared_ptr<Q
                            const TensorSource& tensors, const QuantizeOptions& options, const CalibrationSet& images,
                            const StageProgress& progress) {
   constexpr std::int64_t kUnits = 1000;
-  const auto tick = stage(progress, "reconstructing blocks", kUnits);
+  const auto tick = begin_stage(progress, "reconstructing blocks", kUnits);
   ReconstructOptions reconstruction;
   reconstruction.minutes = options.reconstruct_minutes;
   reconstruction.seed = options.seed;
   const std::unique_ptr<Model> original = build_model(model.config(), tensors);
   return reconstruct_blocks(model, plan, *original, reconstruction, images.count, images.load, runner.isa(),
-                            runner.pool(), [&](std::int64_t done, std::int64_t total) {
-                              if (tick) tick(kUnits * done / total);
-                            });
+                            runner.pool(), [&](std::int64_t done, std::int64_t total) { tick(kUnits * done / total); });
 }
 
 /// Measures what an allocation needs, with its options.
@@ -83,7 +68,7 @@ Perturbations perturb(Runner& runner, const Statistics& statistics, const Quanti
                       const QuantizeJob& job, const CalibrationSet& images, const std::string& checksum,
                       const StageProgress& progress) {
   constexpr std::int64_t kUnits = 1000;
-  const auto tick = stage(progress, "measuring layers", kUnits);
+  const auto tick = begin_stage(progress, "measuring layers", kUnits);
   PerturbationOptions perturbation;
   perturbation.cache = job.perturbation_cache;
   if (perturbation.cache.empty() && !job.state.empty() && make_state_folder(job.state))
@@ -94,10 +79,9 @@ Perturbations perturb(Runner& runner, const Statistics& statistics, const Quanti
     perturbation.activation_bits = perturbation.weight_bits = kBitCandidates;
     perturbation.choose_groups = job.allocate;
   }
-  return measure_perturbations(runner, statistics, options, images.count, images.load, perturbation,
-                               [&](const PerturbationProgress& p) {
-                                 if (tick) tick(static_cast<std::int64_t>(p.fraction * kUnits));
-                               });
+  return measure_perturbations(
+      runner, statistics, options, images.count, images.load, perturbation,
+      [&](const PerturbationProgress& p) { tick(static_cast<std::int64_t>(p.fraction * kUnits)); });
 }
 
 /// Bits of the file that are left for the weights whose bits are a choice.
@@ -168,13 +152,11 @@ void measure(Runner& runner, Model& model, const TensorSource& tensors, const Ca
   const std::int64_t count = held_back ? images.held_back : std::min(noise_images, images.count);
   const std::int64_t first = held_back ? images.count : 0;
   const auto load = [&](std::int64_t i, float* image) { images.load(first + i, image); };
-  const auto tick = stage(progress, "measuring errors", count);
+  const auto tick = begin_stage(progress, "measuring errors", count);
   CompareOptions compare;
   compare.alone_images = noise_images;
-  report.noise =
-      compare_models(*original, model, compare, runner.isa(), runner.pool(), count, load, [&](std::int64_t i) {
-        if (tick) tick(i);
-      });
+  report.noise = compare_models(*original, model, compare, runner.isa(), runner.pool(), count, load,
+                                [&](std::int64_t i) { tick(i); });
   report.verdict = judge(report.noise, held_back);
   report.model.report["noise"] = noise_to_json(report.noise);
   report.model.report["verdict"] = verdict_to_json(report.verdict);
@@ -184,6 +166,15 @@ void measure(Runner& runner, Model& model, const TensorSource& tensors, const Ca
 }
 
 }  // namespace
+
+std::function<void(std::int64_t)> begin_stage(const StageProgress& progress, const std::string& name,
+                                              std::int64_t units) {
+  std::function<void(std::int64_t)> tick;
+  if (progress) tick = progress(name, units);
+  return [tick = std::move(tick)](std::int64_t done) {
+    if (tick) tick(done);
+  };
+}
 
 SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan) {
   SiteSetting setting;
@@ -298,11 +289,9 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
   BiasMap biases;
   if (options.balance) biases = balance_queries_and_keys(model, options, images.count, images.load, isa, runner.pool());
   {
-    const auto tick = stage(progress, "calibrating", images.count);
+    const auto tick = begin_stage(progress, "calibrating", images.count);
     const Statistics statistics =
-        collect_statistics(runner, images.count, options.seed, images.load, [&](std::int64_t i) {
-          if (tick) tick(i + 1);
-        });
+        collect_statistics(runner, images.count, options.seed, images.load, [&](std::int64_t i) { tick(i + 1); });
     report.calibration_bytes = statistics.bytes();
     if (job.allocate_bits) {
       report.bit_allocation = allocate_all_bits(
@@ -319,7 +308,7 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
     }
     *plan = make_plan(model, statistics, options, runner.pool());
     if (options.never_worse) {
-      const auto measured = stage(progress, "comparing with one quantizer per layer", images.count);
+      const auto measured = begin_stage(progress, "comparing with one quantizer per layer", images.count);
       const std::vector<BetterPlan> better =
           take_better_plans(runner, statistics, options, images.count, images.load, *plan);
       if (measured) measured(images.count);
@@ -331,13 +320,13 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
   if (options.weights == WeightMethod::kNearest) {
     model.set_plan(plan);
   } else {
-    const auto tick = stage(progress, "rounding weights", static_cast<std::int64_t>(plan->linears.size()));
+    const auto tick = begin_stage(progress, "rounding weights", static_cast<std::int64_t>(plan->linears.size()));
     std::vector<std::string> alike;
     RefineHooks hooks;
     hooks.progress = [&](const RefineProgress& p) {
       report.calibration_bytes = std::max(report.calibration_bytes, p.bytes);
       if (p.alike) alike.push_back(p.site);
-      if (tick) tick(p.done);
+      tick(p.done);
     };
     Provenance key = provenance;  // float sums may differ between instruction sets
     key.settings += fmt::format(" --isa {}", isa_name(isa));

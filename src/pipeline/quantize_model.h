@@ -71,6 +71,10 @@ CalibrationSet synthetic_calibration(const Model& model, std::int64_t count, std
 /// progress.
 using StageProgress = std::function<std::function<void(std::int64_t)>(const std::string& stage, std::int64_t units)>;
 
+/// progress(name, units), or a function that does nothing where `progress` is empty.
+std::function<void(std::int64_t)> begin_stage(const StageProgress& progress, const std::string& name,
+                                              std::int64_t units);
+
 struct QuantizeReport {
   QuantizedModel model;
   std::optional<Allocation> allocation;          ///< when the job asks for it

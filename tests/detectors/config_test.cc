@@ -239,6 +239,20 @@ TEST(MiniDetector, EveryMultiplicationIsASite) {
   EXPECT_EQ(names.size(), 4u * 5 + 2 + 4 + 3 + 2 * (4 + 3));
 }
 
+// An .igq file of a detector named by --arch has no configuration: its tensors say again what the layers are.
+TEST(DetectorNames, HeadsFollowFromTheTensorsOfFloatAndOfCodes) {
+  MemoryTensors tensors = weights(false);
+  const std::string bias = "roi_head.mask_head.upsample.bias";
+  const std::int64_t wide = tensors.shapes().at(bias)[0];
+  const auto of_float = named_two_stage("mask_rcnn_swin_t_fpn", tensors);
+  tensors.add(bias, {4 * wide}, AlignedBuffer<float>(static_cast<std::size_t>(4 * wide)));  // one for each place
+  const auto of_codes = named_two_stage("mask_rcnn_swin_t_fpn", tensors);
+  ASSERT_TRUE(of_float && of_codes);
+  EXPECT_EQ(of_float->mask_heads[0].channels, wide);
+  EXPECT_EQ(of_codes->mask_heads[0].channels, wide);
+  EXPECT_EQ(of_float->classes, of_codes->classes);
+}
+
 TEST(DetectorNames, CocoIds) {
   EXPECT_EQ(coco_class_names().size(), 80u);
   EXPECT_EQ(coco_category_id(0), 1);

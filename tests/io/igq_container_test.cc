@@ -185,6 +185,8 @@ TEST(IgqContainer, MagicIsRecognised) {
   EXPECT_TRUE(has_igq_magic(folder / "a.igq"));
   for (const char* name : {"short", "other", "missing"}) EXPECT_FALSE(has_igq_magic(folder / name));
   EXPECT_FALSE(has_igq_magic(folder.path()));
+  EXPECT_EQ(igq_version_of(folder / "a.igq"), ContainerReader(folder / "a.igq").version());
+  for (const char* name : {"short", "other", "missing"}) EXPECT_EQ(igq_version_of(folder / name), 0u);
 }
 
 TEST(IgqContainerDamage, EveryTruncation) {
