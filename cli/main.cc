@@ -24,12 +24,15 @@ namespace {
   ::_exit(1);
 }
 
-/// Set before the constructors of CLI11's validators run, which allocate. 101 is the first priority that is not
-/// reserved.
+/// Set before the constructors of CLI11's validators run, which allocate, where the linker knows priorities (ELF). 101
+/// is the first that is not reserved.
 struct TerminateHandler {
   TerminateHandler() noexcept { std::set_terminate(end_in_one_line); }
 };
-[[gnu::init_priority(101)]] TerminateHandler handler;
+#if defined(__ELF__)
+[[gnu::init_priority(101)]]
+#endif
+TerminateHandler handler;
 
 }  // namespace
 

@@ -23,7 +23,9 @@ void* allocate_aligned(std::size_t bytes) noexcept {
   const std::size_t huge = huge_bytes(bytes);
   void* data = ::operator new(std::max(bytes, huge), alignment_of(bytes), std::nothrow);
   // Only advice: 4 KiB page faults were two thirds of the time of loading a model of 86 MB.
+#if defined(MADV_HUGEPAGE)
   if (data != nullptr && huge != 0) ::madvise(data, huge, MADV_HUGEPAGE);
+#endif
   return data;
 }
 

@@ -3,22 +3,18 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <utility>
-#include <vector>
 
 #include "base/fail.h"
 #include "base/hash.h"
+#include "base/platform.h"
 #include "base/temporary_names.h"
 
 namespace igq {
@@ -27,18 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kBegins = ".igq-", kEnds = ".tmp";
-constexpr const char* kAccessList = "system.posix_acl_access";
-
-std::uint64_t random_number() {
-  std::uint64_t number = 0;
-  if (::getrandom(&number, sizeof(number), GRND_NONBLOCK) != sizeof(number)) {
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    number = static_cast<std::uint64_t>(now.tv_nsec) ^ static_cast<std::uint64_t>(now.tv_sec) << 30 ^
-             static_cast<std::uint64_t>(::getpid()) << 44;
-  }
-  return number;
-}
 
 /// ".igq-<number>-<checksum of it and the target's name>.tmp": its length does not depend on the target's, and nobody
 /// else's file is called so.
@@ -48,21 +32,10 @@ std::string temporary_name(std::string_view target, std::uint64_t number) {
   return fmt::format("{}{:016x}-{:016x}{}", kBegins, number, checksum, kEnds);
 }
 
-/// Gives `fd` the access list of the file `path`, or none where that has none. False when it cannot have it.
-bool copy_access_list(const fs::path& path, int fd) {
-  std::vector<char> list(4096);
-  const ssize_t size = ::getxattr(path.c_str(), kAccessList, list.data(), list.size());
-  if (size > 0) return ::fsetxattr(fd, kAccessList, list.data(), static_cast<std::size_t>(size), 0) == 0;
-  if (size < 0 && errno == ERANGE) return false;
-  ::fremovexattr(fd, kAccessList);  // one that the folder gives to new files
-  return true;
-}
-
 /// rename() that never replaces; ENOSYS where neither the system nor the file system has such a thing.
 int rename_to_new(int folder, const char* from, const char* to) {
-  constexpr unsigned kNoReplace = 1;  // RENAME_NOREPLACE
-  if (::syscall(SYS_renameat2, folder, from, folder, to, kNoReplace) == 0) return 0;
-  if (errno != ENOSYS && errno != EINVAL) return errno;
+  const int error = platform::rename_to_free(folder, from, to);
+  if (error != ENOSYS && error != EINVAL) return error;
   if (::linkat(folder, from, folder, to, 0) == 0) return ::unlinkat(folder, from, 0) == 0 ? 0 : errno;
   if (errno == EEXIST) return EEXIST;
   struct stat there {};
@@ -140,7 +113,7 @@ void OutputFile::keep_rights() {
     fail("cannot write {}: its owner and group cannot be kept ({}): remove it, or write to another file",
          path_.string(), std::strerror(errno));
   mode_t mode = there.st_mode & 07777;
-  if (!copy_access_list(folder_ / target_, own_.file)) mode &= ~mode_t{S_IRWXG};  // rather less than more
+  if (!platform::copy_access_list(folder_ / target_, own_.file)) mode &= ~mode_t{S_IRWXG};  // rather less than more
   if ((own.st_mode & 07777) != mode && ::fchmod(own_.file, mode) != 0) fail_to_write(errno);
   if (!other) return;
   struct stat now {};
@@ -159,7 +132,7 @@ OutputFile::OutputFile(fs::path path, bool overwrite, const OutputKind* kind)
     : path_(std::move(path)), overwrite_(overwrite), kind_(kind) {
   if (path_.empty()) fail("cannot write a file without a name");
   follow_links();
-  own_.folder = ::open(folder_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  own_.folder = ::open(folder_.c_str(), platform::kOpenFolder);
   if (own_.folder < 0) fail_to_write(errno);
   const bool replaces = look_at_target();
   remove_leftovers();
@@ -194,8 +167,7 @@ void OutputFile::remove_leftovers() const {
 
 /// A file without a name where the file system has such, otherwise one with a name; locked until it is closed.
 void OutputFile::open_temporary(unsigned mode) {
-  if (::access("/proc/self/fd", X_OK) == 0)
-    own_.file = ::openat(own_.folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
+  own_.file = platform::open_unnamed(own_.folder, mode);
   if (own_.file < 0 && (errno == EROFS || errno == EACCES || errno == ENOSPC || errno == EDQUOT)) fail_to_write(errno);
   for (int attempt = 0; own_.file < 0; ++attempt) {
     name_temporary();
@@ -217,7 +189,7 @@ void OutputFile::open_temporary(unsigned mode) {
 }
 
 void OutputFile::name_temporary() {
-  own_.name = temporary_name(target_.native(), random_number());
+  own_.name = temporary_name(target_.native(), platform::random_number());
   forget_temporary(own_.registered);
   own_.registered = register_temporary(own_.folder, own_.name);
 }
@@ -233,12 +205,6 @@ void OutputFile::write(std::span<const std::byte> bytes) {
   written_ += bytes.size();
 }
 
-/// Gives the file without a name one; errno as a result.
-int OutputFile::link_as(const std::string& name) const {
-  const std::string self = fmt::format("/proc/self/fd/{}", own_.file);
-  return ::linkat(AT_FDCWD, self.c_str(), own_.folder, name.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
-}
-
 void OutputFile::commit() {
   if (::fsync(own_.file) != 0 && errno != EINVAL) fail_to_write(errno);
   for (int attempt = 0;; ++attempt) {
@@ -248,14 +214,15 @@ void OutputFile::commit() {
     if (replaces) {
       if (!own_.named) {
         name_temporary();
-        error = link_as(own_.name);
+        error = platform::link_unnamed(own_.file, own_.folder, own_.name.c_str());
         if (error != 0) fail_to_write(error);
         own_.named = true;
       }
       // Renamed while it is open: closing gives up the lock that keeps others from taking it for a leftover.
       error = ::renameat(own_.folder, own_.name.c_str(), own_.folder, target_.c_str()) == 0 ? 0 : errno;
     } else {
-      error = own_.named ? rename_to_new(own_.folder, own_.name.c_str(), target_.c_str()) : link_as(target_.native());
+      error = own_.named ? rename_to_new(own_.folder, own_.name.c_str(), target_.c_str())
+                         : platform::link_unnamed(own_.file, own_.folder, target_.c_str());
       if (error == EEXIST && attempt < 16) continue;  // one has appeared meanwhile
     }
     if (error != 0) fail_to_write(error);
@@ -279,7 +246,7 @@ TemporaryFile::TemporaryFile(std::string_view begins, std::string_view ends) {
     fail("the folder for temporary files, {}, cannot be used: {}: set TMPDIR to a folder that can be written",
          named == nullptr ? "/tmp" : named, fault.message());
   for (int attempt = 0;; ++attempt) {
-    path_ = folder / fmt::format("{}{:016x}{}", begins, random_number(), ends);
+    path_ = folder / fmt::format("{}{:016x}{}", begins, platform::random_number(), ends);
     registered_ = register_temporary(AT_FDCWD, path_.native());
     const int fd = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd >= 0) {

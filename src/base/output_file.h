@@ -55,7 +55,6 @@ class OutputFile {
   void remove_leftovers() const;
   void open_temporary(unsigned mode);
   void name_temporary();
-  int link_as(const std::string& name) const;
 
   std::filesystem::path path_;             ///< as given, for messages
   std::filesystem::path folder_, target_;  ///< links followed

@@ -1,7 +1,5 @@
 #include "base/processors.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <charconv>
@@ -14,6 +12,7 @@
 #include <vector>
 
 #include "base/fail.h"
+#include "base/platform.h"
 
 namespace igq {
 namespace {
@@ -135,7 +134,10 @@ std::optional<int> threads_in(const char* variable, bool list) {
 
 std::atomic<int> chosen_for_all{0};
 /// Without memory of its own to be found on first use, which could fail.
-__attribute__((tls_model("initial-exec"))) thread_local int chosen_here = 0;
+#if defined(__ELF__)
+__attribute__((tls_model("initial-exec")))
+#endif
+thread_local int chosen_here = 0;
 
 }  // namespace
 
@@ -157,16 +159,7 @@ std::optional<double> cpu_quota(const fs::path& root) {
 }
 
 int allowed_processors() {
-  // A machine of more than 1024 processors needs a larger set than cpu_set_t.
-  for (int most = CPU_SETSIZE; most <= 1 << 16; most *= 4) {
-    cpu_set_t* set = CPU_ALLOC(static_cast<std::size_t>(most));
-    if (set == nullptr) break;
-    const std::size_t bytes = CPU_ALLOC_SIZE(static_cast<std::size_t>(most));
-    CPU_ZERO_S(bytes, set);
-    const int count = sched_getaffinity(0, bytes, set) == 0 ? CPU_COUNT_S(bytes, set) : 0;
-    CPU_FREE(set);
-    if (count > 0) return count;
-  }
+  if (const int affine = platform::affine_processors(); affine > 0) return affine;
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 

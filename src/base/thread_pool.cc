@@ -1,16 +1,14 @@
 #include "base/thread_pool.h"
 
-#include <linux/futex.h>
 #include <signal.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <climits>
 #include <utility>
 
 #include "base/fail.h"
 #include "base/float_state.h"
+#include "base/platform.h"
 #include "base/processors.h"
 
 namespace igq {
@@ -25,14 +23,6 @@ void pause_briefly() {
 #elif defined(__aarch64__)
   __asm__ volatile("yield");
 #endif
-}
-
-/// Sleeps while `word` holds `value`; may wake without a reason.
-void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t value) {
-  ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
-}
-void futex_wake(std::atomic<std::uint32_t>& word) {
-  ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
 
 // A worker's spin bridges the serial stretches inside one image without burning a core between requests. Under a quota,
@@ -112,7 +102,7 @@ ThreadPool::~ThreadPool() {
   if (forked()) return;  // the threads are the parent's: here they neither run nor end
   stop_.store(true);
   for (auto& worker : workers_)
-    if (worker->state.exchange(kPosted) == kAsleep) futex_wake(worker->state);
+    if (worker->state.exchange(kPosted) == kAsleep) platform::wake_all(worker->state);
   for (auto& worker : workers_) ::pthread_join(worker->thread, nullptr);
 }
 
@@ -149,7 +139,8 @@ void ThreadPool::wait_for(std::uint32_t finished) {
     pause_briefly();
     if (spins % 16 != 0 || Clock::now() < deadline) continue;
     caller_sleeps_.store(1);
-    for (std::uint32_t now = finished_.load(); now != finished; now = finished_.load()) futex_wait(finished_, now);
+    for (std::uint32_t now = finished_.load(); now != finished; now = finished_.load())
+      platform::wait_while(finished_, now);
     caller_sleeps_.store(0, std::memory_order_relaxed);
   }
 }
@@ -182,7 +173,7 @@ void ThreadPool::start(Function function, void* context, int sharers, bool score
   const int posted = std::min(sharers - 1, static_cast<int>(workers_.size()));
   for (int i = 0; i < posted; ++i) {
     Worker& worker = *workers_[static_cast<std::size_t>(i)];
-    if (worker.state.exchange(kPosted) == kAsleep) futex_wake(worker.state);
+    if (worker.state.exchange(kPosted) == kAsleep) platform::wake_all(worker.state);
   }
   try {
     run_share(0, sharers);
@@ -230,7 +221,7 @@ void ThreadPool::work(Worker& worker) {
     if (!worker.state.compare_exchange_strong(posted, kIdle)) {  // nothing, or the caller was faster: sleep at once
       std::uint32_t idle = kIdle;
       worker.state.compare_exchange_strong(idle, kAsleep);
-      while (worker.state.load() == kAsleep) futex_wait(worker.state, kAsleep);
+      while (worker.state.load() == kAsleep) platform::wait_while(worker.state, kAsleep);
       continue;
     }
     if (stop_.load()) return;
@@ -244,7 +235,7 @@ void ThreadPool::work(Worker& worker) {
     const auto end = Clock::now();
     worker.took = end - begin;
     finished_.fetch_add(1);
-    if (caller_sleeps_.load() != 0) futex_wake(finished_);
+    if (caller_sleeps_.load() != 0) platform::wake_all(finished_);
     const Clock::duration spin = settled_.load(std::memory_order_relaxed) ? spin_ : kShortSpin;
     for (int spins = 1; worker.state.load(std::memory_order_relaxed) == kIdle; ++spins) {
       pause_briefly();

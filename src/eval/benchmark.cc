@@ -1,12 +1,11 @@
 #include "eval/benchmark.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <numbers>
 
+#include "base/platform.h"
 #include "base/random.h"
 
 namespace igq {
@@ -64,10 +63,6 @@ Latency time_passes(const BenchmarkOptions& options, const std::function<void()>
   return latency;
 }
 
-double peak_rss_mb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024.0 / 1e6;
-}
+double peak_rss_mb() { return platform::peak_resident_bytes() / 1e6; }
 
 }  // namespace igq

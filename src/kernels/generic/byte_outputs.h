@@ -6,6 +6,12 @@
 namespace igq::kernels {
 namespace {
 
+/// Weights come from afar (a model's exceed the cache), so each tile asks for its share of the next panel's.
+inline void fetch_next(const ByteGemm& g, std::int64_t begin, std::int64_t end) {
+  if (g.next == nullptr) return;
+  for (std::int64_t k = begin; k < end; ++k) __builtin_prefetch(g.next + k * g.next_stride, 0, 2);
+}
+
 /// Rows [t, t + R) of one vector of columns from n on: row sums, scales, bias, what was there; stores the columns that
 /// exist.
 template <class Simd, int R>

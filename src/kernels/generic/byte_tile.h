@@ -283,12 +283,6 @@ struct Gemm {
       tile<R, false>(g, slots, chunk, t, part, widened);
   }
 
-  /// Weights come from afar (a model's exceed the cache), so each tile asks for its share of the next panel's.
-  static void fetch_next(const ByteGemm& g, std::int64_t begin, std::int64_t end) {
-    if (g.next == nullptr) return;
-    for (std::int64_t k = begin; k < end; ++k) __builtin_prefetch(g.next + k * g.next_stride, 0, 2);
-  }
-
   /// All rows, in tiles whose heights differ by one at most: a short tail tile would leave the multipliers waiting.
   static void run(const ByteGemm& g) {
     if (g.rows <= 0) return;

@@ -1,6 +1,7 @@
 // The byte family of kernels as table.h defines them, written to be read. Every faster version is compared with this
 // one bit by bit, so it stays free of any cleverness. Panel layout here: [slots][kBytePanel] signed codes.
 #include "kernels/generic/byte_zero_rows.h"
+#include "kernels/generic/codes.h"
 #include "kernels/reference/fill.h"
 
 namespace igq::kernels {
@@ -95,19 +96,7 @@ void repeat_slots(const void* panel, int, const std::int32_t* order, int count, 
 
 void permute_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const SlotGroups& slots, std::uint8_t* out,
                    std::int64_t ldo, float* row_sum) noexcept {
-  for (std::int64_t t = 0; t < rows; ++t) {
-    for (int k = 0; k < slots.slots; ++k)
-      out[t * ldo + k] = slots.order[k] >= 0 ? codes[t * ldc + slots.order[k]] : std::uint8_t{0};
-    if (row_sum == nullptr) continue;
-    float v = 0.0F;
-    int k = 0;
-    for (int g = 0; g < slots.groups; ++g) {
-      std::int32_t s = 0;
-      for (; k < slots.group_end[g]; ++k) s += out[t * ldo + k] - (slots.zero != nullptr ? slots.zero[k] : 0);
-      v = __builtin_fmaf(static_cast<float>(s), slots.group_scale[g], v);
-    }
-    row_sum[t] = v;
-  }
+  permute_one_by_one(codes, ldc, rows, slots, out, ldo, row_sum);
 }
 
 void repeat_codes(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count,
@@ -128,15 +117,7 @@ void offset_codes(std::uint8_t* codes, std::int64_t count, int offset) noexcept 
 }
 
 void unpack_codes(const std::uint8_t* packed, std::int64_t count, int bits, std::int8_t* codes) noexcept {
-  const unsigned mask = (1U << bits) - 1U;
-  const int middle = 1 << (bits - 1);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t bit = i * bits;
-    const int shift = static_cast<int>(bit % 8);
-    unsigned window = packed[bit / 8];
-    if (shift + bits > 8) window |= static_cast<unsigned>(packed[bit / 8 + 1]) << 8;
-    codes[i] = static_cast<std::int8_t>(static_cast<int>((window >> shift) & mask) - middle);
-  }
+  unpack_one_by_one(packed, 0, count, bits, codes);
 }
 
 }  // namespace

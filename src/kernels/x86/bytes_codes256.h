@@ -5,6 +5,7 @@
 // on their way through the transposition back.
 #pragma once
 
+#include "kernels/generic/codes.h"
 #include "kernels/x86/simd256.h"
 #include "kernels/table.h"
 
@@ -52,7 +53,7 @@ struct Codes256 {
     std::int32_t channels = 0;
     for (int k = 0; k < slots; ++k) channels = order[k] >= channels ? order[k] + 1 : channels;
     if (channels < 32 || slots < 32 || channels > kChannels || by_group.groups > kGroups || rows < 4)
-      return one_by_one(codes, ldc, rows, by_group, out, ldo, row_sum);
+      return permute_one_by_one(codes, ldc, rows, by_group, out, ldo, row_sum);
 
     std::int32_t zero_sums[kGroups];
     for (int g = 0, k = 0; g < by_group.groups && row_sum != nullptr; ++g) {
@@ -76,25 +77,6 @@ struct Codes256 {
         write_block(by_channel, order + from, out + first * ldo + from, ldo, count);
       }
       if (row_sum != nullptr) sum_rows(by_channel, by_group, zero_sums, count, row_sum + first);
-    }
-  }
-
-  /// The plain way, for shapes too small or too large for the scratch.
-  static void one_by_one(const std::uint8_t* codes, std::int64_t ldc, int rows, const SlotGroups& by_group,
-                         std::uint8_t* out, std::int64_t ldo, float* row_sum) {
-    const std::int32_t* order = by_group.order;
-    for (std::int64_t t = 0; t < rows; ++t) {
-      for (int k = 0; k < by_group.slots; ++k)
-        out[t * ldo + k] = order[k] >= 0 ? codes[t * ldc + order[k]] : std::uint8_t{0};
-      if (row_sum == nullptr) continue;
-      float v = 0.0F;
-      for (int g = 0, k = 0; g < by_group.groups; ++g) {
-        std::int32_t s = 0;
-        for (; k < by_group.group_end[g]; ++k)
-          s += out[t * ldo + k] - (by_group.zero != nullptr ? by_group.zero[k] : 0);
-        v = __builtin_fmaf(static_cast<float>(s), by_group.group_scale[g], v);
-      }
-      row_sum[t] = v;
     }
   }
 
@@ -201,14 +183,7 @@ struct Codes256 {
         Simd256::store(codes + i, _mm256_sub_epi8(_mm256_permute4x64_epi64(two, 0xD8), offset));
       }
     }
-    const unsigned mask = (1U << bits) - 1U;
-    for (; i < count; ++i) {
-      const std::int64_t bit = i * bits;
-      const int shift = static_cast<int>(bit % 8);
-      unsigned window = packed[bit / 8];
-      if (shift + bits > 8) window |= static_cast<unsigned>(packed[bit / 8 + 1]) << 8;
-      codes[i] = static_cast<std::int8_t>(static_cast<int>((window >> shift) & mask) - middle);
-    }
+    unpack_one_by_one(packed, i, count, bits, codes);
   }
 };
 

@@ -2,31 +2,12 @@
 // step][column][step] with steps of four bytes, or of two 16-bit codes where products are made from 16 bits (kWide).
 #pragma once
 
+#include "kernels/generic/row_reader.h"
 #include "kernels/x86/simd256.h"
 #include "kernels/table.h"
 
 namespace igq::kernels {
 namespace {
-
-/// Reads a panel's columns of any row as if the matrix had them: absent rows and columns past `cols` are zero.
-struct RowReader {
-  const std::int8_t* w;
-  std::int64_t ldw;
-  int cols;
-
-  explicit RowReader(const PanelSource& from) : w(from.w), ldw(from.ldw), cols(from.cols) {}
-
-  alignas(32) std::int8_t partial[4][kBytePanel] = {};
-
-  const std::int8_t* row(std::int32_t channel, int staging) {
-    alignas(32) static constexpr std::int8_t kZeros[kBytePanel] = {};
-    if (channel < 0) return kZeros;
-    const std::int8_t* p = w + channel * ldw;
-    if (cols >= kBytePanel) return p;
-    for (int c = 0; c < cols; ++c) partial[staging][c] = p[c];
-    return partial[staging];
-  }
-};
 
 template <int kPartColumns, bool kWide>
 struct Pack256 {
