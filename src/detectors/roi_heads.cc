@@ -53,7 +53,7 @@ void pool_rois(ExecContext& context, std::span<const FeatureMap> pyramid, const 
 }
 
 BoxHead::BoxHead(const ModelBuilder& builder, const BoxHeadConfig& config, int in_channels, int bins, int classes)
-    : config_(config), in_channels_(in_channels), bins_(bins) {
+    : config_(config), bins_(bins) {
   int channels = in_channels;
   for (int i = 0; i < config.convs; ++i) {
     const std::string name = fmt::format("shared_convs.{}", i);
@@ -107,7 +107,7 @@ void BoxHead::forward(ExecContext& context, const float* features, int rois, flo
 }
 
 MaskHead::MaskHead(const ModelBuilder& builder, const MaskHeadConfig& config, int in_channels, int bins, int classes)
-    : config_(config), in_channels_(in_channels), bins_(bins) {
+    : config_(config), bins_(bins) {
   int channels = in_channels;
   for (int i = 0; i < config.convs; ++i) {
     convs_.push_back(builder.conv(fmt::format("convs.{}.conv", i), {channels, config.channels, 3, 1, 1}, true));

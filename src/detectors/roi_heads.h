@@ -56,7 +56,7 @@ class BoxHead {
 
  private:
   BoxHeadConfig config_;
-  int in_channels_ = 0, bins_ = 0;
+  int bins_ = 0;
   std::vector<Conv2d> convs_;
   std::vector<Linear> fcs_;
   Linear cls_, reg_;
@@ -77,7 +77,7 @@ class MaskHead {
 
  private:
   MaskHeadConfig config_;
-  int in_channels_ = 0, bins_ = 0;
+  int bins_ = 0;
   std::vector<Conv2d> convs_;
   // The transposed convolution of kernel 2 and stride 2: every pixel gives a 2x2 block, outputs (dy, dx, channel).
   Linear upsample_;
