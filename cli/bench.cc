@@ -16,6 +16,7 @@
 #include "pipeline/groups_in_use.h"
 #include "pipeline/quantize_model.h"
 #include "quantize_flags.h"
+#include "speed.h"
 #include "verbs.h"
 
 namespace igq::cli {
@@ -26,7 +27,8 @@ struct BenchFlags {
   RunFlags run;
   QuantizeFlags quantize;
   BenchmarkOptions options;
-  bool profile = false;
+  bool profile = false, throughput = false;
+  SpeedGate gate;
 };
 
 /// One execution's figures.
@@ -35,6 +37,11 @@ struct Row {
   Latency latency;
   std::vector<double> profile;  ///< empty without --profile
 };
+
+/// With --throughput: enough for every thread to go on while another ends.
+constexpr int kImagesOfThread = 4;
+
+double speedup_of(const std::vector<Row>& rows) { return rows[0].latency.median_ms / rows[1].latency.median_ms; }
 
 /// Milliseconds of processor time per image and kind of work.
 std::vector<double> measure_profile(Runner& runner, const BenchmarkOptions& options) {
@@ -136,9 +143,14 @@ LoadedModel load_for_bench(const BenchFlags& flags, bool needs_plan) {
   return loaded;
 }
 
-void run_bench(const BenchFlags& flags) {
-  if (!flags.model.path.empty() && names_detector(flags.model))
-    return bench_detector(flags.model, flags.run, flags.quantize, flags.options, flags.profile);
+void run_bench(BenchFlags flags, int& exit_code) {
+  if (flags.gate.wanted() && !flags.run.execution.empty())
+    throw CLI::ValidationError("--min-speedup compares integer with float execution: leave out --execution");
+  if (!flags.model.path.empty() && names_detector(flags.model)) {
+    if (flags.throughput) fail("--throughput is for classifiers and encoders: a detector's picture takes all threads");
+    return bench_detector(flags.model, flags.run, flags.quantize, {flags.options, flags.profile, flags.gate},
+                          exit_code);
+  }
   std::vector<Execution> executions;
   if (flags.run.execution.empty())
     executions = {Execution::kFloat, Execution::kInteger};
@@ -146,24 +158,29 @@ void run_bench(const BenchFlags& flags) {
     executions = {parse_execution(flags.run.execution)};
   LoadedModel loaded = load_for_bench(flags, executions.back() != Execution::kFloat);
   if (executions.size() == 1) loaded.prepare_only(executions[0], kernels::kernels_for(flags.run.parsed_isa()));
-  std::vector<Row> rows;
-  int threads = 0;
+  std::vector<std::unique_ptr<Runner>> runners;
+  std::vector<Runner*> in_turn;
   for (const Execution execution : executions) {
-    Runner runner(*loaded.model, execution, flags.run.parsed_isa(), flags.run.threads);
-    threads = runner.threads();
-    note_threads(flags.run.threads, threads);
-    Row row;
-    row.execution = execution;
-    row.latency = measure_latency(runner, flags.options);
-    if (flags.profile) row.profile = measure_profile(runner, flags.options);
-    rows.push_back(row);
+    runners.push_back(std::make_unique<Runner>(*loaded.model, execution, flags.run.parsed_isa(), flags.run.threads));
+    in_turn.push_back(runners.back().get());
   }
+  const int threads = runners.front()->threads();
+  note_threads(flags.run.threads, threads);
+  if (flags.throughput) flags.options.batch = kImagesOfThread * threads;
+  const std::vector<Latency> latencies = measure_latencies(in_turn, flags.options);
+  std::vector<Row> rows;
+  for (std::size_t i = 0; i < executions.size(); ++i) {
+    rows.push_back({executions[i], latencies[i], {}});
+    if (flags.profile) rows.back().profile = measure_profile(*runners[i], flags.options);
+  }
+  if (rows.size() > 1) flags.gate.judge(speedup_of(rows), exit_code);
   const ModelConfig& config = loaded.model->config();
   if (flags.run.json) {
     nlohmann::json document = row_json(rows.back());
     document["model"] = loaded.name;
     document["architecture"] = config.architecture;
     document["batch"] = flags.options.batch;
+    document["images_at_once"] = flags.throughput ? threads : 1;
     document["peak_rss_mb"] = peak_rss_mb();
     if (loaded.model->plan() != nullptr && rows.back().execution != Execution::kFloat) {
       document["groups_least"] = groups_in_use(*loaded.model->plan()).least;
@@ -174,14 +191,16 @@ void run_bench(const BenchFlags& flags) {
     document.update(machine_json(flags.run.parsed_isa(), threads));
     if (rows.size() > 1) {
       for (const Row& row : rows) document["executions"][std::string(execution_name(row.execution))] = row_json(row);
-      document["speedup"] = rows[0].latency.median_ms / rows[1].latency.median_ms;
+      document["speedup"] = speedup_of(rows);
     }
     print_json(document);
     return;
   }
-  std::cout << fmt::format("{} {}x{}, batch {}, {} thread{}, {}, {}\n", printable(config.architecture),
-                           config.image_height, config.image_width, flags.options.batch, threads,
-                           threads == 1 ? "" : "s", isa_name(flags.run.parsed_isa()), cpu_name());
+  const std::string batch = flags.throughput ? fmt::format("{} images, one on each thread", flags.options.batch)
+                                             : fmt::format("batch {}", flags.options.batch);
+  std::cout << fmt::format("{} {}x{}, {}, {} thread{}, {}, {}\n", printable(config.architecture), config.image_height,
+                           config.image_width, batch, threads, threads == 1 ? "" : "s",
+                           isa_name(flags.run.parsed_isa()), cpu_name());
   Table table({"execution", "median ms", "min ms", "p95 ms", "images/s"});
   for (const Row& row : rows)
     table.add({std::string(execution_name(row.execution)), fmt::format("{:.2f}", row.latency.median_ms),
@@ -190,22 +209,23 @@ void run_bench(const BenchFlags& flags) {
   std::cout << table.text();
   if (loaded.model->plan() != nullptr && rows.back().execution != Execution::kFloat)
     std::cout << plan_line(flags, loaded);
-  if (rows.size() > 1)
-    std::cout << fmt::format("integer is {:.2f}x as fast as float\n",
-                             rows[0].latency.median_ms / rows[1].latency.median_ms);
+  if (rows.size() > 1) std::cout << fmt::format("integer is {:.2f}x as fast as float\n", speedup_of(rows));
   std::cout << fmt::format("peak memory {:.0f} MB\n", peak_rss_mb());
   if (flags.profile) print_profiles(rows);
 }
 
 }  // namespace
 
-void add_bench(CLI::App& app, int&) {
+void add_bench(CLI::App& app, int& exit_code) {
   auto* verb = app.add_subcommand("bench", "latency and throughput, float and integer side by side");
   const auto flags = std::make_shared<BenchFlags>();
   flags->model.add_to(*verb, false);
-  verb->add_option("-b,--batch", flags->options.batch, "images per pass")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
+  CLI::Option* batch = verb->add_option("-b,--batch", flags->options.batch, "images per pass");
+  batch->check(CLI::Range(1, 4096))->capture_default_str();
+  verb->add_flag("--throughput", flags->throughput,
+                 "whole images on every thread, as over folders, instead of one image on all threads; the results\n"
+                 "are the same")
+      ->excludes(batch);
   verb->add_option("--seconds", flags->options.min_seconds, "timed at least so long, and ten passes")
       ->check(number_in(0.0, 3600.0))
       ->capture_default_str();
@@ -215,7 +235,8 @@ void add_bench(CLI::App& app, int&) {
   verb->add_flag("--profile", flags->profile, "print where the time goes, per kind of operation");
   flags->quantize.add_to(*verb);
   flags->run.add_to(*verb);
-  verb->callback([flags] { run_bench(*flags); });
+  flags->gate.add_to(*verb);
+  verb->callback([flags, &exit_code] { run_bench(*flags, exit_code); });
 }
 
 }  // namespace igq::cli

@@ -150,7 +150,8 @@ void compare_detectors(const ModelFlags& model, const RunFlags& run, const Compa
 }
 
 void bench_detector(const ModelFlags& model, const RunFlags& run, const QuantizeFlags& quantize,
-                    const BenchmarkOptions& options, bool profile) {
+                    const BenchDetectorFlags& flags, int& exit_code) {
+  const BenchmarkOptions& options = flags.options;
   if (options.batch != 1) fail("--batch is for classifiers: a detector looks at one picture at a time");
   std::vector<Execution> executions = {Execution::kFloat, Execution::kInteger};
   if (!run.execution.empty()) executions = {parse_execution(run.execution)};
@@ -169,15 +170,22 @@ void bench_detector(const ModelFlags& model, const RunFlags& run, const Quantize
     quantize_detector(loaded, pictures, settings.job(), DetectorScope::kAll, run.parsed_isa(), run.threads, 0);
   }
   std::vector<BenchRow> rows;
-  int threads = 0;
+  std::vector<std::unique_ptr<DetectorRunner>> runners;
+  std::vector<std::function<void()>> passes;
   for (const Execution execution : executions) {
-    DetectorRunner runner(*loaded.detector, execution, run.parsed_isa(), run.threads);
-    threads = runner.pool().size();
-    const float threshold = loaded.detector->default_threshold();
-    BenchRow row{execution, time_passes(options, [&] { runner.detect(image, threshold); }), {}};
-    if (profile) row.profile = profile_of(runner, image);
-    rows.push_back(std::move(row));
+    runners.push_back(std::make_unique<DetectorRunner>(*loaded.detector, execution, run.parsed_isa(), run.threads));
+    passes.emplace_back([&image, &runner = *runners.back(), threshold = loaded.detector->default_threshold()] {
+      runner.detect(image, threshold);
+    });
   }
+  const int threads = runners.front()->pool().size();
+  const std::vector<Latency> latencies = time_in_turn(options, passes);
+  for (std::size_t i = 0; i < executions.size(); ++i) {
+    rows.push_back({executions[i], latencies[i], {}});
+    if (flags.profile) rows.back().profile = profile_of(*runners[i], image);
+  }
+  const double speedup = rows.size() > 1 ? rows[0].latency.median_ms / rows[1].latency.median_ms : 1.0;
+  if (rows.size() > 1) flags.gate.judge(speedup, exit_code);
   if (run.json) {
     nlohmann::json document = {{"model", loaded.name},
                                {"architecture", loaded.detector->architecture()},
@@ -193,7 +201,7 @@ void bench_detector(const ModelFlags& model, const RunFlags& run, const Quantize
         entry["profile"][std::string(work_name(static_cast<Work>(w)))] = row.profile[w];
       document["executions"][std::string(execution_name(row.execution))] = std::move(entry);
     }
-    if (rows.size() > 1) document["speedup"] = rows[0].latency.median_ms / rows[1].latency.median_ms;
+    if (rows.size() > 1) document["speedup"] = speedup;
     document.update(machine_json(run.parsed_isa(), threads));
     return print_json(document);
   }
@@ -205,11 +213,9 @@ void bench_detector(const ModelFlags& model, const RunFlags& run, const Quantize
                fmt::format("{:.2f}", row.latency.min_ms), fmt::format("{:.2f}", row.latency.p95_ms),
                fmt::format("{:.2f}", row.latency.images_per_s)});
   std::cout << table.text();
-  if (rows.size() > 1)
-    std::cout << fmt::format("integer is {:.2f}x as fast as float\n",
-                             rows[0].latency.median_ms / rows[1].latency.median_ms);
+  if (rows.size() > 1) std::cout << fmt::format("integer is {:.2f}x as fast as float\n", speedup);
   std::cout << fmt::format("peak memory {:.0f} MB\n", peak_rss_mb());
-  if (!profile) return;
+  if (!flags.profile) return;
   std::vector<std::string> header{"ms per image"};
   for (const BenchRow& row : rows) header.emplace_back(execution_name(row.execution));
   Table kinds(header);

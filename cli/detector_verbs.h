@@ -7,6 +7,7 @@
 #include "common.h"
 #include "eval/benchmark.h"
 #include "quantize_flags.h"
+#include "speed.h"
 
 namespace igq::cli {
 
@@ -21,8 +22,14 @@ struct CompareDetectorsFlags {
 /// igq compare: how far the second detector's objects are those of the first, on pictures of a folder.
 void compare_detectors(const ModelFlags& model, const RunFlags& run, const CompareDetectorsFlags& flags);
 
+struct BenchDetectorFlags {
+  BenchmarkOptions options;
+  bool profile = false;
+  SpeedGate gate;
+};
+
 /// igq bench: float and integers on one synthetic picture of the configured size, all of detect() timed.
 void bench_detector(const ModelFlags& model, const RunFlags& run, const QuantizeFlags& quantize,
-                    const BenchmarkOptions& options, bool profile);
+                    const BenchDetectorFlags& flags, int& exit_code);
 
 }  // namespace igq::cli

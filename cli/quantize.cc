@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "base/fail.h"
 #include "common.h"
@@ -26,6 +27,7 @@
 #include "quantize_detector.h"
 #include "quantize_flags.h"
 #include "recipe.h"
+#include "speed.h"
 #include "verbs.h"
 
 namespace igq::cli {
@@ -40,6 +42,7 @@ struct QuantizeVerb {
   int held_back = -1;
   int noise_images = 4;
   double max_drop = -1.0;
+  SpeedGate speed;
   std::int64_t limit = 0;
   bool overwrite = false, dry_run = false;
   std::string recipe, from, write_recipe;
@@ -55,6 +58,17 @@ std::uint64_t float_bytes(const Model& model) {
     count += n;
   }
   return count * sizeof(float);
+}
+
+/// Some passes of the model just made, in float and in integers in turn; nothing where nothing is to be measured.
+std::optional<SpeedOnThisMachine> measure_speed(const QuantizeVerb& flags, LoadedModel& loaded) {
+  if (flags.noise_images == 0 && !flags.speed.wanted()) return std::nullopt;
+  const Isa isa = flags.run.parsed_isa();
+  Runner original(*loaded.model, Execution::kFloat, isa, flags.run.threads),
+      integer(*loaded.model, Execution::kInteger, isa, flags.run.threads);
+  Runner* const both[] = {&original, &integer};
+  const std::vector<Latency> latency = measure_latencies(both, quick_benchmark());
+  return SpeedOnThisMachine{latency[0].median_ms / latency[1].median_ms, integer.threads()};
 }
 
 /// Site, bits, groups and errors.
@@ -205,7 +219,7 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
     return quantize_detector(
         flags.model, flags.run, flags.quantize,
         {flags.calibration_dir, flags.output, flags.scope.empty() ? "all" : flags.scope, flags.samples, flags.held_back,
-         flags.noise_images, flags.max_drop, flags.overwrite, flags.dry_run},
+         flags.noise_images, flags.max_drop, flags.overwrite, flags.dry_run, flags.speed},
         exit_code);
   }
   if (!flags.scope.empty()) fail("--scope is for detectors; {} is none", flags.model.path);
@@ -249,6 +263,7 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
     note(fmt::format("igq: went on from an interrupted run, which had finished {} layers", report.resumed_layers));
   const std::string table = site_table(report, *loaded.model).text();  // measure_drop takes the plan off the model
 
+  const std::optional<SpeedOnThisMachine> speed = measure_speed(flags, loaded);
   const auto file_bytes = static_cast<double>(fs::file_size(flags.output));
   const auto before = static_cast<double>(float_bytes(*loaded.model));
   Gate gate;
@@ -272,6 +287,7 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
                                {"groups_most", groups_in_use(report.model.plan).most},
                                {"notes", report.notes},
                                {"report", report.model.report}};
+    if (speed) document["speedup"] = speed->ratio;
     if (report.verdict.images > 0) document["verdict"] = verdict_to_json(report.verdict);
     if (!flags.data_dir.empty()) {
       if (gate.encoder) {
@@ -303,17 +319,20 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
       std::cout << fmt::format("top-1 on {} images: float {:.2f} %, quantized {:.2f} %\n", gate.images, gate.float_top1,
                                gate.top1);
     std::cout << (report.verdict.images > 0 ? verdict_text(report.verdict) : "no verdict: --noise-images is 0\n");
+    if (speed) std::cout << speed_text(*speed, flags.run.parsed_isa()) << '\n';
     std::cout << std::flush;  // warnings come last
   }
   for (const std::string& warning : report.verdict.warnings) note("igq: WARNING: " + warning);
   if (flags.quantize.file_size > 0.0 && file_bytes > flags.quantize.file_size * 1e6)
     note(fmt::format("igq: WARNING: the file has {}, more than --file-size {} MB asked for", megabytes(file_bytes),
                      flags.quantize.file_size));
-  if (exit_code == kGateNotMet && !flags.data_dir.empty())
+  const bool dropped = exit_code == kGateNotMet;
+  if (speed) flags.speed.judge(speed->ratio, exit_code);
+  if (dropped && !flags.data_dir.empty())
     note(fmt::format("igq: {} {:.2f} points, more than --max-drop {}",
                      gate.encoder ? "recall@1 of nearest neighbours fell by" : "top-1 fell by", gate.drop(),
                      flags.max_drop));
-  else if (exit_code == kGateNotMet)
+  else if (dropped)
     note(report.verdict.cosines
              ? fmt::format("igq: the mean cosine of embeddings to float fell by {:.3f} % of 1, more than --max-drop {}",
                            drop_of(report.verdict), flags.max_drop)
@@ -367,6 +386,7 @@ void add_quantize(CLI::App& app, int& exit_code) {
                    "of float's "
                    "objects\nare not found again")
       ->check(number_in(0.0, 100.0));
+  flags->speed.add_to(*verb);
   verb->add_option("--limit", flags->limit, "only so many images of --data-dir")->check(count_from_one());
   flags->run.add_to(*verb, false);
   verb->callback([flags, verb, output, dry, &exit_code] {

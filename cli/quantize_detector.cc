@@ -10,6 +10,7 @@
 
 #include "base/fail.h"
 #include "detectors/detector_file.h"
+#include "detectors/detector_runner.h"
 #include "eval/benchmark.h"
 #include "folders.h"
 #include "io/igq_container.h"
@@ -33,6 +34,17 @@ double float_megabytes(const TensorSource& tensors) {
     count += n;
   }
   return count * sizeof(float) / 1e6;
+}
+
+/// Some passes of the detector just made, in float and in integers in turn.
+SpeedOnThisMachine measure_speed(Detector& detector, const Image& picture, const RunFlags& run) {
+  DetectorRunner original(detector, Execution::kFloat, run.parsed_isa(), run.threads),
+      integer(detector, Execution::kInteger, run.parsed_isa(), run.threads);
+  const float threshold = detector.default_threshold();
+  const std::function<void()> passes[] = {[&] { original.detect(picture, threshold); },
+                                          [&] { integer.detect(picture, threshold); }};
+  const std::vector<Latency> latency = time_in_turn(quick_benchmark(), passes);
+  return {latency[0].median_ms / latency[1].median_ms, integer.pool().size()};
 }
 
 }  // namespace
@@ -90,6 +102,8 @@ void quantize_detector(const ModelFlags& model, const RunFlags& run, const Quant
   const double file_mb = static_cast<double>(std::filesystem::file_size(flags.output)) / 1e6,
                before_mb = float_megabytes(*loaded.tensors);
   for (const std::string& line : report.notes) note("igq: note: " + line);
+  std::optional<SpeedOnThisMachine> speed;
+  if (flags.noise_images > 0 || flags.speed.wanted()) speed = measure_speed(*loaded.detector, pictures.load(0), run);
   const bool judged = report.agreement.images > 0;
   const double lost = 100.0 - report.agreement.found_percent();
   if (flags.max_drop >= 0.0 && !(lost <= flags.max_drop)) exit_code = kGateNotMet;
@@ -106,6 +120,7 @@ void quantize_detector(const ModelFlags& model, const RunFlags& run, const Quant
                                {"notes", report.notes},
                                {"warnings", report.warnings},
                                {"report", report.detector.report}};
+    if (speed) document["speedup"] = speed->ratio;
     print_json(document);
   } else {
     std::cout << detector_site_table(*loaded.detector, report.sites).text();
@@ -116,10 +131,14 @@ void quantize_detector(const ModelFlags& model, const RunFlags& run, const Quant
                              flags.output, file_mb, before_mb, before_mb / file_mb, pictures.count);
     std::cout << fmt::format("took {:.0f} s; memory: statistics {}, peak {:.0f} MB\n", seconds,
                              megabytes(static_cast<double>(report.calibration_bytes)), peak_rss_mb());
-    std::cout << (judged ? agreement_text(report.agreement) : "no verdict: --noise-images is 0\n") << std::flush;
+    std::cout << (judged ? agreement_text(report.agreement) : "no verdict: --noise-images is 0\n");
+    if (speed) std::cout << speed_text(*speed, run.parsed_isa()) << '\n';
+    std::cout << std::flush;
   }
   for (const std::string& warning : report.warnings) note("igq: WARNING: " + warning);
-  if (exit_code == kGateNotMet)
+  const bool dropped = exit_code == kGateNotMet;
+  if (speed) flags.speed.judge(speed->ratio, exit_code);
+  if (dropped)
     note(fmt::format("igq: {:.2f} % of float's objects are not found again, more than --max-drop {}", lost,
                      flags.max_drop));
 }

@@ -5,6 +5,7 @@
 
 #include "common.h"
 #include "quantize_flags.h"
+#include "speed.h"
 
 namespace igq::cli {
 
@@ -14,6 +15,7 @@ struct QuantizeDetectorFlags {
   int samples = 32, held_back = -1, noise_images = 4;
   double max_drop = -1.0;  ///< below 0: none
   bool overwrite = false, dry_run = false;
+  SpeedGate speed;
 };
 
 /// Makes the .igq file and prints what became of it. exit_code becomes kGateNotMet where more than max_drop percent of

@@ -17,11 +17,17 @@ constexpr const char* kFormat = "igq recipe 1";
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 20;
 
 /// Options that say which files, how to run and what to print; every other one decides the result.
-constexpr std::array<std::string_view, 20> kUndecided{
-    "help",   "calib",           "output",  "overwrite",    "data-dir",  "class-order",
-    "limit",  "max-drop",        "threads", "isa",          "execution", "perturbation-cache",
-    "json",   "recipe",          "from",    "write-recipe", "dry-run",   "skip-bad-images",
-    "labels", "label-embeddings"};
+constexpr std::array<std::string_view, 21> kUndecided{"help",       "calib",
+                                                      "output",     "overwrite",
+                                                      "data-dir",   "class-order",
+                                                      "limit",      "max-drop",
+                                                      "threads",    "isa",
+                                                      "execution",  "perturbation-cache",
+                                                      "json",       "recipe",
+                                                      "from",       "write-recipe",
+                                                      "dry-run",    "skip-bad-images",
+                                                      "labels",     "label-embeddings",
+                                                      "min-speedup"};
 
 std::string long_name(const CLI::Option& option) { return option.get_lnames().empty() ? "" : option.get_lnames()[0]; }
 

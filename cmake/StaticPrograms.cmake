@@ -13,8 +13,13 @@ function(igq_static_codecs)
   target_link_libraries(WebP::webp INTERFACE m)
 endfunction()
 
-# fmt as an archive, which Debian's package lacks.
+# fmt as an archive, which Debian's package lacks; g++ alone keeps what its headers define.
 function(igq_static_fmt)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    add_library(igq_static_fmt INTERFACE)
+    target_link_libraries(igq_static_fmt INTERFACE fmt::fmt-header-only)
+    return()
+  endif()
   add_library(igq_static_fmt STATIC ${PROJECT_SOURCE_DIR}/cmake/static_fmt/fmt.cc)
   target_include_directories(igq_static_fmt PUBLIC
     $<TARGET_PROPERTY:fmt::fmt-header-only,INTERFACE_INCLUDE_DIRECTORIES>)

@@ -223,14 +223,15 @@ Speed measure_speed(const LoadedModel& model, const ReportOptions& options) {
   speed.cpu = cpu_name();
   speed.isa = isa_name(options.isa);
   speed.rounds = 5;
-  for (int round = 0; round < speed.rounds; ++round)
-    for (const Execution execution : {Execution::kFloat, Execution::kInteger}) {
-      Runner runner(*model.model, execution, options.isa, options.threads);
-      speed.threads = runner.threads();
-      const double ms = measure_latency(runner, benchmark).median_ms;
-      double& best = execution == Execution::kFloat ? speed.float_ms : speed.integer_ms;
-      best = round == 0 ? ms : std::min(best, ms);
-    }
+  Runner original(*model.model, Execution::kFloat, options.isa, options.threads),
+      integer(*model.model, Execution::kInteger, options.isa, options.threads);
+  Runner* const both[] = {&original, &integer};
+  speed.threads = integer.threads();
+  for (int round = 0; round < speed.rounds; ++round) {
+    const std::vector<Latency> latency = measure_latencies(both, benchmark);
+    speed.float_ms = round == 0 ? latency[0].median_ms : std::min(speed.float_ms, latency[0].median_ms);
+    speed.integer_ms = round == 0 ? latency[1].median_ms : std::min(speed.integer_ms, latency[1].median_ms);
+  }
   return speed;
 }
 

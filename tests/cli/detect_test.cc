@@ -129,6 +129,8 @@ TEST_F(DetectTest, QuantizesAndComparesAndInspectsAndTimes) {
   EXPECT_TRUE(inspected.at("plan").contains("linears") || inspected.at("plan").contains("sites"))
       << inspected.at("plan");
   EXPECT_NE(run("inspect " + model).out.find("neck.fpn_convs.0.conv"), std::string::npos);
+  EXPECT_EQ(run("bench d.igq --seconds 0 --warmup 0 --min-speedup 1000000").exit_code, 3);
+  EXPECT_EQ(run("bench d.igq --throughput").exit_code, 1);
   const json timed = run("bench d.igq --json --seconds 0 --warmup 0 --profile").json();
   EXPECT_GT(timed.at("executions").at("integer").at("latency_ms").at("median").get<double>(), 0.0);
 

@@ -362,6 +362,35 @@ TEST_F(CliTest, BenchWithAndWithoutCheckpoint) {
   }
 }
 
+TEST_F(CliTest, ThroughputPutsAnImageOnEveryThread) {
+  const Output result = run("bench model --json --seconds 0 --throughput --threads 3");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.json().at("images_at_once"), 3);
+  EXPECT_EQ(result.json().at("batch"), 12);
+  EXPECT_EQ(run("bench model --throughput --batch 2").exit_code, 2);
+}
+
+// Whatever the machine, integers are more than 0 and less than a million times as fast.
+TEST_F(CliTest, IntegersThatAreTooSlowFailAGate) {
+  for (const std::string command :
+       {"bench model --seconds 0 --json", "quantize model --calib images -o s.igq --json"}) {
+    const Output passed = run(command + " --min-speedup 0" + (command.starts_with("quantize") ? " --overwrite" : ""));
+    ASSERT_EQ(passed.exit_code, 0) << passed.err;
+    const double speedup = passed.json().at("speedup");
+    EXPECT_GT(speedup, 0.0);
+    EXPECT_EQ(passed.err.find("--min-speedup"), std::string::npos) << passed.err;
+    const Output failed =
+        run(command + " --min-speedup 1000000" + (command.starts_with("quantize") ? " --overwrite" : ""));
+    EXPECT_EQ(failed.exit_code, 3) << failed.err;
+    EXPECT_NE(failed.err.find("times as fast as float, less than --min-speedup 1000000"), std::string::npos)
+        << failed.err;
+    EXPECT_EQ(failed.err.find("slower than float") != std::string::npos, failed.json().at("speedup") < 1.0);
+  }
+  EXPECT_EQ(run("quantize model --calib images -o s.igq --overwrite --json --noise-images 0").json().count("speedup"),
+            0u);
+  EXPECT_EQ(run("bench model --execution integer --min-speedup 1").exit_code, 2);
+}
+
 TEST_F(CliTest, ReportIsOneFileAndJson) {
   quantize();
   const Output plain = run("report q.igq -o plain.html");
