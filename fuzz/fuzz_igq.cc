@@ -1,8 +1,10 @@
-// .igq files: any bytes either load, and then build a model that runs one image in integers, or are an Error. Random
-// changes never get past checksums or hit the right sizes, so all inputs but those that begin with a zero byte are a
-// header and a payload that are made to fit first.
+// .igq files, of classifiers and of detectors: any bytes either load, and then build a network that runs one image in
+// integers, or are an Error. Random changes never get past checksums or hit the right sizes, so all inputs but those
+// that begin with a zero byte are a header and a payload that are made to fit first.
 #include <algorithm>
 
+#include "detectors/detector_file.h"
+#include "detectors/detector_runner.h"
 #include "fuzz/fuzz.h"
 #include "models/igq_file.h"
 #include "models/model.h"
@@ -37,6 +39,7 @@ std::string forged(igq::fuzz::Bytes in) {
     file.payload.resize(aligned(file.payload.size()));
     return file.to_bytes();
   }
+  if (header.contains("detector")) file.version = 3;
   std::size_t end = 0;
   for (json& tensor : header["tensors"]) {
     if (!tensor.is_object()) continue;
@@ -76,6 +79,19 @@ void run_one_image(igq::Model& model) {
   if (state.logits.size() < static_cast<std::size_t>(config.num_classes)) std::abort();
 }
 
+void run_one_picture(igq::Detector& detector) {
+  using namespace igq;
+  const auto [height, width] = detector.usual_size();
+  if (height > 128 || width > 128 || detector.sites().size() > 64) return;  // right, but slow
+  Image image;
+  image.width = 12;
+  image.height = 10;
+  image.rgb.resize(360);
+  for (std::size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = static_cast<std::uint8_t>(37 * i);
+  DetectorRunner runner(detector, Execution::kInteger, best_isa(), 1);
+  runner.detect(image, detector.default_threshold());
+}
+
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -85,7 +101,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const bool raw = in.byte() == 0;
   const std::string bytes = raw ? std::string(in.rest()) : forged(in);
   fuzz::expect_error_or_success([&] {
-    QuantizedModel stored = load_igq(file.with(bytes));
+    const std::string path = file.with(bytes);
+    if (is_detector_file(path)) return run_one_picture(*load_detector_file(path).detector);
+    QuantizedModel stored = load_igq(path);
     const auto model =
         build_model(stored.config, *stored.tensors, std::make_shared<const QuantizationPlan>(std::move(stored.plan)));
     run_one_image(*model);

@@ -69,6 +69,19 @@ bool has_codes(const QuantizationPlan& plan, const std::string& site) {
   return found != plan.linears.end() && found->second.weight.bits != 0;
 }
 
+/// Every layer with codes has the shape of the weights that they stand for.
+void check_shapes(const QuantizationPlan& plan, const std::map<std::string, Shape>& network) {
+  for (const auto& [site, linear] : plan.linears) {
+    if (linear.weight.bits == 0) continue;
+    const auto found = network.find(site + std::string(kWeight));
+    if (found == network.end()) fail("'shapes' lacks '{}{}', which has codes", site, kWeight);
+    double count = 1.0;
+    for (const std::int64_t d : found->second) count *= static_cast<double>(d);
+    if (count != static_cast<double>(linear.weight.codes.size()))
+      fail("'{}{}' has {} codes, its shape {} values", site, kWeight, linear.weight.codes.size(), count);
+  }
+}
+
 /// The site of a weight's name.
 std::string site_of(const std::string& tensor) {
   return tensor.ends_with(kWeight) ? tensor.substr(0, tensor.size() - kWeight.size()) : std::string();
@@ -136,6 +149,7 @@ QuantizedDetector load_detector_file(const std::filesystem::path& path) {
   const std::shared_ptr<const TensorSource> stored = loader->read(path.string());
   reading(path, [&] {
     check_plan(*plan);
+    check_shapes(*plan, network);
     detector.plan = plan;
     detector.tensors = std::make_shared<PartlyStored>(stored, std::move(network));
     detector.detector = build_detector(detector.description, detector.tensors, plan);
