@@ -26,16 +26,6 @@ std::vector<std::filesystem::path> paths_of(const std::vector<Sample>& samples) 
   return paths;
 }
 
-double float_megabytes(const TensorSource& tensors) {
-  double count = 0.0;
-  for (const auto& [name, shape] : tensors.shapes()) {
-    double n = 1.0;
-    for (const std::int64_t d : shape) n *= static_cast<double>(d);
-    count += n;
-  }
-  return count * sizeof(float) / 1e6;
-}
-
 /// Some passes of the detector just made, in float and in integers in turn.
 SpeedOnThisMachine measure_speed(Detector& detector, const Image& picture, const RunFlags& run) {
   DetectorRunner original(detector, Execution::kFloat, run.parsed_isa(), run.threads),
@@ -100,7 +90,7 @@ void quantize_detector(const ModelFlags& model, const RunFlags& run, const Quant
   save_detector(flags.output, report.detector, flags.overwrite);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const double file_mb = static_cast<double>(std::filesystem::file_size(flags.output)) / 1e6,
-               before_mb = float_megabytes(*loaded.tensors);
+               before_mb = float_bytes(*loaded.tensors) / 1e6;
   for (const std::string& line : report.notes) note("igq: note: " + line);
   std::optional<SpeedOnThisMachine> speed;
   if (flags.noise_images > 0 || flags.speed.wanted()) speed = measure_speed(*loaded.detector, pictures.load(0), run);

@@ -1,7 +1,4 @@
-// igq report: one self-contained HTML page about a quantized model, and a model card.
-#include "report/card.h"
-#include "report/report.h"
-#include "report/html.h"
+// igq report: one self-contained HTML page about a quantized model or detector, and a model card.
 
 #include <fmt/format.h>
 
@@ -13,7 +10,12 @@
 #include "base/fail.h"
 #include "base/output_file.h"
 #include "common.h"
+#include "detect.h"
 #include "folders.h"
+#include "report/card.h"
+#include "report/detector_report.h"
+#include "report/html.h"
+#include "report/report.h"
 #include "verbs.h"
 
 namespace igq::cli {
@@ -23,10 +25,13 @@ struct ReportFlags {
   ModelFlags model;
   RunFlags run;
   std::string data_dir, float_model, output, card;
-  std::int64_t limit = 500, noise_images = 16;
+  std::int64_t limit = -1, noise_images = 16;
   bool no_speed = false, skip_bad_images = false, overwrite = false;
   ClassFlags classes;
 };
+
+/// Without --limit.
+constexpr std::int64_t kClassifierImages = 500, kDetectorPictures = 50;
 
 /// The images of --data-dir, labelled when every one lies in a class folder that the model has a class for.
 void add_images(const ReportFlags& flags, const ModelConfig& config, report::ReportOptions& options) {
@@ -34,7 +39,43 @@ void add_images(const ReportFlags& flags, const ModelConfig& config, report::Rep
   options.labelled = !folder.classes.empty() && std::all_of(folder.samples.begin(), folder.samples.end(),
                                                             [](const Sample& s) { return s.label >= 0; });
   options.labelled = options.labelled && flags.classes.try_label(folder, config);
-  options.samples = flags.limit > 0 ? choose_samples(folder, static_cast<int>(flags.limit), 0) : folder.samples;
+  const std::int64_t limit = flags.limit < 0 ? kClassifierImages : flags.limit;
+  options.samples = limit > 0 ? choose_samples(folder, static_cast<int>(limit), 0) : folder.samples;
+}
+
+void write_page(const ReportFlags& flags, const std::string& path, const std::string& text, const OutputKind& kind) {
+  if (path.empty()) return;
+  write_file(path, text, flags.overwrite, &kind);
+  if (!flags.run.json) std::cout << fmt::format("{}: {:.0f} kB\n", path, static_cast<double>(text.size()) / 1e3);
+}
+
+void report_detector(const ReportFlags& flags) {
+  if (!flags.card.empty()) fail("--card is for classifiers and encoders: a detector has a report (-o, --json)");
+  if (flags.classes.order != "auto") fail("--class-order is for classifiers");
+  if (flags.skip_bad_images) fail("--skip-bad-images is for classifiers and encoders");
+  const LoadedDetector model = load_detector(flags.model.path);
+  if (!model.quantized) fail("{} is not an .igq file: quantize a model first with `igq quantize`", flags.model.path);
+  std::optional<LoadedDetector> original;
+  if (!flags.float_model.empty()) original = load_detector(flags.float_model, flags.model.architecture);
+  report::DetectorReportOptions options;
+  options.file_bytes = std::filesystem::file_size(flags.model.path);
+  options.speed = !flags.no_speed;
+  options.noise_images = flags.noise_images;
+  options.threads = flags.run.threads;
+  options.isa = flags.run.parsed_isa();
+  if (!flags.data_dir.empty()) {
+    const ImageFolder folder = open_folder(flags.data_dir);
+    const std::int64_t limit = flags.limit < 0 ? kDetectorPictures : flags.limit;
+    for (const Sample& sample : limit > 0 ? choose_samples(folder, static_cast<int>(limit), 0) : folder.samples)
+      options.pictures.push_back(sample.path);
+  }
+  report::DetectorReportData data;
+  {
+    std::unique_ptr<Progress> progress;
+    data = report::collect_detector_report(model, original ? &*original : nullptr, options, stage_progress(progress));
+  }
+  if (!flags.output.empty()) write_page(flags, flags.output, report::detector_report_html(data), report::kReportOutput);
+  if (flags.run.json) print_json(report::detector_report_json(data));
 }
 
 void run_report(const ReportFlags& flags) {
@@ -44,6 +85,7 @@ void run_report(const ReportFlags& flags) {
         "say where to write the report: -o report.html (or --json), or a card: --card README.md");
   check_output(flags.output, flags.overwrite, report::kReportOutput);
   check_output(flags.card, flags.overwrite, report::kCardOutput);
+  if (names_detector(flags.model)) return report_detector(flags);
   if (!is_igq_file(flags.model.path))
     fail("{} is not an .igq file: quantize a model first with `igq quantize`", flags.model.path);
   const LoadedModel model = load_model(flags.model.path);
@@ -67,13 +109,8 @@ void run_report(const ReportFlags& flags) {
     std::unique_ptr<Progress> progress;
     data = report::collect_report(model, reference ? &*reference : nullptr, options, stage_progress(progress));
   }
-  const auto write = [&](const std::string& path, const std::string& text, const OutputKind& kind) {
-    if (path.empty()) return;
-    write_file(path, text, flags.overwrite, &kind);
-    if (!flags.run.json) std::cout << fmt::format("{}: {:.0f} kB\n", path, static_cast<double>(text.size()) / 1e3);
-  };
-  if (!flags.output.empty()) write(flags.output, report::report_html(data), report::kReportOutput);
-  write(flags.card, report::model_card(data), report::kCardOutput);
+  if (!flags.output.empty()) write_page(flags, flags.output, report::report_html(data), report::kReportOutput);
+  write_page(flags, flags.card, report::model_card(data), report::kCardOutput);
   if (flags.run.json) print_json(report::report_to_json(data));
 }
 
@@ -94,9 +131,9 @@ void add_report(CLI::App& app, int&) {
   verb->add_option("-o,--output", flags->output, "the HTML file to write");
   verb->add_option("--card", flags->card, "a model card (Markdown) to write: results, commands, provenance; for a hub");
   verb->add_flag("--overwrite", flags->overwrite, "replace an existing output");
-  verb->add_option("--limit", flags->limit, "only so many images of --data-dir, spread over the classes (0: all)")
-      ->check(CLI::Range(0, 1000000000))
-      ->capture_default_str();
+  verb->add_option("--limit", flags->limit,
+                   "only so many images of --data-dir, spread over the classes (0: all; default: 500, of detectors 50)")
+      ->check(CLI::Range(0, 1000000000));
   verb->add_option("--noise-images", flags->noise_images,
                    "images that measure the error of each site with --float (0: the errors stored in the file)")
       ->check(CLI::Range(0, 100000))

@@ -30,4 +30,15 @@ class TensorSource {
   virtual bool holds(const std::string& name) const { return has(name); }
 };
 
+/// What all of them take as float32. In double: files may claim any shapes.
+inline double float_bytes(const TensorSource& tensors) {
+  double count = 0.0;
+  for (const auto& [name, shape] : tensors.shapes()) {
+    double n = 1.0;
+    for (const std::int64_t d : shape) n *= static_cast<double>(d);
+    count += n;
+  }
+  return count * sizeof(float);
+}
+
 }  // namespace igq

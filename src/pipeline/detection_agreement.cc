@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "coco/evaluate.h"
+#include "io/json_fields.h"
 
 namespace igq {
 namespace {
@@ -100,6 +101,26 @@ nlohmann::json agreement_to_json(const DetectionAgreement& a) {
     out["mask_ap"] = a.mask_ap < 0.0 ? nlohmann::json() : nlohmann::json(a.mask_ap);
   }
   return out;
+}
+
+DetectionAgreement agreement_from_json(const nlohmann::json& in) {
+  DetectionAgreement a;
+  const auto count = [&](const char* key) { return json_int(json_at(in, key), key, 0, std::int64_t{1} << 40); };
+  const auto value = [&](const char* key) { return static_cast<double>(json_float(json_at(in, key), key)); };
+  const auto precision = [&](const char* key) { return json_at(in, key).is_null() ? -1.0 : value(key); };
+  a.images = count("images");
+  a.objects = count("objects");
+  a.found = count("found");
+  a.invented = count("invented");
+  a.box_iou = value("box_iou");
+  a.score_change = value("score_change");
+  a.box_ap = precision("box_ap");
+  a.masks = json_find(in, "mask_iou") != nullptr;
+  if (a.masks) {
+    a.mask_iou = value("mask_iou");
+    a.mask_ap = precision("mask_ap");
+  }
+  return a;
 }
 
 std::string agreement_text(const DetectionAgreement& a) {

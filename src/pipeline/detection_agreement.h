@@ -55,6 +55,8 @@ class AgreementCounter {
 float truth_threshold(const Detector& detector);
 
 nlohmann::json agreement_to_json(const DetectionAgreement& agreement);
+/// The inverse. Error for what is missing or of another kind.
+DetectionAgreement agreement_from_json(const nlohmann::json& in);
 /// One line for people, with its end.
 std::string agreement_text(const DetectionAgreement& agreement);
 /// What must not be missed, in words; empty when nothing is wrong.

@@ -134,6 +134,14 @@ TEST_F(DetectTest, QuantizesAndComparesAndInspectsAndTimes) {
   const json timed = run("bench d.igq --json --seconds 0 --warmup 0 --profile").json();
   EXPECT_GT(timed.at("executions").at("integer").at("latency_ms").at("median").get<double>(), 0.0);
 
+  const Output page =
+      run("report d.igq --float " + model + " --data-dir photos -o d.html --json --no-speed --noise-images 1");
+  ASSERT_EQ(page.exit_code, 0) << page.err;
+  EXPECT_EQ(page.json().at("agreement").at("box_ap"), report.at("report").at("agreement").at("box_ap"));
+  EXPECT_NE(test::read_text(path() / "d.html").find("Which part hurts"), std::string::npos);
+  EXPECT_NE(run("report d.igq --card c.md").err.find("--card is for classifiers"), std::string::npos);
+  EXPECT_NE(run("report " + model + " -o e.html").err.find("is not an .igq file"), std::string::npos);
+
   EXPECT_EQ(run("quantize " + model + " --calib photos -o e.igq --weights rtn --max-drop 0 --bits w3a3").exit_code, 3);
   EXPECT_NE(run("quantize d.igq --calib photos -o f.igq").err.find("quantized already"), std::string::npos);
   EXPECT_NE(run("quantize " + model + " --calib photos -o f.igq --groups auto").err.find("for classifiers"),
