@@ -213,14 +213,16 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
     throw CLI::ValidationError("--max-drop has nothing to go by: add --data-dir DIR, or leave out --noise-images 0");
   if (names_detector(flags.model)) {
     if (!flags.data_dir.empty()) fail("--data-dir is for classifiers; score a detector with igq eval --coco");
-    if (!flags.recipe.empty() || !flags.from.empty() || !flags.write_recipe.empty())
-      fail("--recipe, --from and --write-recipe are for classifiers; {} is a detector", flags.model.path);
-    flags.quantize.check_effects();
-    return quantize_detector(
+    if (flags.from.empty()) flags.quantize.check_effects();  // a file names every setting, needed or not
+    check_output(flags.write_recipe, flags.overwrite, kRecipeOutput);
+    quantize_detector(
         flags.model, flags.run, flags.quantize,
         {flags.calibration_dir, flags.output, flags.scope.empty() ? "all" : flags.scope, flags.samples, flags.held_back,
          flags.noise_images, flags.max_drop, flags.overwrite, flags.dry_run, flags.speed},
         exit_code);
+    if (!flags.write_recipe.empty())
+      write_file(flags.write_recipe, recipe_json(verb).dump(1) + '\n', flags.overwrite, &kRecipeOutput);
+    return;
   }
   if (!flags.scope.empty()) fail("--scope is for detectors; {} is none", flags.model.path);
   if (flags.from.empty()) flags.quantize.check_effects();  // a file names every setting, needed or not

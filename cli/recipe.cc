@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "common.h"
+#include "detectors/detector_file.h"
 #include "igq/version.h"
 #include "io/json_fields.h"
 
@@ -96,7 +97,8 @@ std::vector<std::string> words_of(const std::string& text) {
 
 std::vector<std::string> arguments_of_file(const CLI::App& verb, const std::string& path) {
   if (!is_igq_file(path)) fail("--from {}: no .igq file", path);
-  const Provenance provenance = load_igq(path).provenance;
+  const Provenance provenance =
+      is_detector_file(path) ? load_detector_file(path).provenance : load_igq(path).provenance;
   const std::vector<std::string> words = words_of(provenance.settings);
   std::vector<std::string> arguments;
   for (std::size_t i = 0; i < words.size(); ++i) {

@@ -95,6 +95,9 @@ def make_towers(folder):
         "clip_classifier": (t.CLIPForImageClassification(t.CLIPConfig(vision_config=vision, text_config=text, **labels)),
                             clip_processor, lambda m: m(images).logits),
         "siglip_classifier": (t.SiglipForImageClassification(siglip), siglip_processor, lambda m: m(images).logits),
+        "siglip": (t.SiglipModel(siglip), siglip_processor, lambda m: m.get_image_features(images)),
+        "siglip_vision": (t.SiglipVisionModel(t.SiglipVisionConfig(**vision)), siglip_processor,
+                          lambda m: m(images).pooler_output),
     }
     for name, (model, processor, run) in towers.items():
         at = folder / name
@@ -118,6 +121,22 @@ def make_towers(folder):
         pretrained_cfg=dict(input_size=[3, 32, 32]))))
     for file in ("input.npy", "output.npy"):
         (at / file).write_bytes((folder / "clip_vision" / file).read_bytes())
+    make_timm_pool(folder / "timm_siglip", images)
+
+
+def make_timm_pool(at, images):
+    """timm's ViT with attention pooling, which leaves registers out, and a classifier behind it."""
+    args = dict(img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2.5, reg_tokens=2)
+    model = timm.create_model("vit_base_patch16_siglip_224", num_classes=5, **args).eval()
+    randomize(model)
+    at.mkdir(exist_ok=True)
+    with torch.no_grad():
+        np.save(at / "output.npy", model(images).numpy())
+    save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, at / "model.safetensors")
+    (at / "config.json").write_text(json.dumps(dict(
+        architecture="vit_base_patch16_siglip_224", num_classes=5, model_args=args,
+        pretrained_cfg=dict(input_size=[3, 32, 32]))))
+    np.save(at / "input.npy", images.numpy())
 
 
 def main():

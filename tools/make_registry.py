@@ -17,7 +17,7 @@ from pathlib import Path
 import timm
 import torch
 from timm.data import resolve_data_config
-from timm.layers import GluMlp, LayerNorm, Mlp, PatchEmbed, SwiGLU, set_fused_attn
+from timm.layers import AttentionPoolLatent, GluMlp, LayerNorm, Mlp, PatchEmbed, SwiGLU, set_fused_attn
 from timm.layers.attention import Attention
 from timm.layers.pos_embed_sincos import RotaryEmbeddingCat, RotaryEmbeddingDinoV3
 from timm.models.deit import VisionTransformerDistilled
@@ -92,7 +92,8 @@ def vit_entry(model):
     check_embedding(model.patch_embed)
     need(is_identity(model.patch_embed.norm), "norm inside the patch embedding")
     need(model.pos_embed is not None, "no position embedding")
-    need(model.global_pool in ("token", "avg") and model.attn_pool is None, f"pooling '{model.global_pool}'")
+    need(model.global_pool in ("token", "avg", "map"), f"pooling '{model.global_pool}'")
+    need((model.attn_pool is not None) == (model.global_pool == "map"), "attention pooling that is not used")
     need(not model.pool_include_prefix, "pooling over prefix tokens")
     pre_norm = not is_identity(model.norm_pre)
     need(pre_norm == (model.patch_embed.proj.bias is None), "pre-norm and the bias of the patch embedding disagree")
@@ -114,12 +115,20 @@ def vit_entry(model):
                        activation_of(mlp.act)))
         need(is_identity(block.ls1) == is_identity(block.ls2), "one LayerScale of two")
     heads, hidden, bias, scaled, swiglu, activation = one(shapes, "blocks that differ")
+    if model.attn_pool is not None:
+        pool = model.attn_pool
+        need(type(pool) is AttentionPoolLatent and pool.latent_len == 1 and pool.pool == "token", "other pooling")
+        need(pool.pos_embed is None and is_identity(pool.q_norm, pool.k_norm), "norms or positions in the pooling")
+        need(pool.num_heads == heads and pool.mlp.fc1.out_features == hidden and not swiglu, "widths of the pooling")
+        need(activation_of(pool.mlp.act) == activation and is_identity(pool.mlp.norm), "the pooling's MLP")
+        need(pool.norm.eps == model.norm.eps and pool.q.bias is not None, "the pooling's norm")
+        need(abs(pool.scale * pool.head_dim ** 0.5 - 1) < 1e-12 and pool.feat_size is None, "the pooling's scale")
     traits = [name for name, has in (
         ("kNoClassToken", not model.has_class_token), ("kDistilled", type(model) is VisionTransformerDistilled),
         ("kPatchPositions", model.no_embed_class), ("kNoQkvBias", not bias), ("kLayerScale", scaled),
         ("kPreNorm", pre_norm),
         ("kNoNorm", is_identity(model.norm)), ("kFcNorm", not is_identity(model.fc_norm)), ("kSwiglu", swiglu),
-        ("kAveragePool", model.global_pool == "avg")) if has]
+        ("kAveragePool", model.global_pool == "avg"), ("kAttentionPool", model.global_pool == "map")) if has]
     patch = model.patch_embed.patch_size
     need(patch[0] == patch[1], "patches that are not square")
     return without_defaults([patch[0], model.embed_dim, len(model.blocks), heads, hidden, " | ".join(traits) or 0,

@@ -87,7 +87,7 @@ SiteBops site_bops(const SiteShape& shape, const SiteSetting& setting) {
   if (shape.attention) {
     const std::int64_t maps = shape.windows * shape.heads;
     bops.products = shape.macs() / 2 * (w * w + a * w);
-    if (groups > 1 && ranged) bops.grouping += kFloatBits * maps * shape.tokens * shape.tokens;
+    if (groups > 1 && ranged) bops.grouping += kFloatBits * maps * shape.tokens * shape.keys;
     if (groups > 1 && assigned) bops.grouping += kFloatBits * maps * 3 * shape.tokens * groups;
     return bops;
   }

@@ -162,7 +162,7 @@ void Detr::attend(ExecContext& context, const AttentionLayer& layer, float* x, c
   layer.q.forward(context, placed_queries, queries.count, q);
   layer.k.forward(context, placed_keys, keys.count, k);
   layer.v.forward(context, keys.values, keys.count, v);
-  layer.attention.forward(context, q, queries.count, k, v, keys.count, mixed);
+  layer.attention.forward(context, q, queries.count, {k, v, layer.q.out_features(), keys.count}, mixed);
   layer.out.forward_residual(context, mixed, queries.count, nullptr, x);
   layer_norm(context, layer.norm, x, queries.count, x);
 }

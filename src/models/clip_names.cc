@@ -13,6 +13,12 @@ namespace igq {
 namespace {
 
 constexpr std::array<std::string_view, 2> kPatches = {"embeddings.patch_embedding.weight", "visual.conv1.weight"};
+/// SigLIP's attention pooling; its in_proj is the query's, the keys' and the values' matrix in one.
+constexpr std::array<NameRule, 4> kPooling{{{"head.probe", "attn_pool.latent"},
+                                            {"head.attention.out_proj.", "attn_pool.proj."},
+                                            {"head.layernorm.", "attn_pool.norm."},
+                                            {"head.mlp.", "attn_pool.mlp."}}};
+constexpr std::string_view kPoolingProjection = "head.attention.in_proj_";
 /// At the beginning, once what stands before the tower is off.
 constexpr std::array<NameRule, 15> kStarts{{{"embeddings.class_embedding", "cls_token"},
                                             {"embeddings.patch_embedding.", "patch_embed.proj."},
@@ -46,6 +52,21 @@ constexpr std::array<std::string_view, 10> kText = {
     "text_model.",          "text_projection",        "logit_scale", "logit_bias", "token_embedding.",
     "positional_embedding", "transformer.resblocks.", "ln_final.",   "attn_mask",  "text."};
 
+/// Rows [begin, end) of `from`, a matrix or a bias, as tensor `name`.
+void add_rows(RenamedTensors& out, const std::string& name, const std::string& from, Shape shape, std::int64_t begin,
+              std::int64_t end) {
+  const std::size_t row = shape.size() == 2 ? static_cast<std::size_t>(shape[1]) : 1;
+  shape[0] = end - begin;
+  out.add(name, from, shape,
+          [from, first = static_cast<std::size_t>(begin) * row,
+           count = static_cast<std::size_t>(end - begin) * row](const TensorSource& source) {
+            const AlignedBuffer<float> all = source.read(from);
+            AlignedBuffer<float> values(count);
+            std::copy_n(all.data() + first, count, values.data());
+            return values;
+          });
+}
+
 }  // namespace
 
 bool is_clip(const TensorSource& stored) {
@@ -62,14 +83,29 @@ void take_clip(RenamedTensors& out, const TensorSource& stored, const ModelConfi
         name.ends_with("position_ids"))
       continue;
     const bool in_tower = strip_start(name, "vision_model.");
-    // SiglipForImageClassification has the pooling head and does not use it; CLIPForImageClassification the last norm.
-    if (in_tower && config.num_classes > 0 && name.starts_with("head.")) continue;
-    for (const NameRule& rule : kStarts)
-      if (strip_start(name, rule.from)) {
-        name.insert(0, rule.to);
-        break;
+    const bool attends = config.vit.pooling == Pooling::kAttention;  // transformers 5 saves a bare tower
+    if ((in_tower || attends) && name.starts_with("head.")) {
+      if (!attends) continue;  // SiglipForImageClassification does not use it
+      const std::int64_t dim = config.vit.embed_dim;
+      if (strip_start(name, kPoolingProjection) && !shape.empty() && shape[0] == 3 * dim) {
+        add_rows(out, "attn_pool.q." + name, from, shape, 0, dim);
+        add_rows(out, "attn_pool.kv." + name, from, shape, dim, 3 * dim);
+        continue;
       }
+      for (const NameRule& rule : kPooling)
+        if (strip_start(name, rule.from)) {
+          name.insert(0, rule.to);
+          break;
+        }
+    } else {
+      for (const NameRule& rule : kStarts)
+        if (strip_start(name, rule.from)) {
+          name.insert(0, rule.to);
+          break;
+        }
+    }
     for (const NameRule& rule : kParts) replace_part(name, rule);
+    // CLIPForImageClassification has the last norm and does not use it.
     if (!config.vit.final_norm && (name == "norm.weight" || name == "norm.bias")) continue;
     if (names.contains(name)) {
       fail("{}: '{}' and '{}' are both tensor '{}': remove one of them", stored.origin(), names.at(name), from, name);

@@ -13,7 +13,11 @@
 namespace igq {
 
 enum class Family { kVit, kSwin };
-enum class Pooling { kToken, kAverage };
+enum class Pooling {
+  kToken,
+  kAverage,
+  kAttention,  ///< a learned query attends to the patches, an MLP behind it (SigLIP; timm's AttentionPoolLatent)
+};
 /// Rotary position embeddings (ops/rotary.h) and where their angles come from.
 enum class Rope {
   kNone,

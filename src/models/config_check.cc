@@ -72,6 +72,8 @@ void check_vit(const ModelConfig& c) {
   if (v.distilled && (!token || v.concat_pool)) fail("'pooling' of a distilled model must be token");
   if (v.distilled && (v.projection > 0 || v.unit_head))
     fail("a distilled model has neither 'projection' nor 'unit_head'");
+  if (v.pooling == Pooling::kAttention && (v.swiglu || v.fc_norm))
+    fail("'pooling' by attention goes with plain MLPs and without 'fc_norm'");
   if (v.concat_pool && !token) fail("'concat_pool' takes the class token, 'pooling' does not");
 
   const std::int64_t patches = std::int64_t{c.image_height / v.patch_height} * (c.image_width / v.patch_width);

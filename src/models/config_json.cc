@@ -18,8 +18,8 @@ using nlohmann::json;
 
 constexpr std::array<std::pair<Family, std::string_view>, 2> kFamilies{
     {{Family::kVit, "vit"}, {Family::kSwin, "swin"}}};
-constexpr std::array<std::pair<Pooling, std::string_view>, 2> kPoolings{
-    {{Pooling::kToken, "token"}, {Pooling::kAverage, "avg"}}};
+constexpr std::array<std::pair<Pooling, std::string_view>, 3> kPoolings{
+    {{Pooling::kToken, "token"}, {Pooling::kAverage, "avg"}, {Pooling::kAttention, "map"}}};
 constexpr std::array<std::pair<Rope, std::string_view>, 3> kRopes{
     {{Rope::kNone, "none"}, {Rope::kDinov3, "dinov3"}, {Rope::kEva, "eva"}}};
 constexpr std::array<std::pair<Scores, std::string_view>, 3> kScores{

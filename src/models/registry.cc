@@ -73,7 +73,7 @@ VitConfig vit_config(const VitEntry& entry) {
   vit.final_norm = !has(kNoNorm);
   vit.fc_norm = has(kFcNorm);
   vit.swiglu = has(kSwiglu);
-  vit.pooling = has(kAveragePool) ? Pooling::kAverage : Pooling::kToken;
+  vit.pooling = has(kAveragePool) ? Pooling::kAverage : has(kAttentionPool) ? Pooling::kAttention : Pooling::kToken;
   vit.key_bias = !has(kNoKeyBias);
   vit.positions = !has(kNoPositions);
   if (has(kRopeDinov3)) vit.rope = Rope::kDinov3;
@@ -132,19 +132,25 @@ SiteShape fc_shape(std::string name, std::int64_t rows, std::int64_t in, std::in
   return shape;
 }
 
+SiteShape attention_shape(std::string name, std::int64_t windows, std::int64_t heads, std::int64_t tokens,
+                          std::int64_t keys) {
+  SiteShape shape;
+  shape.name = std::move(name);
+  shape.attention = true;
+  shape.windows = windows;
+  shape.heads = heads;
+  shape.tokens = tokens;
+  shape.keys = keys;
+  return shape;
+}
+
 /// The five sites of a transformer block; rows of the attention (windows * tokens) and of the MLP differ when windows
 /// are padded.
 void add_block(std::vector<SiteShape>& shapes, const std::string& block, std::int64_t windows, std::int64_t tokens,
                std::int64_t rows, std::int64_t dim, std::int64_t heads, std::int64_t hidden, bool swiglu) {
   shapes.push_back(fc_shape(block + ".attn.qkv", windows * tokens, dim, 3 * dim));
-  SiteShape attention;
-  attention.name = block + ".attn";
-  attention.attention = true;
-  attention.windows = windows;
-  attention.heads = heads;
-  attention.tokens = tokens;
-  attention.head_dim = dim / heads;
-  shapes.push_back(std::move(attention));
+  shapes.push_back(attention_shape(block + ".attn", windows, heads, tokens, tokens));
+  shapes.back().head_dim = dim / heads;
   shapes.push_back(fc_shape(block + ".attn.proj", windows * tokens, dim, dim));
   shapes.push_back(fc_shape(block + ".mlp.fc1", rows, dim, swiglu ? 2 * hidden : hidden));
   shapes.push_back(fc_shape(block + ".mlp.fc2", rows, hidden, dim));
@@ -160,6 +166,14 @@ std::vector<SiteShape> vit_shapes(const ModelConfig& config) {
   shapes.push_back(fc_shape("patch_embed.proj", patches, config.in_channels * pixels, v.embed_dim, true));
   for (int i = 0; i < v.depth; ++i)
     add_block(shapes, fmt::format("blocks.{}", i), 1, tokens, tokens, v.embed_dim, v.num_heads, v.mlp_hidden, v.swiglu);
+  if (v.pooling == Pooling::kAttention) {
+    shapes.push_back(fc_shape("attn_pool.kv", patches, v.embed_dim, 2 * v.embed_dim));
+    shapes.push_back(attention_shape("attn_pool.attn", 1, v.num_heads, 1, patches));
+    shapes.back().head_dim = v.embed_dim / v.num_heads;
+    shapes.push_back(fc_shape("attn_pool.proj", 1, v.embed_dim, v.embed_dim));
+    shapes.push_back(fc_shape("attn_pool.mlp.fc1", 1, v.embed_dim, v.mlp_hidden));
+    shapes.push_back(fc_shape("attn_pool.mlp.fc2", 1, v.mlp_hidden, v.embed_dim));
+  }
   if (v.projection > 0) shapes.push_back(fc_shape("projection", 1, pooled_width(v), v.projection, true));
   if (config.num_classes == 0) return shapes;
   shapes.push_back(fc_shape("head", 1, head_in, config.num_classes, true));

@@ -28,10 +28,10 @@ struct SiteShape {
   bool first_or_last = false;
   // FC layers: rows tokens, in -> out channels.
   std::int64_t rows = 0, in = 0, out = 0;
-  // Attentions: windows x heads maps of tokens x tokens, head_dim wide.
-  std::int64_t windows = 0, heads = 0, tokens = 0, head_dim = 0;
+  // Attentions: windows x heads maps of tokens x keys, head_dim wide.
+  std::int64_t windows = 0, heads = 0, tokens = 0, keys = 0, head_dim = 0;
   /// Multiply-adds per image.
-  std::int64_t macs() const { return attention ? 2 * windows * heads * tokens * tokens * head_dim : rows * in * out; }
+  std::int64_t macs() const { return attention ? 2 * windows * heads * tokens * keys * head_dim : rows * in * out; }
 };
 std::vector<SiteShape> site_shapes(const ModelConfig& config);
 

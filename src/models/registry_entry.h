@@ -43,6 +43,7 @@ enum Trait : std::uint32_t {
   kRopeEva = 1 << 12,  ///< theta 10,000, trained for 16 x 16 patches
   kMlpNorm = 1 << 13,
   kNoKeyBias = 1 << 14,
+  kAttentionPool = 1 << 15,
 };
 
 struct VitEntry {

@@ -70,7 +70,8 @@ Pooling parse_pooling(const json& value, std::string_view what) {
   const std::string& text = json_string(value, what);
   if (text == "token") return Pooling::kToken;
   if (text == "avg") return Pooling::kAverage;
-  fail("'{}' is '{}', igq has token and avg", what, text);
+  if (text == "map") return Pooling::kAttention;
+  fail("'{}' is '{}', igq has token, avg and map", what, text);
 }
 
 void apply_vit(const json& config, const json& args, VitConfig& v) {

@@ -21,14 +21,26 @@ using nlohmann::json;
 constexpr int kMaxWidth = 1 << 20;
 constexpr int kMaxImage = 1 << 16;
 
-enum class Kind { kVit, kDeit, kDeitTeacher, kSwin, kDinov2, kDinov2Registers, kClip, kClipMean, kSiglipMean, kDinov3 };
+enum class Kind {
+  kVit,
+  kDeit,
+  kDeitTeacher,
+  kSwin,
+  kDinov2,
+  kDinov2Registers,
+  kClip,
+  kClipMean,
+  kSiglip,
+  kSiglipMean,
+  kDinov3
+};
 struct ModelClass {
   std::string_view name, model_type,
       processor;  ///< processor: the class that transformers takes unless a file names one
   Kind kind;
 };
 /// Of classes with one model_type the first is what AutoModelForImageClassification takes without a name.
-constexpr std::array<ModelClass, 11> kClasses{
+constexpr std::array<ModelClass, 13> kClasses{
     {{"ViTForImageClassification", "vit", "ViTImageProcessor", Kind::kVit},
      {"DeiTForImageClassification", "deit", "DeiTImageProcessor", Kind::kDeit},
      {"DeiTForImageClassificationWithTeacher", "deit", "DeiTImageProcessor", Kind::kDeitTeacher},
@@ -39,6 +51,8 @@ constexpr std::array<ModelClass, 11> kClasses{
      {"CLIPForImageClassification", "clip", "CLIPImageProcessor", Kind::kClipMean},
      {"CLIPVisionModelWithProjection", "clip_vision_model", "CLIPImageProcessor", Kind::kClip},
      {"SiglipForImageClassification", "siglip", "SiglipImageProcessor", Kind::kSiglipMean},
+     {"SiglipModel", "siglip", "SiglipImageProcessor", Kind::kSiglip},
+     {"SiglipVisionModel", "siglip_vision_model", "SiglipImageProcessor", Kind::kSiglip},
      {"DINOv3ViTModel", "dinov3_vit", "DINOv3ViTImageProcessor", Kind::kDinov3}}};
 
 /// As AutoModelForImageClassification chooses: by model_type, and by the class that saved the model where one type has
@@ -58,15 +72,16 @@ const ModelClass& find_class(const json& config) {
     if (known.model_type == type && of_type == nullptr) of_type = &known;
     all += fmt::format("{}{}", all.empty() ? "" : ", ", known.name);
   }
-  if (type == "siglip" && name != "SiglipForImageClassification")
-    fail("'architectures' names {}: igq runs SigLIP as SiglipForImageClassification, not its attention pooling", name);
+  if (type == "siglip" && named)
+    fail("'architectures' names {}: igq runs SiglipModel, SiglipVisionModel and SiglipForImageClassification", name);
   if (of_type != nullptr) return *of_type;
   if (!named) fail("'model_type' is {}, igq runs {}", type, all);
   if (type.empty()) fail("'architectures' names {}, igq runs {}", name, all);
   fail("'architectures' names {} and 'model_type' is {}, igq runs {}", name, type, all);
 }
 
-bool is_clip_kind(Kind kind) { return kind == Kind::kClip || kind == Kind::kClipMean || kind == Kind::kSiglipMean; }
+bool is_siglip(Kind kind) { return kind == Kind::kSiglip || kind == Kind::kSiglipMean; }
+bool is_clip_kind(Kind kind) { return kind == Kind::kClip || kind == Kind::kClipMean || is_siglip(kind); }
 
 void read_sizes(const ConfigFields& f, int usual_patch, VitConfig& v) {
   const auto patch = f.pair("patch_size", usual_patch, 4096);
@@ -79,7 +94,7 @@ void read_sizes(const ConfigFields& f, int usual_patch, VitConfig& v) {
 
 /// The vision tower of CLIP (norm before the blocks, no bias in the patch embedding) or SigLIP (no class token).
 void read_clip(const ConfigFields& f, Kind kind, VitConfig& v) {
-  const bool siglip = kind == Kind::kSiglipMean;
+  const bool siglip = is_siglip(kind);
   read_sizes(f, siglip ? 16 : 32, v);
   v.mlp_hidden = f.integer("intermediate_size", 3072, 1, kMaxWidth);
   v.norm_eps = f.number("layer_norm_eps", siglip ? 1e-6f : 1e-5f);
@@ -90,6 +105,11 @@ void read_clip(const ConfigFields& f, Kind kind, VitConfig& v) {
   v.class_token = !siglip;
   v.pre_norm = !siglip;
   if (kind == Kind::kClip) return;
+  if (kind == Kind::kSiglip) {
+    if (!f.flag("vision_use_head", true)) fail("'vision_use_head' is false: without its head the tower has no vector");
+    v.pooling = Pooling::kAttention;
+    return;
+  }
   v.pooling = Pooling::kAverage;
   v.final_norm = siglip;  // CLIP's classifier reads the mean of the patches before the last norm
 }

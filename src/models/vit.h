@@ -32,12 +32,23 @@ class Vit final : public Model {
     AlignedBuffer<float> mid;       ///< [blocks - 1, tokens, dim], empty without
     AlignedBuffer<float> cos, sin;  ///< [patches, head_dim / 2] (ops/rotary.h), empty without
   };
+  /// Pooling::kAttention.
+  struct AttentionPool {
+    AlignedBuffer<float> query;  ///< [dim], the query layer's output of the learned token
+    Linear kv;
+    Attention attention;
+    Linear proj;
+    Mlp mlp;
+  };
+  void read_pool(const ModelBuilder& builder);
+  void pool_by_attention(ExecContext& context, const float* x, int tokens, float* pooled) const;
   void read_positions(const ModelBuilder& builder);
   Positions resize_positions(int grid_h, int grid_w) const;
   void add_rotation(int grid_h, int grid_w, Positions& positions) const;
   std::shared_ptr<const Positions> positions(int grid_h, int grid_w) const;
   int suffix_tokens() const { return config().vit.detection_tokens; }
   void embed(ExecContext& context, StepState& state) const;
+  bool pools_by_attention() const { return config().vit.pooling == Pooling::kAttention; }
   bool pools_patches() const { return config().vit.pooling == Pooling::kAverage || config().vit.concat_pool; }
   int wanted_tokens(const ExecContext& context, int step, const StepState& state) const;
   void run_block(ExecContext& context, int index, int wanted, StepState& state) const;
@@ -55,6 +66,7 @@ class Vit final : public Model {
   std::unique_ptr<SizeCache<Positions>> others_;
   LayerNorm norm_pre_, norm_, fc_norm_;
   std::vector<Block> blocks_;
+  AttentionPool pool_;
   Linear projection_, head_, head_dist_;
 };
 

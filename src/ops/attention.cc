@@ -183,18 +183,18 @@ void Attention::attend_head(const ExecContext& context, const Task& task, Scratc
     head_float(context, task, s, execution);
 }
 
-void Attention::forward(ExecContext& context, const float* q, int queries, const float* k, const float* v, int keys,
-                        float* out) const {
+void Attention::forward(ExecContext& context, const float* q, int queries, const Keys& keys, float* out) const {
   const WorkTimer timer(context, Work::kAttention);
   const ArenaScope scope(context.arena);
   const Execution actual = actual_execution(context);
   const int threads = context.observer != nullptr ? 1 : context.threads(), channels = heads_ * head_dim_;
-  Scratch* scratch = take_scratches(context, threads, {queries, keys}, actual);
+  Scratch* scratch = take_scratches(context, threads, {queries, keys.count}, actual);
   const auto run = [&](std::int64_t begin, std::int64_t end, int t) {
     for (std::int64_t head = begin; head < end; ++head) {
       const std::int64_t at = head * head_dim_;
-      const Task task{q + at,  k + at,   v + at,  channels, channels, queries, keys, static_cast<int>(head),
-                      nullptr, out + at, channels};
+      const Task task{q + at,      keys.k + at, keys.v + at, channels,
+                      keys.stride, queries,     keys.count,  static_cast<int>(head),
+                      nullptr,     out + at,    channels};
       attend_head(context, task, scratch[t], actual);
     }
   };

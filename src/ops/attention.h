@@ -40,10 +40,14 @@ class Attention {
   /// qkv [windows * n][3 * heads * head_dim] as the qkv layer writes it, turned already where it has to; out [windows *
   /// n][heads * head_dim].
   void forward(ExecContext& context, const float* qkv, int windows, int n, AttentionBias bias, float* out) const;
-  /// Queries and keys of different tokens: q [queries][heads * head_dim], k and v [keys][heads * head_dim] -> out
-  /// [queries][heads * head_dim].
-  void forward(ExecContext& context, const float* q, int queries, const float* k, const float* v, int keys,
-               float* out) const;
+  /// Keys and values of `count` tokens, [count][heads * head_dim] in rows `stride` apart.
+  struct Keys {
+    const float *k, *v;
+    std::int64_t stride;
+    int count;
+  };
+  /// Queries and keys of different tokens: q [queries][heads * head_dim] -> out [queries][heads * head_dim].
+  void forward(ExecContext& context, const float* q, int queries, const Keys& keys, float* out) const;
   /// proj(attention(qkv(x))) from x [windows * n][qkv.in] with its range. In integers q, k and v of a few heads at a
   /// time go from the qkv layer's panels into the attention, and its outputs as codes into the proj layer, where
   /// head_dim divides a panel. into.y may be x.

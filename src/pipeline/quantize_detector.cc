@@ -125,6 +125,7 @@ DetectorReport quantize_detector(LoadedDetector& loaded, const DetectorPictures&
   const QuantizeOptions options = detector_options(job, scope);
   QuantizeJob used = job;
   used.options = options;
+  used.options.keep = job.options.keep;  // what the scope adds follows from the scope
   Detector& detector = *loaded.detector;
   DetectorReport report;
   Provenance& provenance = report.detector.provenance;

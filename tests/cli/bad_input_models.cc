@@ -187,7 +187,7 @@ std::vector<Row> model_rows() {
           "'model_args.act_layer' is 'mish', igq has gelu"),
       config_row(
           "a pooling igq does not have", [](json& c) { c["global_pool"] = "max"; },
-          "'global_pool' is 'max', igq has token and avg"),
+          "'global_pool' is 'max', igq has token, avg and map"),
       config_row(
           "an interpolation igq does not have", [](json& c) { c["pretrained_cfg"]["interpolation"] = "magic"; },
           "interpolation 'magic' is unknown; use one of nearest, bilinear"),

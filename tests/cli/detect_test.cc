@@ -143,6 +143,14 @@ TEST_F(DetectTest, QuantizesAndComparesAndInspectsAndTimes) {
   EXPECT_NE(run("report " + model + " -o e.html").err.find("is not an .igq file"), std::string::npos);
 
   EXPECT_EQ(run("quantize " + model + " --calib photos -o e.igq --weights rtn --max-drop 0 --bits w3a3").exit_code, 3);
+  const std::string again = "quantize " + model + " --calib photos ";
+  ASSERT_EQ(run(again + "-o g.igq --bits w6a4 --preset paper --scope backbone --write-recipe g.json").exit_code, 0);
+  ASSERT_EQ(run(again + "-o h.igq --recipe g.json").exit_code, 0);
+  const Output from = run(again + "-o i.igq --from g.igq");
+  ASSERT_EQ(from.exit_code, 0) << from.err;
+  EXPECT_TRUE(test::read_text(path() / "g.igq") == test::read_text(path() / "h.igq"));
+  EXPECT_TRUE(test::read_text(path() / "g.igq") == test::read_text(path() / "i.igq"));
+
   EXPECT_NE(run("quantize d.igq --calib photos -o f.igq").err.find("quantized already"), std::string::npos);
   EXPECT_NE(run("quantize " + model + " --calib photos -o f.igq --groups auto").err.find("for classifiers"),
             std::string::npos);

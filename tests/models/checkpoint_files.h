@@ -26,8 +26,9 @@ inline AlignedBuffer<float> zeros(std::size_t count) {
 /// A copy of fixture `name` in a folder of its own, below a temporary one.
 class EditedFixture {
  public:
-  explicit EditedFixture(const std::string& name) : path_(folder_.path() / name) {
-    std::filesystem::copy(fixtures() / "models" / name, path_);
+  /// A copy of tests/fixtures/<kind>/<name>.
+  explicit EditedFixture(const std::string& name, const std::string& kind = "models") : path_(folder_.path() / name) {
+    std::filesystem::copy(fixtures() / kind / name, path_);
   }
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path weights() const { return path_ / "model.safetensors"; }

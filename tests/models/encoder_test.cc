@@ -100,6 +100,28 @@ TEST(Encoders, ConfigurationsWithoutClassesAndBareNames) {
   EXPECT_SAYS(test::load_error(timm.path()), "extra: head.bias");  // half a head is none
 }
 
+// SigLIP's attention pooling: transformers' towers, and timm's with a classifier behind it.
+TEST(Encoders, AttentionPooling) {
+  for (const std::string name : {"siglip", "siglip_vision", "timm_siglip"}) {
+    const auto folder = test::fixtures() / "towers" / name;
+    const LoadedModel loaded = load_model(folder);
+    const ModelConfig& config = loaded.model->config();
+    EXPECT_EQ(config.vit.pooling, Pooling::kAttention) << name;
+    EXPECT_EQ(config.num_classes, name == "timm_siglip" ? 5 : 0) << name;
+    const std::vector<float> images = test::read_npy(folder / "input.npy").as<float>();
+    const test::Npy want = test::read_npy(folder / "output.npy");
+    expect_close(outputs(*loaded.model, images, want.shape[1], ModelOutput::kMain), want.as<float>(), name.c_str());
+    for (const char* site :
+         {"attn_pool.kv", "attn_pool.attn", "attn_pool.proj", "attn_pool.mlp.fc1", "attn_pool.mlp.fc2"})
+      EXPECT_GE(loaded.model->find_site(site), 0) << site;
+    const ModelConfig again = config_from_json(config_to_json(config));
+    EXPECT_EQ(config_to_json(again), config_to_json(config));
+  }
+  EditedFixture headless("siglip_vision", "towers");
+  headless.edit_json("config.json", [](nlohmann::json& c) { c["vision_use_head"] = false; });
+  EXPECT_SAYS(test::load_error(headless.path()), "'vision_use_head' is false");
+}
+
 // CLIP's and SigLIP's vision towers as transformers and open_clip name them: projected vectors and logits.
 TEST(Encoders, Towers) {
   for (const std::string name : {"clip", "clip_vision", "open_clip", "clip_classifier", "siglip_classifier"}) {

@@ -177,7 +177,7 @@ TEST(TimmConfig, RefusesWhatWouldComputeSomethingElse) {
   EXPECT_SAYS(vit_error(R"("proj_bias":false)"), "model_args.proj_bias");
   EXPECT_SAYS(vit_error(R"("rope_theta":100)"), "'model_args.rope_theta' is not known");
   EXPECT_SAYS(vit_error(R"("norm_layer":"rmsnorm")"), "norm_layer");
-  EXPECT_SAYS(vit_error(R"("global_pool":"map")"), "model_args.global_pool");
+  EXPECT_SAYS(vit_error(R"("global_pool":"max")"), "model_args.global_pool");
   EXPECT_SAYS(vit_error(R"("class_token":false)"), "class_token");
   EXPECT_SAYS(vit_error(R"("act_layer":"mish")"), "mish");
   EXPECT_SAYS(vit_error(R"("in_chans":1)"), "1 channels");

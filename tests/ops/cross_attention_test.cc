@@ -46,7 +46,7 @@ TEST(CrossAttention, IntegersHaveTheBitsOfSimulation) {
           context.pool = &pool;
           context.execution = execution;
           std::vector<float> out(static_cast<std::size_t>(queries) * static_cast<std::size_t>(dim), NAN);
-          attention.forward(context, q.data(), queries, k.data(), v.data(), keys, out.data());
+          attention.forward(context, q.data(), queries, {k.data(), v.data(), dim, keys}, out.data());
           return out;
         };
         const std::vector<float> simulated = run(Execution::kSimulate, best_isa(), 1);
@@ -80,10 +80,12 @@ TEST(CrossAttention, EqualsSelfAttentionOfTheSameTokens) {
     ExecContext context;
     context.kernels = &kernels::kernels_for(best_isa());
     context.execution = execution;
-    std::vector<float> a(static_cast<std::size_t>(n * dim)), b(a.size());
+    std::vector<float> a(static_cast<std::size_t>(n * dim)), b(a.size()), apart(a.size());
     attention.forward(context, qkv.data(), 1, n, {}, a.data());
-    attention.forward(context, q.data(), n, k.data(), v.data(), n, b.data());
+    attention.forward(context, q.data(), n, {k.data(), v.data(), dim, n}, b.data());
     EXPECT_EQ(a, b);
+    attention.forward(context, q.data(), n, {qkv.data() + dim, qkv.data() + 2 * dim, 3 * dim, n}, apart.data());
+    EXPECT_EQ(a, apart);
   }
 }
 

@@ -1,15 +1,13 @@
 // DINOv3 and EVA-02: rotary embeddings, gated MLPs with and without a norm, against transformers and timm
-// (tools/make_rotary_fixtures.py); in integers with the bits of simulation.
+// (tools/make_rotary_fixtures.py). In integers: encoder_integers_test.cc.
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "calibration/calibrate.h"
-#include "eval/benchmark.h"
 #include "io/preprocess.h"
 #include "models/config_json.h"
-#include "models/igq_file.h"
-#include "pipeline/quantize_model.h"
+#include "models/load_model.h"
+#include "models/runner.h"
 #include "tests/models/checkpoint_files.h"
 #include "tests/npy.h"
 
@@ -21,10 +19,9 @@ const char* const kModels[] = {"dinov3",     "dinov3_gated", "timm_dinov3",   "t
 
 std::filesystem::path folder_of(const std::string& name) { return test::fixtures() / "rotary" / name; }
 
-std::vector<float> outputs(Model& model, const std::vector<float>& images, std::int64_t values, Execution execution,
-                           ModelOutput output, Isa isa = best_isa(), int threads = 2) {
+std::vector<float> outputs(Model& model, const std::vector<float>& images, std::int64_t values, ModelOutput output) {
   std::vector<float> all(static_cast<std::size_t>(2 * values), NAN);
-  Runner runner(model, execution, isa, threads, output);
+  Runner runner(model, Execution::kFloat, best_isa(), 2, output);
   runner.run_batch(images.data(), 2, all.data());
   return all;
 }
@@ -45,42 +42,14 @@ TEST(Rotary, EqualsTheOriginals) {
     EXPECT_EQ(model.config().image_width, 48);
     ASSERT_EQ(tokens.shape[1], model.output_tokens());
     ASSERT_EQ(output.shape[1], output_width(model.config()));
-    expect_close(outputs(model, images, output.shape[1], Execution::kFloat, ModelOutput::kMain), output.as<float>(),
-                 "output");
-    expect_close(outputs(model, images, tokens.shape[1] * tokens.shape[2], Execution::kFloat, ModelOutput::kTokens),
-                 tokens.as<float>(), "tokens");
+    expect_close(outputs(model, images, output.shape[1], ModelOutput::kMain), output.as<float>(), "output");
+    expect_close(outputs(model, images, tokens.shape[1] * tokens.shape[2], ModelOutput::kTokens), tokens.as<float>(),
+                 "tokens");
     const ModelConfig again = config_from_json(config_to_json(model.config()));
     EXPECT_EQ(config_to_json(again), config_to_json(model.config()));
     EXPECT_EQ(again.vit.rope, model.config().vit.rope);
     EXPECT_NE(again.vit.rope, Rope::kNone);
   }
-}
-
-TEST(Rotary, IntegersHaveTheBitsOfSimulationAndSurviveTheFile) {
-  const test::TemporaryFolder folder;
-  for (const std::string name : kModels)
-    for (const int bits : {8, 4}) {
-      SCOPED_TRACE(fmt::format("{} {}", name, bits));
-      LoadedModel loaded = load_model(folder_of(name));
-      QuantizeJob job;
-      job.options = preset_options(Preset::kBest);
-      job.options.weight_bits = job.options.activation_bits = bits;
-      const CalibrationSet images = synthetic_calibration(*loaded.model, 4, 1);
-      const QuantizeReport report = quantize_model(loaded, images, job, best_isa(), 2, 2);
-      EXPECT_EQ(report.model.provenance.settings.find("--balance"), std::string::npos);
-      EXPECT_GT(report.noise.logits_snr, bits == 8 ? 20.0 : 3.0);
-      save_igq(folder.path() / "m.igq", report.model, true);
-      LoadedModel read = load_model(folder.path() / "m.igq");
-      const std::vector<float> input = test::read_npy(folder_of(name) / "input.npy").as<float>();
-      const std::int64_t width = output_width(read.model->config());
-      const auto run = [&](Execution execution, Isa isa, int threads) {
-        return outputs(*read.model, input, width, execution, ModelOutput::kMain, isa, threads);
-      };
-      const std::vector<float> integer = run(Execution::kInteger, best_isa(), 2);
-      EXPECT_EQ(run(Execution::kSimulate, best_isa(), 2), integer);
-      EXPECT_EQ(run(Execution::kInteger, Isa::kReference, 1), integer);
-      EXPECT_EQ(run(Execution::kInteger, best_isa(), 3), integer);
-    }
 }
 
 TEST(Rotary, PicturesAreResizedInFloatAsDinov3sProcessorDoes) {
