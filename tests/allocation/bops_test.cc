@@ -21,7 +21,7 @@ SiteShape attention(std::int64_t windows, std::int64_t heads, std::int64_t token
   shape.attention = true;
   shape.windows = windows;
   shape.heads = heads;
-  shape.tokens = tokens;
+  shape.tokens = shape.keys = tokens;
   shape.head_dim = head_dim;
   return shape;
 }
@@ -60,6 +60,10 @@ TEST(Bops, OfAnAttentionHaveNoPartialSums) {
   EXPECT_EQ(bops.products, 4 * 3 * 7 * 7 * 5 * (4 * 4 + 6 * 4));
   EXPECT_EQ(bops.additions, 0);
   EXPECT_EQ(bops.grouping, 32 * 4 * 3 * (7 * 7 + 3 * 7 * 8));
+  SiteShape pooling = attention(1, 3, 1, 5);  // one query of nine tokens
+  pooling.keys = 9;
+  EXPECT_EQ(pooling.macs(), 2 * 3 * 9 * 5);
+  EXPECT_EQ(site_bops(pooling, {4, 6, Grouping::kUpperBound, 1}).products, 3 * 9 * 5 * (4 * 4 + 6 * 4));
 }
 
 TEST(Bops, SettingsFollowTheOptionsAsThePlanDoes) {
