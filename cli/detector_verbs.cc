@@ -10,6 +10,7 @@
 #include "detect.h"
 #include "folders.h"
 #include "models/plan_json.h"
+#include "pipeline/detector_latencies.h"
 #include "pipeline/quantize_detector.h"
 #include "pipeline/shadow_sites.h"
 #include "quantize_detector.h"
@@ -171,15 +172,13 @@ void bench_detector(const ModelFlags& model, const RunFlags& run, const Quantize
   }
   std::vector<BenchRow> rows;
   std::vector<std::unique_ptr<DetectorRunner>> runners;
-  std::vector<std::function<void()>> passes;
+  std::vector<DetectorRunner*> in_turn;
   for (const Execution execution : executions) {
     runners.push_back(std::make_unique<DetectorRunner>(*loaded.detector, execution, run.parsed_isa(), run.threads));
-    passes.emplace_back([&image, &runner = *runners.back(), threshold = loaded.detector->default_threshold()] {
-      runner.detect(image, threshold);
-    });
+    in_turn.push_back(runners.back().get());
   }
   const int threads = runners.front()->pool().size();
-  const std::vector<Latency> latencies = time_in_turn(options, passes);
+  const std::vector<Latency> latencies = measure_latencies(in_turn, image, options);
   for (std::size_t i = 0; i < executions.size(); ++i) {
     rows.push_back({executions[i], latencies[i], {}});
     if (flags.profile) rows.back().profile = profile_of(*runners[i], image);

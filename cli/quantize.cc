@@ -50,16 +50,6 @@ struct QuantizeVerb {
   ClassFlags classes;
 };
 
-std::uint64_t float_bytes(const Model& model) {
-  std::uint64_t count = 0;
-  for (const auto& [name, shape] : expected_tensors(model.config())) {
-    std::uint64_t n = 1;
-    for (const std::int64_t d : shape) n *= static_cast<std::uint64_t>(d);
-    count += n;
-  }
-  return count * sizeof(float);
-}
-
 /// Some passes of the model just made, in float and in integers in turn; nothing where nothing is to be measured.
 std::optional<SpeedOnThisMachine> measure_speed(const QuantizeVerb& flags, LoadedModel& loaded) {
   if (flags.noise_images == 0 && !flags.speed.wanted()) return std::nullopt;
@@ -267,7 +257,7 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
 
   const std::optional<SpeedOnThisMachine> speed = measure_speed(flags, loaded);
   const auto file_bytes = static_cast<double>(fs::file_size(flags.output));
-  const auto before = static_cast<double>(float_bytes(*loaded.model));
+  const auto before = float_bytes(expected_tensors(loaded.model->config()));
   Gate gate;
   if (!flags.data_dir.empty()) {
     gate = measure_drop(flags, loaded);

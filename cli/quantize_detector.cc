@@ -10,12 +10,13 @@
 
 #include "base/fail.h"
 #include "detectors/detector_file.h"
-#include "detectors/detector_runner.h"
-#include "eval/benchmark.h"
 #include "folders.h"
 #include "io/igq_container.h"
+#include "pipeline/detector_latencies.h"
 #include "pipeline/groups_in_use.h"
 #include "pipeline/quantize_detector.h"
+#include "report/detector_report.h"
+#include "report/site_text.h"
 
 namespace igq::cli {
 namespace {
@@ -30,10 +31,8 @@ std::vector<std::filesystem::path> paths_of(const std::vector<Sample>& samples) 
 SpeedOnThisMachine measure_speed(Detector& detector, const Image& picture, const RunFlags& run) {
   DetectorRunner original(detector, Execution::kFloat, run.parsed_isa(), run.threads),
       integer(detector, Execution::kInteger, run.parsed_isa(), run.threads);
-  const float threshold = detector.default_threshold();
-  const std::function<void()> passes[] = {[&] { original.detect(picture, threshold); },
-                                          [&] { integer.detect(picture, threshold); }};
-  const std::vector<Latency> latency = time_in_turn(quick_benchmark(), passes);
+  DetectorRunner* const both[] = {&original, &integer};
+  const std::vector<Latency> latency = measure_latencies(both, picture, quick_benchmark());
   return {latency[0].median_ms / latency[1].median_ms, integer.pool().size()};
 }
 
@@ -41,24 +40,14 @@ SpeedOnThisMachine measure_speed(Detector& detector, const Image& picture, const
 
 Table detector_site_table(const Network& network, const std::vector<SiteNoise>& noise) {
   Table table({"site", "weights", "activations", "grouping", "groups", "alone dB"});
-  for (const Site& site : network.sites()) {
-    std::string weight_bits = "-", bits = "float", grouping = "-", groups = "-", alone = "-";
-    const ActivationPlan* activation = nullptr;
-    if (site.has_weights() && site.plan() != nullptr) {
-      weight_bits = fmt::format("{}", site.plan()->weight.bits);
-      activation = &site.plan()->input;
-    } else if (site.attention != nullptr && site.attention->plan() != nullptr) {
-      activation = &site.attention->plan()->softmax;
-    }
-    if (activation != nullptr && activation->grouping != Grouping::kFloat) {
-      bits = fmt::format("{}", activation->bits);
-      grouping = grouping_name(activation->grouping);
-      groups = activation->groups.empty() ? "each" : fmt::format("{}", groups_in_use(*activation));
-    }
+  for (const report::SiteRow& row : report::site_rows(network)) {
+    const bool coded = row.grouping != Grouping::kFloat;
     const auto measured =
-        std::find_if(noise.begin(), noise.end(), [&](const SiteNoise& n) { return n.site == site.name; });
-    if (measured != noise.end() && measured->alone) alone = fmt::format("{:.1f}", *measured->alone);
-    table.add({site.name, weight_bits, bits, grouping, groups, alone});
+        std::find_if(noise.begin(), noise.end(), [&](const SiteNoise& n) { return n.site == row.name; });
+    table.add({row.name, row.weight_bits > 8 ? "-" : fmt::format("{}", row.weight_bits),
+               coded ? fmt::format("{}", row.activation_bits) : "float",
+               coded ? std::string(grouping_name(row.grouping)) : "-", report::groups_text(row),
+               measured != noise.end() && measured->alone ? fmt::format("{:.1f}", *measured->alone) : "-"});
   }
   return table;
 }
@@ -90,7 +79,7 @@ void quantize_detector(const ModelFlags& model, const RunFlags& run, const Quant
   save_detector(flags.output, report.detector, flags.overwrite);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const double file_mb = static_cast<double>(std::filesystem::file_size(flags.output)) / 1e6,
-               before_mb = float_bytes(*loaded.tensors) / 1e6;
+               before_mb = float_bytes(loaded.tensors->shapes()) / 1e6;
   for (const std::string& line : report.notes) note("igq: note: " + line);
   std::optional<SpeedOnThisMachine> speed;
   if (flags.noise_images > 0 || flags.speed.wanted()) speed = measure_speed(*loaded.detector, pictures.load(0), run);

@@ -1,5 +1,4 @@
 // igq report: one self-contained HTML page about a quantized model or detector, and a model card.
-
 #include <fmt/format.h>
 
 #include <algorithm>

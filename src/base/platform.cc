@@ -55,13 +55,6 @@ std::uint64_t random_number() noexcept {
   return ::getrandom(&number, sizeof(number), GRND_NONBLOCK) == sizeof(number) ? number : number_of_the_moment();
 }
 
-namespace {
-
-/// The name under which an open file can be linked; 32 bytes are enough.
-void name_of_open(int file, char (&name)[32]) noexcept { std::snprintf(name, sizeof name, "/proc/self/fd/%d", file); }
-
-}  // namespace
-
 int open_unnamed(int folder, unsigned mode) noexcept {
   if (::access("/proc/self/fd", X_OK) == 0) return ::openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
   errno = ENOSYS;  // without /proc it could not be given a name
@@ -70,7 +63,7 @@ int open_unnamed(int folder, unsigned mode) noexcept {
 
 int link_unnamed(int file, int folder, const char* name) noexcept {
   char self[32];
-  name_of_open(file, self);
+  std::snprintf(self, sizeof self, "/proc/self/fd/%d", file);
   return ::linkat(AT_FDCWD, self, folder, name, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
 }
 

@@ -2,6 +2,10 @@
 
 namespace igq {
 
+Orientation picture_orientation(const Detector& detector) {
+  return detector.applies_orientation() ? Orientation::kExif : Orientation::kIgnore;
+}
+
 DetectorRunner::DetectorRunner(Detector& detector, Execution execution, Isa isa, int threads)
     : detector_(detector), pool_(threads) {
   context_.kernels = &kernels::kernels_for(isa);

@@ -8,6 +8,9 @@
 
 namespace igq {
 
+/// Whether the detector's pictures are turned upright as they are read.
+Orientation picture_orientation(const Detector& detector);
+
 class DetectorRunner {
  public:
   /// Prepares the detector, which must outlive the runner. threads 0: one per processor.

@@ -124,9 +124,9 @@ bool is_detector(const fs::path& path, const std::string& architecture) {
 }
 
 LoadedDetector load_detector(const fs::path& named, const std::string& architecture) {
-  const fs::path path = model_path(named);
+  const auto [path, name] = locate_model(named);
   LoadedDetector loaded;
-  loaded.name = model_name(named);
+  loaded.name = name;
   if (is_igq_file(path)) {
     if (!architecture.empty()) fail("{} says what it is; --arch {} cannot replace it", path.string(), architecture);
     QuantizedDetector file = load_detector_file(path);

@@ -35,7 +35,7 @@ struct LoadedDetector {
   std::unique_ptr<Detector> detector;
   DetectorDescription description;
   std::shared_ptr<const TensorSource> tensors;  ///< by igq's names
-  std::string name;                             ///< as model_name() says
+  std::string name;                             ///< as locate_model() says
   bool quantized = false;                       ///< from an .igq file; only then:
   Provenance provenance;
   nlohmann::json report = nlohmann::json::object();

@@ -298,28 +298,30 @@ AlignedBuffer<std::int8_t> ContainerReader::read_codes(const StoredTensor& tenso
   return codes;
 }
 
-bool has_igq_magic(const std::filesystem::path& path) {
+namespace {
+
+/// The beginning of a file that starts as .igq files do, zeros where it ends early; no magic for any other file.
+Preamble unchecked_preamble(const std::filesystem::path& path) {
+  Preamble preamble;
+  preamble.magic = {};
   try {
     const InputFile file(path);
-    std::array<unsigned char, 8> magic{};
-    if (file.size() < magic.size()) return false;
-    file.read(0, std::as_writable_bytes(std::span(magic)));
-    return magic == kMagic;
+    file.read(
+        0,
+        std::as_writable_bytes(std::span(&preamble, 1)).first(std::min<std::uint64_t>(file.size(), sizeof preamble)));
   } catch (const Error&) {
-    return false;
+    preamble.magic = {};
   }
+  return preamble;
 }
 
+}  // namespace
+
+bool has_igq_magic(const std::filesystem::path& path) { return unchecked_preamble(path).magic == kMagic; }
+
 std::uint32_t igq_version_of(const std::filesystem::path& path) {
-  try {
-    const InputFile file(path);
-    Preamble preamble;
-    if (file.size() < sizeof(Preamble)) return 0;
-    file.read(0, std::as_writable_bytes(std::span(&preamble, 1)));
-    return preamble.magic == kMagic ? preamble.version : 0;
-  } catch (const Error&) {
-    return 0;
-  }
+  const Preamble preamble = unchecked_preamble(path);
+  return preamble.magic == kMagic ? preamble.version : 0;
 }
 
 }  // namespace igq

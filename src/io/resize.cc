@@ -225,6 +225,13 @@ Image resize(const Image& image, int width, int height, Interpolation interpolat
   return resize_window(image, width, height, interpolation, {0, 0, width, height});
 }
 
+Image shrunk(const Image& image, int longest) {
+  const int longer = std::max(image.width, image.height);
+  if (longer <= longest) return image;
+  return resize(image, std::max(1, image.width * longest / longer), std::max(1, image.height * longest / longer),
+                Interpolation::kBicubic);
+}
+
 Image resize_window(const Image& image, int width, int height, Interpolation interpolation, Window window) {
   assert(image.width > 0 && image.height > 0 && window.left >= 0 && window.top >= 0 && window.width > 0 &&
          window.height > 0);

@@ -26,6 +26,9 @@ struct Window {
 /// `image` resized to width x height (both at least 1). The same size gives a copy, as in Pillow.
 Image resize(const Image& image, int width, int height, Interpolation interpolation);
 
+/// Bicubic, so that no side is longer than `longest`; as it is where it fits.
+Image shrunk(const Image& image, int longest);
+
 /// The part `window` of resize(image, width, height), without computing the rest. The window lies inside.
 Image resize_window(const Image& image, int width, int height, Interpolation interpolation, Window window);
 

@@ -30,10 +30,10 @@ class TensorSource {
   virtual bool holds(const std::string& name) const { return has(name); }
 };
 
-/// What all of them take as float32. In double: files may claim any shapes.
-inline double float_bytes(const TensorSource& tensors) {
+/// What tensors of these shapes take as float32. In double: files may claim any shapes.
+inline double float_bytes(const std::map<std::string, Shape>& shapes) {
   double count = 0.0;
-  for (const auto& [name, shape] : tensors.shapes()) {
+  for (const auto& [name, shape] : shapes) {
     double n = 1.0;
     for (const std::int64_t d : shape) n *= static_cast<double>(d);
     count += n;

@@ -92,17 +92,9 @@ void take_clip(RenamedTensors& out, const TensorSource& stored, const ModelConfi
         add_rows(out, "attn_pool.kv." + name, from, shape, dim, 3 * dim);
         continue;
       }
-      for (const NameRule& rule : kPooling)
-        if (strip_start(name, rule.from)) {
-          name.insert(0, rule.to);
-          break;
-        }
+      replace_start(name, kPooling);
     } else {
-      for (const NameRule& rule : kStarts)
-        if (strip_start(name, rule.from)) {
-          name.insert(0, rule.to);
-          break;
-        }
+      replace_start(name, kStarts);
     }
     for (const NameRule& rule : kParts) replace_part(name, rule);
     // CLIPForImageClassification has the last norm and does not use it.

@@ -124,11 +124,11 @@ HubModel find_hub_model(std::string_view text) {
   return {snapshot, fmt::format("hf:{}@{}", repository, fitting.front())};
 }
 
-std::string model_name(const fs::path& text) {
-  if (names_hub_model(text.native())) return find_hub_model(text.native()).name;
+HubModel locate_model(const fs::path& text) {
+  if (names_hub_model(text.native())) return find_hub_model(text.native());
   std::error_code fault;
   const fs::path whole = fs::weakly_canonical(text, fault);
-  return (fault ? text : whole).filename().string();
+  return {text, (fault ? text : whole).filename().string()};
 }
 
 fs::path model_path(const fs::path& text) {

@@ -25,8 +25,9 @@ std::filesystem::path hub_cache();
 /// where none is given). Error: no such name, or not in the cache, with the line that fetches it.
 HubModel find_hub_model(std::string_view text);
 
-/// What a model is called in provenance: its file or folder without the path, or "hf:org/name@COMMIT".
-std::string model_name(const std::filesystem::path& text);
+/// Where the model that `text` names lies, and what provenance calls it: its file or folder without the path (that of
+/// "models/vit/" and "." too), or "hf:org/name@COMMIT".
+HubModel locate_model(const std::filesystem::path& text);
 
 /// `text` itself, or the folder of a hub model.
 std::filesystem::path model_path(const std::filesystem::path& text);

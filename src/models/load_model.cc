@@ -19,7 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The last name of a path, that of "models/vit/" and "." too.
 LoadedModel load_quantized(const fs::path& path) {
   QuantizedModel stored = load_igq(path);
   LoadedModel loaded;
@@ -111,14 +110,10 @@ void LoadedModel::prepare_only(Execution execution, const kernels::Kernels& kern
   });
 }
 
-LoadedModel load_model(const fs::path& path, const CheckpointOptions& options) {
+LoadedModel load_model(const fs::path& named, const CheckpointOptions& options) {
+  const auto [path, name] = locate_model(named);
   std::error_code ignored;
   LoadedModel loaded;
-  if (names_hub_model(path.native())) {
-    loaded = load_model(model_path(path), options);
-    loaded.name = model_name(path);
-    return loaded;
-  }
   // By its content, or by its name: then load_igq says what is wrong with it.
   if (fs::is_regular_file(path, ignored) && (is_igq_file(path) || path.extension() == ".igq")) {
     if (!options.architecture.empty()) {
@@ -134,7 +129,7 @@ LoadedModel load_model(const fs::path& path, const CheckpointOptions& options) {
     loaded.model = build_model(checkpoint.config, *checkpoint.tensors);
     loaded.tensors = std::move(checkpoint.tensors);
   }
-  loaded.name = model_name(path);
+  loaded.name = name;  // of a hub model with the commit, which goes into the provenance of what is made of it
   return loaded;
 }
 

@@ -18,6 +18,16 @@ inline bool strip_start(std::string& name, std::string_view start) {
   return true;
 }
 
+/// By the first rule that fits.
+template <typename Rules>
+void replace_start(std::string& name, const Rules& rules) {
+  for (const NameRule& rule : rules)
+    if (strip_start(name, rule.from)) {
+      name.insert(0, rule.to);
+      return;
+    }
+}
+
 inline void replace_part(std::string& name, const NameRule& rule) {
   const auto at = name.find(rule.from);
   if (at != std::string::npos) name.replace(at, rule.from.size(), rule.to);

@@ -133,7 +133,7 @@ SiteShape fc_shape(std::string name, std::int64_t rows, std::int64_t in, std::in
 }
 
 SiteShape attention_shape(std::string name, std::int64_t windows, std::int64_t heads, std::int64_t tokens,
-                          std::int64_t keys) {
+                          std::int64_t keys, std::int64_t head_dim) {
   SiteShape shape;
   shape.name = std::move(name);
   shape.attention = true;
@@ -141,6 +141,7 @@ SiteShape attention_shape(std::string name, std::int64_t windows, std::int64_t h
   shape.heads = heads;
   shape.tokens = tokens;
   shape.keys = keys;
+  shape.head_dim = head_dim;
   return shape;
 }
 
@@ -149,8 +150,7 @@ SiteShape attention_shape(std::string name, std::int64_t windows, std::int64_t h
 void add_block(std::vector<SiteShape>& shapes, const std::string& block, std::int64_t windows, std::int64_t tokens,
                std::int64_t rows, std::int64_t dim, std::int64_t heads, std::int64_t hidden, bool swiglu) {
   shapes.push_back(fc_shape(block + ".attn.qkv", windows * tokens, dim, 3 * dim));
-  shapes.push_back(attention_shape(block + ".attn", windows, heads, tokens, tokens));
-  shapes.back().head_dim = dim / heads;
+  shapes.push_back(attention_shape(block + ".attn", windows, heads, tokens, tokens, dim / heads));
   shapes.push_back(fc_shape(block + ".attn.proj", windows * tokens, dim, dim));
   shapes.push_back(fc_shape(block + ".mlp.fc1", rows, dim, swiglu ? 2 * hidden : hidden));
   shapes.push_back(fc_shape(block + ".mlp.fc2", rows, hidden, dim));
@@ -168,8 +168,7 @@ std::vector<SiteShape> vit_shapes(const ModelConfig& config) {
     add_block(shapes, fmt::format("blocks.{}", i), 1, tokens, tokens, v.embed_dim, v.num_heads, v.mlp_hidden, v.swiglu);
   if (v.pooling == Pooling::kAttention) {
     shapes.push_back(fc_shape("attn_pool.kv", patches, v.embed_dim, 2 * v.embed_dim));
-    shapes.push_back(attention_shape("attn_pool.attn", 1, v.num_heads, 1, patches));
-    shapes.back().head_dim = v.embed_dim / v.num_heads;
+    shapes.push_back(attention_shape("attn_pool.attn", 1, v.num_heads, 1, patches, v.embed_dim / v.num_heads));
     shapes.push_back(fc_shape("attn_pool.proj", 1, v.embed_dim, v.embed_dim));
     shapes.push_back(fc_shape("attn_pool.mlp.fc1", 1, v.embed_dim, v.mlp_hidden));
     shapes.push_back(fc_shape("attn_pool.mlp.fc2", 1, v.mlp_hidden, v.embed_dim));

@@ -174,48 +174,15 @@ Vit::Vit(const ModelConfig& config, const ModelBuilder& builder) : Model(config)
     add_site(b.mlp.fc2, i + 1, tokens);
   }
   if (pools_by_attention()) {
-    read_pool(builder);
-    add_site(pool_.kv, v.depth + 1, patches);
-    add_site(pool_.attention, v.depth + 1, 1, 1);
-    for (Linear* linear : {&pool_.proj, &pool_.mlp.fc1, &pool_.mlp.fc2}) add_site(*linear, v.depth + 1, 1);
+    pool_ = AttentionPool(v, builder);
+    add_site(pool_.kv(), v.depth + 1, patches);
+    add_site(pool_.attention(), v.depth + 1, 1, 1);
+    for (Linear* linear : pool_.behind()) add_site(*linear, v.depth + 1, 1);
   }
   if (v.projection > 0) add_site(projection_, v.depth + 1, 1, true);
   if (!headed) return;
   add_site(head_, v.depth + 1, 1, true);
   if (v.distilled) add_site(head_dist_, v.depth + 1, 1, true);
-}
-
-/// timm.layers.AttentionPoolLatent with one learned token, whose query does not depend on the image.
-void Vit::read_pool(const ModelBuilder& builder) {
-  const VitConfig& v = config().vit;
-  const int dim = v.embed_dim;
-  const auto d = static_cast<std::size_t>(dim);
-  const AlignedBuffer<float> latent = builder.tensor("attn_pool.latent", dim),
-                             weight = builder.tensor("attn_pool.q.weight", std::int64_t{dim} * dim);
-  pool_.query = builder.tensor("attn_pool.q.bias", dim);
-  for (std::size_t o = 0; o < d; ++o) {
-    double sum = static_cast<double>(pool_.query[o]);
-    for (std::size_t i = 0; i < d; ++i) sum += static_cast<double>(weight[o * d + i]) * static_cast<double>(latent[i]);
-    pool_.query[o] = static_cast<float>(sum);
-  }
-  pool_.kv = builder.linear("attn_pool.kv", dim, 2 * dim, true);
-  pool_.attention = builder.attention("attn_pool.attn", v.num_heads, dim / v.num_heads);
-  pool_.proj = builder.linear("attn_pool.proj", dim, dim, true);
-  pool_.mlp.norm = builder.norm("attn_pool.norm", dim, v.norm_eps);
-  pool_.mlp.fc1 = builder.linear("attn_pool.mlp.fc1", dim, v.mlp_hidden, true);
-  pool_.mlp.fc2 = builder.linear("attn_pool.mlp.fc2", v.mlp_hidden, dim, true);
-  pool_.mlp.activation = v.activation;
-}
-
-void Vit::pool_by_attention(ExecContext& context, const float* x, int tokens, float* pooled) const {
-  const ArenaScope scope(context.arena);
-  const std::int64_t dim = config().vit.embed_dim;
-  float* kv = context.arena.take<float>(static_cast<std::size_t>(2 * tokens * dim));
-  float* mixed = context.arena.take<float>(static_cast<std::size_t>(dim));
-  pool_.kv.forward(context, x, tokens, kv);
-  pool_.attention.forward(context, pool_.query.data(), 1, {kv, kv + dim, 2 * dim, tokens}, mixed);
-  pool_.proj.forward(context, mixed, 1, pooled);
-  pool_.mlp.add_to(context, pooled, 1, 1);
 }
 
 void Vit::run_step(ExecContext& context, int step, StepState& state) const {
@@ -324,7 +291,7 @@ void Vit::head(ExecContext& context, StepState& state) const {
   float* pooled = v.projection > 0 ? context.arena.take<float>(2 * d) : state.embedding.data();
   float* mean = v.concat_pool ? pooled + d : pooled;
   if (attends)
-    pool_by_attention(context, x + std::int64_t{prefix_tokens_} * dim, patches, pooled);
+    pool_.forward(context, x + std::int64_t{prefix_tokens_} * dim, patches, pooled);
   else if (v.concat_pool || !average)
     std::copy_n(x, d, pooled);
   if (average) {
@@ -390,15 +357,7 @@ std::map<std::string, Shape> vit_tensors(const ModelConfig& config) {
     if (v.mlp_norm) t[block_name(i, "mlp.norm.weight")] = t[block_name(i, "mlp.norm.bias")] = {hidden};
     if (v.layer_scale) t[block_name(i, "ls1.gamma")] = t[block_name(i, "ls2.gamma")] = {dim};
   }
-  if (v.pooling == Pooling::kAttention) {
-    t["attn_pool.latent"] = {1, 1, dim};
-    linear("attn_pool.q", dim, dim, true);
-    linear("attn_pool.kv", dim, 2 * dim, true);
-    linear("attn_pool.proj", dim, dim, true);
-    norm("attn_pool.norm");
-    linear("attn_pool.mlp.fc1", dim, hidden, true);
-    linear("attn_pool.mlp.fc2", hidden, dim, true);
-  }
+  if (v.pooling == Pooling::kAttention) add_pool_tensors(v, t);
   if (v.projection > 0) linear("projection", pooled_width(v), v.projection, false);
   if (v.feature_maps || config.num_classes == 0) return t;
   linear("head", embedding_width(config), classes, true);

@@ -3,6 +3,7 @@
 // detection tokens and mid position embeddings, the backbone of YOLOS.
 #pragma once
 
+#include "models/attention_pool.h"
 #include "models/model.h"
 #include "models/size_cache.h"
 
@@ -32,16 +33,6 @@ class Vit final : public Model {
     AlignedBuffer<float> mid;       ///< [blocks - 1, tokens, dim], empty without
     AlignedBuffer<float> cos, sin;  ///< [patches, head_dim / 2] (ops/rotary.h), empty without
   };
-  /// Pooling::kAttention.
-  struct AttentionPool {
-    AlignedBuffer<float> query;  ///< [dim], the query layer's output of the learned token
-    Linear kv;
-    Attention attention;
-    Linear proj;
-    Mlp mlp;
-  };
-  void read_pool(const ModelBuilder& builder);
-  void pool_by_attention(ExecContext& context, const float* x, int tokens, float* pooled) const;
   void read_positions(const ModelBuilder& builder);
   Positions resize_positions(int grid_h, int grid_w) const;
   void add_rotation(int grid_h, int grid_w, Positions& positions) const;
@@ -66,7 +57,7 @@ class Vit final : public Model {
   std::unique_ptr<SizeCache<Positions>> others_;
   LayerNorm norm_pre_, norm_, fc_norm_;
   std::vector<Block> blocks_;
-  AttentionPool pool_;
+  AttentionPool pool_;  // Pooling::kAttention
   Linear projection_, head_, head_dist_;
 };
 

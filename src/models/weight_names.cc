@@ -152,12 +152,7 @@ TensorNames timm_names(const TensorSource& stored, const ModelConfig& config) {
       for (const std::string_view model : kTransformersModels) {
         if (strip_start(name, model)) break;
       }
-      for (const NameRule& rule : kTransformersStarts) {
-        if (strip_start(name, rule.from)) {
-          name.insert(0, rule.to);
-          break;
-        }
-      }
+      replace_start(name, kTransformersStarts);
       for (const NameRule& rule : kTransformersParts) replace_part(name, rule);
       if (!swin && strip_start(name, "layers.")) name.insert(0, "blocks.");
       replace_part(name, {".mlp.up_proj.", gated ? ".mlp.fc1_x." : ".mlp.fc1."});

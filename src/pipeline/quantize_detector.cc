@@ -100,8 +100,7 @@ DetectorPictures pictures_from_files(const Detector& detector, std::vector<std::
   pictures.held_back = static_cast<std::int64_t>(held_back.size());
   pictures.checksum = hash_text(hasher.digest());
   calibration.insert(calibration.end(), held_back.begin(), held_back.end());
-  const Orientation orientation = detector.applies_orientation() ? Orientation::kExif : Orientation::kIgnore;
-  pictures.load = [files = std::move(calibration), orientation](std::int64_t i) {
+  pictures.load = [files = std::move(calibration), orientation = picture_orientation(detector)](std::int64_t i) {
     return load_image(files[static_cast<std::size_t>(i)], orientation);
   };
   return pictures;

@@ -311,7 +311,7 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
       const auto measured = begin_stage(progress, "comparing with one quantizer per layer", images.count);
       const std::vector<BetterPlan> better =
           take_better_plans(runner, statistics, options, images.count, images.load, *plan);
-      if (measured) measured(images.count);
+      measured(images.count);
       if (!better.empty()) report.model.report["one_quantizer"] = better_plans_to_json(better);
     }
   }

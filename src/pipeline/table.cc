@@ -33,16 +33,6 @@ void fill_accuracy(TableRow& row, const EvalResult& result, const std::vector<in
   row.agreement = result.images > 0 ? 100.0 * static_cast<double>(same) / static_cast<double>(result.images) : 0.0;
 }
 
-double float_megabytes(const Model& model) {
-  double count = 0.0;
-  for (const auto& [name, shape] : expected_tensors(model.config())) {
-    double n = 1.0;
-    for (const std::int64_t d : shape) n *= static_cast<double>(d);
-    count += n;
-  }
-  return count * sizeof(float) / 1e6;
-}
-
 }  // namespace
 
 json row_to_json(const TableRow& row) {
@@ -95,7 +85,7 @@ std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& image
     float_row.name = "float";
     float_row.bits = float_row.groups = "-";
     fill_accuracy(float_row, result, reference);
-    float_row.file_mb = float_megabytes(*model.model);
+    float_row.file_mb = float_bytes(expected_tensors(model.model->config())) / 1e6;
     float_row.gbops = model_gbops(model.model->config(), nullptr);
     json kept = row_to_json(float_row);
     kept["classes"] = reference;

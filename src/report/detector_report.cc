@@ -1,17 +1,16 @@
 #include "report/detector_report.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/fail.h"
-#include "detectors/detector_runner.h"
 #include "draw/draw_detections.h"
-#include "eval/benchmark.h"
 #include "io/json_fields.h"
 #include "io/png_writer.h"
 #include "io/resize.h"
+#include "pipeline/detector_latencies.h"
 #include "pipeline/groups_in_use.h"
 #include "pipeline/shadow_sites.h"
+#include "report/site_text.h"
 
 namespace igq::report {
 namespace {
@@ -21,39 +20,8 @@ using nlohmann::json;
 constexpr std::size_t kShownPictures = 6;
 constexpr int kLongestSide = 560;  // of a picture in the page
 
-/// "backbone" of "backbone.layers.0.blocks.0.attn"; of heads two words, without a cascade's number.
-std::string part_of(const std::string& site) {
-  const std::size_t dot = site.find('.');
-  if (!site.starts_with("roi_head.")) return site.substr(0, dot);
-  return site.substr(0, site.find('.', dot + 1));
-}
-
-std::vector<DetectorSiteRow> site_rows(const Network& network) {
-  std::vector<DetectorSiteRow> rows;
-  for (const Site& site : network.sites()) {
-    DetectorSiteRow row;
-    row.name = site.name;
-    row.part = part_of(site.name);
-    row.attention = site.attention != nullptr;
-    const ActivationPlan* activation = nullptr;
-    if (site.has_weights() && site.plan() != nullptr) {
-      if (site.plan()->weight.bits != 0) row.weight_bits = site.plan()->weight.bits;
-      activation = &site.plan()->input;
-    } else if (row.attention && site.attention->plan() != nullptr) {
-      activation = &site.attention->plan()->softmax;
-    }
-    if (activation != nullptr && activation->grouping != Grouping::kFloat) {
-      row.activation_bits = activation->bits;
-      row.grouping = activation->grouping;
-      row.groups = groups_in_use(*activation);
-    }
-    rows.push_back(std::move(row));
-  }
-  return rows;
-}
-
 void set_noise(DetectorReportData& data, const std::string& site, double db) {
-  for (DetectorSiteRow& row : data.sites)
+  for (SiteRow& row : data.sites)
     if (row.name == site) row.alone = db;
 }
 
@@ -72,10 +40,6 @@ void take_stored(const json& report, DetectorReportData& data) {
   }
 }
 
-Image load_picture(const Detector& detector, const std::filesystem::path& file) {
-  return load_image(file, detector.applies_orientation() ? Orientation::kExif : Orientation::kIgnore);
-}
-
 /// The picture with its objects above the detector's threshold, as a PNG file no longer than kLongestSide.
 std::string drawn(Image image, const std::vector<Detection>& found, const Detector& detector) {
   std::vector<draw::Drawn> shown;
@@ -83,11 +47,7 @@ std::string drawn(Image image, const std::vector<Detection>& found, const Detect
     if (d.score > truth_threshold(detector))
       shown.push_back({d.box, d.mask.value_or(detection::Rle{}), d.label, d.score});
   draw::draw_detections(image, shown, detector.labels());
-  const int longer = std::max(image.width, image.height);
-  if (longer > kLongestSide)
-    image = resize(image, std::max(1, image.width * kLongestSide / longer),
-                   std::max(1, image.height * kLongestSide / longer), Interpolation::kBicubic);
-  return encode_png(image);
+  return encode_png(shrunk(image, kLongestSide));
 }
 
 /// What both found in one picture.
@@ -110,7 +70,7 @@ void look_at_pictures(const LoadedDetector& model, const LoadedDetector* origina
   std::vector<Found> found;
   const auto tick = begin_stage(progress, "looking at pictures", static_cast<std::int64_t>(options.pictures.size()));
   for (std::size_t i = 0; i < options.pictures.size(); ++i) {
-    const Image image = load_picture(detector, options.pictures[i]);
+    const Image image = load_image(options.pictures[i], picture_orientation(detector));
     Found one{i, {}, integer.detect(image, threshold), {}};
     if (exact) {
       const bool watched = static_cast<std::int64_t>(i) < options.noise_images;
@@ -130,7 +90,7 @@ void look_at_pictures(const LoadedDetector& model, const LoadedDetector* origina
     data.held_back = false;
     if (options.noise_images > 0) {
       data.noise_images = std::min<std::int64_t>(options.noise_images, data.pictures_seen);
-      for (DetectorSiteRow& row : data.sites) row.alone.reset();
+      for (SiteRow& row : data.sites) row.alone.reset();
       for (const SiteNoise& site : shadow.noise()) set_noise(data, site.site, *site.alone);
     }
   }
@@ -140,7 +100,7 @@ void look_at_pictures(const LoadedDetector& model, const LoadedDetector* origina
   found.resize(std::min(found.size(), kShownPictures));
   for (const Found& f : found) {
     const std::filesystem::path& file = options.pictures[f.picture];
-    const Image image = load_picture(detector, file);
+    const Image image = load_image(file, picture_orientation(detector));
     DetectorPicture picture;
     picture.file = file.filename().string();
     picture.height = image.height;
@@ -159,11 +119,9 @@ void look_at_pictures(const LoadedDetector& model, const LoadedDetector* origina
 Speed measure_speed(Detector& detector, const Image& picture, const DetectorReportOptions& options) {
   DetectorRunner original(detector, Execution::kFloat, options.isa, options.threads),
       integer(detector, Execution::kInteger, options.isa, options.threads);
-  const float threshold = detector.default_threshold();
-  const std::function<void()> passes[] = {[&] { original.detect(picture, threshold); },
-                                          [&] { integer.detect(picture, threshold); }};
+  DetectorRunner* const both[] = {&original, &integer};
   const BenchmarkOptions few{.warmup = 1, .min_passes = 5, .min_seconds = 1.0};
-  const std::vector<Latency> latency = time_in_turn(few, passes);
+  const std::vector<Latency> latency = measure_latencies(both, picture, few);
   Speed speed;
   speed.float_ms = latency[0].median_ms;
   speed.integer_ms = latency[1].median_ms;
@@ -175,6 +133,35 @@ Speed measure_speed(Detector& detector, const Image& picture, const DetectorRepo
 }
 
 }  // namespace
+
+std::string part_of(const std::string& site) {
+  const std::size_t dot = site.find('.');
+  if (!site.starts_with("roi_head.")) return site.substr(0, dot);
+  return site.substr(0, site.find('.', dot + 1));
+}
+
+std::vector<SiteRow> site_rows(const Network& network) {
+  std::vector<SiteRow> rows;
+  for (const Site& site : network.sites()) {
+    SiteRow row;
+    row.name = site.name;
+    row.attention = site.attention != nullptr;
+    const ActivationPlan* activation = nullptr;
+    if (site.has_weights() && site.plan() != nullptr) {
+      if (site.plan()->weight.bits != 0) row.weight_bits = site.plan()->weight.bits;
+      activation = &site.plan()->input;
+    } else if (row.attention && site.attention->plan() != nullptr) {
+      activation = &site.attention->plan()->softmax;
+    }
+    if (activation != nullptr && activation->grouping != Grouping::kFloat) {
+      row.activation_bits = activation->bits;
+      row.grouping = activation->grouping;
+      row.groups = groups_in_use(*activation);
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
 
 DetectorReportData collect_detector_report(const LoadedDetector& model, const LoadedDetector* original,
                                            const DetectorReportOptions& options, const StageProgress& progress) {
@@ -193,30 +180,34 @@ DetectorReportData collect_detector_report(const LoadedDetector& model, const Lo
   data.masks = detector.has_masks();
   data.provenance = model.provenance;
   data.file_mb = static_cast<double>(options.file_bytes) / 1e6;
-  data.float_mb = float_bytes(*model.tensors) / 1e6;
+  data.float_mb = float_bytes(model.tensors->shapes()) / 1e6;
   data.sites = site_rows(detector);
   take_stored(model.report, data);
   if (!options.pictures.empty()) {
     look_at_pictures(model, original, options, progress, data);
     if (options.speed)
-      data.speed = measure_speed(*model.detector, load_picture(detector, options.pictures.front()), options);
+      data.speed =
+          measure_speed(*model.detector, load_image(options.pictures.front(), picture_orientation(detector)), options);
   }
   return data;
 }
 
 std::vector<PartNoise> noise_of_parts(const DetectorReportData& data) {
   std::vector<PartNoise> parts;
-  for (const DetectorSiteRow& site : data.sites) {
-    auto at = std::find_if(parts.begin(), parts.end(), [&](const PartNoise& p) { return p.part == site.part; });
-    if (at == parts.end()) at = parts.insert(parts.end(), PartNoise{});
-    at->part = site.part;
+  for (const SiteRow& site : data.sites) {
+    const std::string part = part_of(site.name);
+    auto at = std::find_if(parts.begin(), parts.end(), [&](const PartNoise& p) { return p.part == part; });
+    if (at == parts.end()) {
+      at = parts.insert(parts.end(), PartNoise{});
+      at->part = part;
+    }
     ++at->sites;
     if (!site.alone) continue;
     if (at->measured++ == 0 || *site.alone < at->worst_db) {
       at->worst = site.name;
       at->worst_db = *site.alone;
     }
-    at->mean_percent += 100.0 * std::pow(10.0, -*site.alone / 10.0);
+    at->mean_percent += noise_percent(*site.alone);
   }
   for (PartNoise& part : parts) part.mean_percent /= std::max(part.measured, 1);
   std::stable_sort(parts.begin(), parts.end(), [](const PartNoise& a, const PartNoise& b) {
@@ -227,9 +218,9 @@ std::vector<PartNoise> noise_of_parts(const DetectorReportData& data) {
 
 nlohmann::json detector_report_json(const DetectorReportData& data) {
   json sites = json::array(), parts = json::array(), pictures = json::array();
-  for (const DetectorSiteRow& s : data.sites)
+  for (const SiteRow& s : data.sites)
     sites.push_back({{"site", s.name},
-                     {"part", s.part},
+                     {"part", part_of(s.name)},
                      {"weight_bits", s.weight_bits},
                      {"activation_bits", s.activation_bits},
                      {"grouping", grouping_name(s.grouping)},

@@ -16,14 +16,13 @@
 
 namespace igq::report {
 
-struct DetectorSiteRow {
-  std::string name, part;  ///< part: "backbone", "neck", "roi_head.mask_head", ...
-  bool attention = false;
-  int weight_bits = 32, activation_bits = 32;  ///< 32: float; of an attention activation_bits are the softmax's
-  Grouping grouping = Grouping::kFloat;
-  int groups = 0;               ///< in use; 0: float, or one for each channel or row
-  std::optional<double> alone;  ///< signal-to-noise in dB
-};
+/// Of every site: bits, grouping, groups in use (0: float, or one for each channel or row). What else a row has stays
+/// empty.
+std::vector<SiteRow> site_rows(const Network& network);
+
+/// The part of the network that a site belongs to: "backbone" of "backbone.layers.0.blocks.0.attn"; of heads two words,
+/// without a cascade's number: "roi_head.mask_head".
+std::string part_of(const std::string& site);
 
 /// A part of the network: how much noise its layers put into their own outputs.
 struct PartNoise {
@@ -53,7 +52,7 @@ struct DetectorReportData {
   std::optional<DetectionAgreement> agreement;  ///< on the data with a float model, else what the file remembers
   bool agreement_on_data = false, held_back = false;
   std::int64_t noise_images = 0;
-  std::vector<DetectorSiteRow> sites;
+  std::vector<SiteRow> sites;
   std::vector<DetectorPicture> pictures;
   std::int64_t pictures_seen = 0;
 };

@@ -9,27 +9,11 @@
 #include "report/charts.h"
 #include "report/example_section.h"
 #include "report/html.h"
+#include "report/site_text.h"
 #include "report/svg.h"
 
 namespace igq::report {
 namespace {
-
-std::string decibels(const std::optional<double>& value) {
-  if (!value) return "-";
-  return *value >= kNoNoise ? "exact" : fmt::format("{:.1f}", *value);
-}
-
-std::string bits_text(const SiteRow& s) {
-  const auto text = [](int bits) { return bits > 8 ? std::string("32") : fmt::format("{}", bits); };
-  if (s.grouping == Grouping::kFloat && s.weight_bits > 8) return "float";
-  return s.attention ? fmt::format("a{}", text(s.activation_bits))
-                     : fmt::format("w{}a{}", text(s.weight_bits), text(s.activation_bits));
-}
-
-std::string groups_text(const SiteRow& s) {
-  if (s.grouping == Grouping::kFloat) return "-";
-  return s.grouping == Grouping::kUpperBound ? "each" : fmt::format("{}", s.groups);
-}
 
 std::string grouping_words(Grouping grouping) {
   switch (grouping) {
@@ -67,15 +51,14 @@ const SiteRow* typical_site(const ReportData& data) {
   return best;
 }
 
-std::string header(const ReportData& data) {
+std::string lead_of(const ReportData& data) {
   const ModelConfig& config = data.config;
   std::string lead = fmt::format("{}, {} x {} pixels, {} classes",
                                  config.architecture.empty() ? "vision transformer" : config.architecture,
                                  config.image_width, config.image_height, config.num_classes);
   if (const SiteRow* s = typical_site(data))
     lead += fmt::format("; blocks in {}, {}", bits_text(*s), grouping_words(s->grouping));
-  return fmt::format("<header class=\"top\">\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n</header>\n", breakable(data.file),
-                     escape(lead));
+  return lead;
 }
 
 std::string tiles(const ReportData& data) {
@@ -113,25 +96,10 @@ std::string tiles(const ReportData& data) {
 // --- Which layer hurts ---
 
 std::string worst_sites(const ReportData& data) {
-  constexpr std::size_t kWorst = 6;
-  std::vector<const SiteRow*> worst;
-  for (const SiteRow& s : data.sites)
-    if (s.alone && *s.alone < kNoNoise) worst.push_back(&s);
-  std::stable_sort(worst.begin(), worst.end(),
-                   [](const SiteRow* a, const SiteRow* b) { return *a->alone < *b->alone; });
-  worst.resize(std::min(worst.size(), kWorst));
-  if (worst.empty()) return "";
-  const auto share = [](const SiteRow& s) { return 100.0 * std::pow(10.0, -*s.alone / 10.0); };
-  const double most = share(*worst.front());
-  std::string list = "<div class=\"list\">\n";
-  for (const SiteRow* s : worst)
-    list += fmt::format(
-        "<span>{}</span><span class=\"track\"><span style=\"width:{}%\"></span></span><span class=\"amount\">{} % ({} "
-        "dB)</span>\n",
-        breakable(s->name), coordinate(100.0 * share(*s) / most), number(share(*s), 2), decibels(s->alone));
+  const std::string list = worst_sites_list(data.sites, 6);
+  if (list.empty()) return "";
   return "<h3>The sites that hurt most on their own</h3>\n" +
-         paragraph("Noise that a site puts into its own output, in percent of the output's energy.", "soft") + list +
-         "</div>\n";
+         paragraph("Noise that a site puts into its own output, in percent of the output's energy.", "soft") + list;
 }
 
 std::string noise_section(const ReportData& data) {
@@ -274,41 +242,32 @@ std::string predictions_section(const ReportData& data) {
   return section("predictions", "Example predictions", paragraph(words) + cards + "</div>\n");
 }
 
-std::string provenance_section(const ReportData& data) {
-  const Provenance& p = data.provenance;
-  std::string list = "<dl>\n";
-  const auto item = [&](std::string_view name, const std::string& html) {
-    list += fmt::format("<dt>{}</dt><dd>{}</dd>\n", name, html);
-  };
-  item("Float model", fmt::format("{} <code>{}</code>", breakable(p.source), escape(p.source_checksum)));
-  item("Calibration", fmt::format("{} <code>{}</code>, seed {}", plural(p.calibration_images, "image", "images"),
-                                  escape(p.calibration_checksum), p.seed));
-  item("Settings", fmt::format("<code>{}</code>", escape(p.settings)));
-  item("Made by", "igq " + escape(p.tool_version));
+std::string origin(const ReportData& data) {
+  Facts more;
   if (data.speed)
-    item("Timed on", fmt::format("{}, {}, {}, one image at a time, the fastest of {} alternating rounds; float is the "
-                                 "same network in fp32 on the same machine",
-                                 escape(data.speed->cpu), escape(data.speed->isa),
-                                 plural(data.speed->threads, "thread", "threads"), data.speed->rounds));
-  item("Words",
-       "A <em>site</em> is a tensor quantized at run time. A <em>group</em> is a set of channels or rows that share a "
-       "quantizer; the paper calls their "
-       "number group size. Bit operations count products of w-bit and a-bit numbers as w times a.");
-  return section("provenance", "Where it comes from", list + "</dl>\n");
+    more.emplace_back("Timed on",
+                      fmt::format("{}, {}, {}, one image at a time, the fastest of {} alternating rounds; float is the "
+                                  "same network in fp32 on the same machine",
+                                  escape(data.speed->cpu), escape(data.speed->isa),
+                                  plural(data.speed->threads, "thread", "threads"), data.speed->rounds));
+  more.emplace_back("Words",
+                    "A <em>site</em> is a tensor quantized at run time. A <em>group</em> is a set of channels or rows "
+                    "that share a quantizer; the paper calls their number group size. Bit operations count products of "
+                    "w-bit and a-bit numbers as w times a.");
+  return provenance_section(data.provenance, "image", "images", more);
 }
 
 }  // namespace
 
 std::string report_html(const ReportData& data) {
-  std::string body = header(data) + "<main>\n" + tiles(data);
+  std::string body = tiles(data);
   body += noise_section(data);
   body += allocation_section(data);
   body += example_section(data, data.channels, false);
   body += example_section(data, data.rows, true);
   body += predictions_section(data);
-  body += provenance_section(data) + "</main>\n";
-  body += "<footer>Made by <code>igq report</code>: one file, no script, nothing is loaded from elsewhere.</footer>\n";
-  return page(data.file + " - igq report", body);
+  body += origin(data);
+  return report_page(data.file, lead_of(data), body);
 }
 
 }  // namespace igq::report

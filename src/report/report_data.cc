@@ -105,13 +105,9 @@ std::optional<AllocationFacts> stored_allocation(const json& report) {
 }
 
 std::string thumbnail(const Sample& sample, const ModelConfig& config) {
-  Image image = resize_and_crop(load_image(sample.path, config.preprocess.orientation), config.preprocess,
-                                config.image_height, config.image_width);
-  const int longer = std::max(image.width, image.height);
-  if (longer > kThumbnail)
-    image = resize(image, std::max(1, image.width * kThumbnail / longer),
-                   std::max(1, image.height * kThumbnail / longer), Interpolation::kBicubic);
-  return encode_png(image);
+  const Image image = resize_and_crop(load_image(sample.path, config.preprocess.orientation), config.preprocess,
+                                      config.image_height, config.image_width);
+  return encode_png(shrunk(image, kThumbnail));
 }
 
 /// Changed predictions first (those that became wrong before the others), without a float model wrong ones first; then

@@ -67,8 +67,8 @@ TEST_F(DetectorReportTest, ShowsPartsAndPicturesSideBySide) {
     sites += parts[i].sites;
     EXPECT_GE(parts[i > 0 ? i - 1 : 0].mean_percent, parts[i].mean_percent);
     double sum = 0.0, worst = 1e9;
-    for (const DetectorSiteRow& s : data.sites)
-      if (s.part == parts[i].part && s.alone) {
+    for (const SiteRow& s : data.sites)
+      if (part_of(s.name) == parts[i].part && s.alone) {
         sum += 100.0 * std::pow(10.0, -*s.alone / 10.0);
         worst = std::min(worst, *s.alone);
       }

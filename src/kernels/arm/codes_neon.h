@@ -3,7 +3,6 @@
 #pragma once
 
 #include "kernels/arm/simd_neon.h"
-#include "kernels/arm/transpose_neon.h"
 #include "kernels/generic/codes.h"
 #include "kernels/table.h"
 
@@ -12,54 +11,13 @@ namespace {
 
 struct CodesNeon {
   static constexpr int kRows = 16, kBlock = 16;
-  static constexpr int kChannels = 4095;  ///< that the scratch holds, besides a channel of zeros
-  static constexpr int kGroups = 256;
 
   static void fill(Kernels& table) {
-    table.permute_codes = permute;
-    table.repeat_codes = repeat;
+    table.permute_codes = PermuteInBlocks<CodesNeon>::permute;
+    table.repeat_codes = PermuteInBlocks<CodesNeon>::repeat;
     table.code_sums = code_sums;
     table.offset_codes = offset;
     table.unpack_codes = unpack;
-  }
-
-  static void repeat(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count,
-                     std::uint8_t* out, std::int64_t ldo) noexcept {
-    permute(codes, ldc, rows, {order, count, nullptr, nullptr, 0}, out, ldo, nullptr);
-  }
-
-  static void permute(const std::uint8_t* codes, std::int64_t ldc, int rows, const SlotGroups& by_group,
-                      std::uint8_t* out, std::int64_t ldo, float* row_sum) noexcept {
-    const std::int32_t* order = by_group.order;
-    const int slots = by_group.slots;
-    std::int32_t channels = 0;
-    for (int k = 0; k < slots; ++k) channels = order[k] >= channels ? order[k] + 1 : channels;
-    if (channels < kBlock || slots < kBlock || channels > kChannels || by_group.groups > kGroups || rows < 4)
-      return permute_one_by_one(codes, ldc, rows, by_group, out, ldo, row_sum);
-
-    std::int32_t zero_sums[kGroups];
-    for (int g = 0, k = 0; g < by_group.groups && row_sum != nullptr; ++g) {
-      zero_sums[g] = 0;
-      for (; k < by_group.group_end[g]; ++k) zero_sums[g] += by_group.zero != nullptr ? by_group.zero[k] : 0;
-    }
-    alignas(64) std::uint8_t scratch[kChannels + 1][kRows];
-    for (int r = 0; r < kRows; ++r) scratch[0][r] = 0;
-    std::uint8_t(*by_channel)[kRows] = scratch + 1;  // channel -1 is zero: padding
-    for (int t = 0; t < rows; t += kRows) {
-      // The last block starts earlier and writes some rows again, unless there are too few rows for that. Likewise the
-      // last channels and slots.
-      const int count = rows < kRows ? rows : kRows;
-      const int first = t + kRows <= rows ? t : rows - count;
-      for (int c = 0; c < channels; c += kBlock) {
-        const int from = c + kBlock <= channels ? c : channels - kBlock;
-        read_block(codes + first * ldc + from, ldc, count, by_channel + from);
-      }
-      for (int k = 0; k < slots; k += kBlock) {
-        const int from = k + kBlock <= slots ? k : slots - kBlock;
-        write_block(by_channel, order + from, out + first * ldo + from, ldo, count);
-      }
-      if (row_sum != nullptr) sum_rows(by_channel, by_group, zero_sums, count, row_sum + first);
-    }
   }
 
   /// 16 rows by 16 channels into by_channel[0..15][16]; rows past `count` repeat the last.
@@ -67,7 +25,7 @@ struct CodesNeon {
     uint8x16_t x[kRows];
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) x[r] = vld1q_u8(codes + (r < count ? r : count - 1) * ldc);
-    transpose16(x);
+    transpose16<ZipNeon>(x);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) vst1q_u8(by_channel[r], x[r]);
   }
@@ -77,7 +35,7 @@ struct CodesNeon {
     uint8x16_t x[kRows];
 #pragma GCC unroll 16
     for (int i = 0; i < kBlock; ++i) x[i] = vld1q_u8(by_channel[order[i]]);
-    transpose16(x);
+    transpose16<ZipNeon>(x);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r)
       if (r < count) vst1q_u8(out + r * ldo, x[r]);

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "kernels/arm/simd_neon.h"
-#include "kernels/arm/transpose_neon.h"
+#include "kernels/generic/codes.h"
 #include "kernels/generic/row_reader.h"
 #include "kernels/table.h"
 
@@ -94,9 +94,7 @@ struct PanelNeon {
   static void repeat_slots(const void* panel, int slots, const std::int32_t* order, int count, CodeRange,
                            void* out) noexcept {
     const int from_steps = steps_of(slots), to_steps = steps_of(count);
-    std::int32_t* sums = nullptr;
-    alignas(16) std::int32_t column_sums[kBytePanel] = {};
-    if constexpr (kSigned) sums = column_sums;
+    alignas(16) std::int32_t sums[kBytePanel] = {};
     for (int step = 0; step < to_steps; ++step) {
       // Which bytes of an old step's vectors go where: within every column's kStep bytes, or nowhere.
       const char* from[kStep];
@@ -115,7 +113,7 @@ struct PanelNeon {
           for (int i = 0; i < kStep; ++i)
             x = vqtbx1q_u8(x, vld1q_u8(reinterpret_cast<const std::uint8_t*>(from[i] + at + v)), vld1q_u8(control[i]));
           vst1q_u8(reinterpret_cast<std::uint8_t*>(to + v), x);
-          if (sums != nullptr) add_columns(x, sums + part * kColumns + v / kStep);
+          if constexpr (kSigned) add_columns(x, sums + part * kColumns + v / kStep);
         }
       }
     }
@@ -181,7 +179,7 @@ struct PanelNeon {
       } else {
         uint8x16_t x[16];
         for (int i = 0; i < 16; ++i) x[i] = vld1q_u8(reinterpret_cast<const std::uint8_t*>(rows[i] + c));
-        transpose16(x);
+        transpose16<ZipNeon>(x);
         for (int i = 0; i < 16; ++i) vst1q_u8(all + 16 * i, x[i]);
       }
       for (int part = 0; part < 16 / kColumns; ++part)

@@ -102,5 +102,11 @@ struct SimdNeon {
   }
 };
 
+/// For transpose16 (generic/codes.h).
+struct ZipNeon {
+  static uint8x16_t low(uint8x16_t x, uint8x16_t y) { return vzip1q_u8(x, y); }
+  static uint8x16_t high(uint8x16_t x, uint8x16_t y) { return vzip2q_u8(x, y); }
+};
+
 }  // namespace
 }  // namespace igq::kernels

@@ -12,72 +12,22 @@
 namespace igq::kernels {
 namespace {
 
-/// Transposes the 16x16 bytes in each 128-bit half: x[i] byte j <-> x[j] byte i.
-[[gnu::always_inline]] inline void transpose16(__m256i (&x)[16]) {
-  // Interleaving row i with row i + 8 rotates the (row, column) address by one bit; four times is a transposition.
-  for (int round = 0; round < 4; ++round) {
-    __m256i y[16];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      y[2 * i] = _mm256_unpacklo_epi8(x[i], x[i + 8]);
-      y[2 * i + 1] = _mm256_unpackhi_epi8(x[i], x[i + 8]);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) x[i] = y[i];
-  }
-}
+/// For transpose16 (generic/codes.h): 16x16 bytes in each 128-bit half.
+struct Zip256 {
+  [[gnu::always_inline]] static __m256i low(__m256i x, __m256i y) { return _mm256_unpacklo_epi8(x, y); }
+  [[gnu::always_inline]] static __m256i high(__m256i x, __m256i y) { return _mm256_unpackhi_epi8(x, y); }
+};
 
 struct Codes256 {
-  static constexpr int kRows = 16;
-  static constexpr int kChannels = 4095;  ///< that the scratch holds, besides a channel of zeros
-  static constexpr int kGroups = 256;
+  static constexpr int kRows = 16, kBlock = 32;
 
   /// The part of the table that every vector instruction set has from here.
   static void fill(Kernels& table) {
-    table.permute_codes = permute;
-    table.repeat_codes = repeat;
+    table.permute_codes = PermuteInBlocks<Codes256>::permute;
+    table.repeat_codes = PermuteInBlocks<Codes256>::repeat;
     table.code_sums = code_sums;
     table.offset_codes = offset;
     table.unpack_codes = unpack;
-  }
-
-  static void repeat(const std::uint8_t* codes, std::int64_t ldc, int rows, const std::int32_t* order, int count,
-                     std::uint8_t* out, std::int64_t ldo) noexcept {
-    permute(codes, ldc, rows, {order, count, nullptr, nullptr, 0}, out, ldo, nullptr);
-  }
-
-  static void permute(const std::uint8_t* codes, std::int64_t ldc, int rows, const SlotGroups& by_group,
-                      std::uint8_t* out, std::int64_t ldo, float* row_sum) noexcept {
-    const std::int32_t* order = by_group.order;
-    const int slots = by_group.slots;
-    std::int32_t channels = 0;
-    for (int k = 0; k < slots; ++k) channels = order[k] >= channels ? order[k] + 1 : channels;
-    if (channels < 32 || slots < 32 || channels > kChannels || by_group.groups > kGroups || rows < 4)
-      return permute_one_by_one(codes, ldc, rows, by_group, out, ldo, row_sum);
-
-    std::int32_t zero_sums[kGroups];
-    for (int g = 0, k = 0; g < by_group.groups && row_sum != nullptr; ++g) {
-      zero_sums[g] = 0;
-      for (; k < by_group.group_end[g]; ++k) zero_sums[g] += by_group.zero != nullptr ? by_group.zero[k] : 0;
-    }
-    alignas(64) std::uint8_t scratch[kChannels + 1][kRows];
-    for (int r = 0; r < kRows; ++r) scratch[0][r] = 0;
-    std::uint8_t(*by_channel)[kRows] = scratch + 1;  // channel -1 is zero: padding
-    for (int t = 0; t < rows; t += kRows) {
-      // The last block starts earlier and writes some rows again, unless there are too few rows for that.
-      const int count = rows < kRows ? rows : kRows;
-      const int first = t + kRows <= rows ? t : rows - count;
-      // Likewise the last 32 channels and slots.
-      for (int c = 0; c < channels; c += 32) {
-        const int from = c + 32 <= channels ? c : channels - 32;
-        read_block(codes + first * ldc + from, ldc, count, by_channel + from);
-      }
-      for (int k = 0; k < slots; k += 32) {
-        const int from = k + 32 <= slots ? k : slots - 32;
-        write_block(by_channel, order + from, out + first * ldo + from, ldo, count);
-      }
-      if (row_sum != nullptr) sum_rows(by_channel, by_group, zero_sums, count, row_sum + first);
-    }
   }
 
   /// 16 rows by 32 channels into by_channel[0..31][16]; rows past `count` repeat the last.
@@ -85,7 +35,7 @@ struct Codes256 {
     __m256i x[kRows];
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) x[r] = Simd256::load(codes + (r < count ? r : count - 1) * ldc);
-    transpose16(x);
+    transpose16<Zip256>(x);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       _mm_store_si128(reinterpret_cast<__m128i*>(by_channel[r]), _mm256_castsi256_si128(x[r]));
@@ -102,7 +52,7 @@ struct Codes256 {
       const __m128i high = _mm_load_si128(reinterpret_cast<const __m128i*>(by_channel[order[16 + i]]));
       x[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
     }
-    transpose16(x);
+    transpose16<Zip256>(x);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r)
       if (r < count) Simd256::store(out + r * ldo, x[r]);

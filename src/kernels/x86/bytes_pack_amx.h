@@ -111,7 +111,7 @@ struct PackAmx {
         const int first = steps.start(k), stop = k + kTileBytes < slots ? k + kTileBytes : slots;
         __m512i x[16];
         read_columns(from, k, stop < slots_valid ? stop : slots_valid, 16 * j, x);
-        transpose16(x);
+        transpose16<Zip>(x);
         const int skipped = (k - first) / 4, quads = (stop - k) / 4;
         for (int q = 0; q < skipped; ++q, panel += 64) Simd::store(panel, _mm512_setzero_si512());
         for (int q = 0; q < quads; ++q, panel += 64) {
@@ -136,22 +136,15 @@ struct PackAmx {
     }
   }
 
-  /// x[i] lane j <-> x[j] lane i: interleaving row i with row i + 8 rotates the address by one bit; four times
-  /// transposes.
-  [[gnu::always_inline]] static void transpose16(__m512i (&x)[16]) {
-    const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
-    for (int round = 0; round < 4; ++round) {
-      __m512i y[16];
-#pragma GCC unroll 8
-      for (int i = 0; i < 8; ++i) {
-        y[2 * i] = _mm512_permutex2var_epi32(x[i], low, x[i + 8]);
-        y[2 * i + 1] = _mm512_permutex2var_epi32(x[i], high, x[i + 8]);
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) x[i] = y[i];
+  /// For transpose16 (generic/codes.h), elements of 32 bits.
+  struct Zip {
+    [[gnu::always_inline]] static __m512i low(__m512i x, __m512i y) { return from(x, y, 0); }
+    [[gnu::always_inline]] static __m512i high(__m512i x, __m512i y) { return from(x, y, 8); }
+    [[gnu::always_inline]] static __m512i from(__m512i x, __m512i y, int first) {
+      const __m512i order = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      return _mm512_permutex2var_epi32(x, _mm512_add_epi32(order, _mm512_set1_epi32(first)), y);
     }
-  }
+  };
 };
 
 }  // namespace

@@ -1,0 +1,16 @@
+// What measure_latencies() (eval/benchmark.h) is for classifiers, for detectors.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "detectors/detector_runner.h"
+#include "eval/benchmark.h"
+
+namespace igq {
+
+/// Times all of detect() on one picture, each of the runners in turn, at the detectors' own thresholds.
+std::vector<Latency> measure_latencies(std::span<DetectorRunner* const> runners, const Image& picture,
+                                       const BenchmarkOptions& options);
+
+}  // namespace igq
