@@ -9,6 +9,7 @@
 #include "base/output_file.h"
 #include "draw/draw_detections.h"
 #include "io/png_writer.h"
+#include "pipeline/detect_dataset.h"
 
 namespace igq::cli {
 namespace {
@@ -56,13 +57,7 @@ RunningDetector::RunningDetector(const ModelFlags& model, const RunFlags& run) {
 Image RunningDetector::load(const std::string& file) const { return load_image(file, orientation_); }
 
 std::vector<Detection> RunningDetector::detect(const Image& image, const std::string& file, float threshold) {
-  std::string fault;
-  try {
-    return runner_->detect(image, threshold);
-  } catch (const Error& e) {
-    fault = e.what();
-  }
-  fail("{}: {}", file, fault);
+  return detect_in_file(*runner_, image, file, threshold);
 }
 
 void predict_detections(const ModelFlags& model, const RunFlags& run, const std::vector<std::string>& images,

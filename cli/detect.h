@@ -24,6 +24,7 @@ class RunningDetector {
   const Detector& detector() const { return *loaded_.detector; }
   const LoadedDetector& loaded() const { return loaded_; }
   DetectorRunner& runner() { return *runner_; }
+  Orientation orientation() const { return orientation_; }
   /// The picture of a file, turned upright unless --orientation says ignore: OpenCV (mmdetection) and transformers do
   /// so too. Errors name the file.
   Image load(const std::string& file) const;

@@ -18,6 +18,9 @@ struct EvalDetectorFlags {
   bool overwrite = false;
 };
 
+/// Leaves the first `limit` images by id and their objects; 0: all.
+void keep_first_images(coco::Dataset& dataset, std::int64_t limit);
+
 void eval_detector(const ModelFlags& model, const RunFlags& run, const CocoFlags& coco, const EvalDetectorFlags& flags);
 
 }  // namespace igq::cli

@@ -42,4 +42,10 @@ nlohmann::json folder_json(const ImageFolder& folder) {
   return {{"formats", folder.formats}, {"left_out", folder.left_out}};
 }
 
+std::vector<std::filesystem::path> paths_of(const std::vector<Sample>& samples) {
+  std::vector<std::filesystem::path> paths;
+  for (const Sample& sample : samples) paths.push_back(sample.path);
+  return paths;
+}
+
 }  // namespace igq::cli

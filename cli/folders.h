@@ -3,7 +3,9 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "io/image_folder.h"
@@ -25,6 +27,9 @@ struct ClassFlags {
   /// auto.
   bool try_label(ImageFolder& folder, const ModelConfig& config) const;
 };
+
+/// The files of samples.
+std::vector<std::filesystem::path> paths_of(const std::vector<Sample>& samples);
 
 /// What open_folder read and left out: {"formats": {".png": 20}, "left_out": {".txt": 1}}.
 nlohmann::json folder_json(const ImageFolder& folder);

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 
+#include "allocation_lines.h"
 #include "base/fail.h"
 #include "common.h"
 #include "io/igq_container.h"
@@ -87,26 +88,6 @@ Table site_table(const QuantizeReport& report, const Model& model) {
     table.add({site.name, weight_bits, bits, grouping, groups, alone, accumulated});
   }
   return table;
-}
-
-/// What --groups became, and with --bits auto what the bits are on average.
-std::string used_groups_line(const QuantizeVerb& flags, const QuantizeReport& report) {
-  const QuantizeJob job = flags.quantize.job();
-  const bool chosen = job.allocate || !groups_matter(job.options);
-  std::string text;
-  if (const GroupsInUse used = groups_in_use(report.model.plan); used.most > 0)
-    text = fmt::format("groups per layer: {}\n", groups_text(chosen ? "" : flags.quantize.groups, used));
-  if (report.bit_allocation)
-    text += fmt::format(
-        "bits per layer chosen by measurement: weights {:.2f} of {:.2f} MB, activations {:.2f} of {:.2f} GBOPs, "
-        "divergence "
-        "{:.2g} instead of {:.2g} with the same bits everywhere\n",
-        static_cast<double>(report.bit_allocation->weight_size) / 8e6,
-        static_cast<double>(report.bit_allocation->weight_budget) / 8e6,
-        static_cast<double>(report.bit_allocation->bops) / 1e9,
-        static_cast<double>(report.bit_allocation->bops_budget) / 1e9, report.bit_allocation->divergence,
-        report.bit_allocation->uniform_divergence);
-  return text;
 }
 
 std::string reconstruction_text(const Reconstruction& r) {
@@ -296,7 +277,7 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
     print_json(document);
   } else {
     std::cout << table;
-    std::cout << used_groups_line(flags, report);
+    std::cout << groups_line(flags.quantize, report.model.plan) << bits_line(report.bit_allocation);
     std::cout << fmt::format("\n{}: {} from {} in float ({:.1f}x smaller), {} calibration images\n", flags.output,
                              megabytes(file_bytes), megabytes(before), before / file_bytes, images.count);
     if (report.reconstruction) std::cout << reconstruction_text(*report.reconstruction);

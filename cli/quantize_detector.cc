@@ -8,24 +8,18 @@
 #include <iostream>
 #include <memory>
 
+#include "allocation_lines.h"
 #include "base/fail.h"
 #include "detectors/detector_file.h"
 #include "folders.h"
 #include "io/igq_container.h"
 #include "pipeline/detector_latencies.h"
-#include "pipeline/groups_in_use.h"
 #include "pipeline/quantize_detector.h"
 #include "report/detector_report.h"
 #include "report/site_text.h"
 
 namespace igq::cli {
 namespace {
-
-std::vector<std::filesystem::path> paths_of(const std::vector<Sample>& samples) {
-  std::vector<std::filesystem::path> paths;
-  for (const Sample& sample : samples) paths.push_back(sample.path);
-  return paths;
-}
 
 /// Some passes of the detector just made, in float and in integers in turn.
 SpeedOnThisMachine measure_speed(Detector& detector, const Image& picture, const RunFlags& run) {
@@ -103,9 +97,7 @@ void quantize_detector(const ModelFlags& model, const RunFlags& run, const Quant
     print_json(document);
   } else {
     std::cout << detector_site_table(*loaded.detector, report.sites).text();
-    if (const GroupsInUse used = groups_in_use(*report.detector.plan); used.most > 0)
-      std::cout << fmt::format("groups per layer: {}\n",
-                               groups_text(groups_matter(job.options) ? quantize.groups : "", used));
+    std::cout << groups_line(quantize, *report.detector.plan) << bits_line(report.bit_allocation);
     std::cout << fmt::format("\n{}: {:.1f} MB from {:.1f} MB in float ({:.1f}x smaller), {} calibration images\n",
                              flags.output, file_mb, before_mb, before_mb / file_mb, pictures.count);
     std::cout << fmt::format("took {:.0f} s; memory: statistics {}, peak {:.0f} MB\n", seconds,

@@ -49,7 +49,6 @@ void write_page(const ReportFlags& flags, const std::string& path, const std::st
 }
 
 void report_detector(const ReportFlags& flags) {
-  if (!flags.card.empty()) fail("--card is for classifiers and encoders: a detector has a report (-o, --json)");
   if (flags.classes.order != "auto") fail("--class-order is for classifiers");
   if (flags.skip_bad_images) fail("--skip-bad-images is for classifiers and encoders");
   const LoadedDetector model = load_detector(flags.model.path);
@@ -74,6 +73,7 @@ void report_detector(const ReportFlags& flags) {
     data = report::collect_detector_report(model, original ? &*original : nullptr, options, stage_progress(progress));
   }
   if (!flags.output.empty()) write_page(flags, flags.output, report::detector_report_html(data), report::kReportOutput);
+  write_page(flags, flags.card, report::model_card(data), report::kCardOutput);
   if (flags.run.json) print_json(report::detector_report_json(data));
 }
 

@@ -11,8 +11,11 @@
 #include "base/fail.h"
 #include "base/output_file.h"
 #include "common.h"
+#include "detect.h"
 #include "folders.h"
+#include "pipeline/quantize_detector.h"
 #include "quantize_flags.h"
+#include "table_detector.h"
 #include "verbs.h"
 
 namespace igq::cli {
@@ -33,6 +36,7 @@ struct TableFlags {
   std::int64_t limit = 0;
   bool skip_bad_images = false;
   ClassFlags classes;
+  std::string annotations, images, scope;  // of a detector
 };
 
 /// Settings that are the same in all that decides them are one row: --groups 1,8 is no choice for `best` up to 5 bits.
@@ -129,6 +133,19 @@ void run_table(const TableFlags& flags) {
   { const TemporaryFile probe("igq-table-", ".igq"); }  // named now if it is missing, not after the first row
   if (!flags.output.empty())
     const OutputFile probe(flags.output);  // what is in it is read, or refused, before anything is written
+  if (names_detector(flags.model)) {
+    if (flags.annotations.empty() || flags.images.empty())
+      throw CLI::ValidationError(flags.model.path + " is a detector: --coco ANNOTATIONS and --images DIR are required");
+    if (!flags.data_dir.empty()) fail("--data-dir is for classifiers; a detector's test images are those of --coco");
+    return table_detector(
+        flags.model, flags.run, flags.quantize,
+        {flags.calibration_dir, flags.annotations, flags.images, flags.output, flags.markdown,
+         flags.scope.empty() ? "all" : flags.scope, flags.samples, flags.limit, flags.skip_bad_images},
+        table_settings(flags));
+  }
+  if (flags.data_dir.empty()) throw CLI::RequiredError("--data-dir");
+  if (!flags.annotations.empty() || !flags.images.empty() || !flags.scope.empty())
+    fail("--coco, --images and --scope are for detectors; {} is none", flags.model.path);
   check_output(flags.markdown, true, kMarkdownOutput);
   LoadedModel loaded = flags.model.load();
   require_classes(loaded, "table");
@@ -179,14 +196,20 @@ void run_table(const TableFlags& flags) {
 
 void add_table(CLI::App& app, int&) {
   auto* verb = app.add_subcommand(
-      "table", "the paper's table for one model: float, layer, static-group, igq, igq allocated, upper bound");
+      "table",
+      "the paper's table for one classifier or detector: float, layer, static-group, igq, igq allocated, upper bound");
   const auto flags = std::make_shared<TableFlags>();
   flags->model.add_to(*verb);
   verb->add_option("--calib", flags->calibration_dir, "folder of calibration images")->required();
   verb->add_option("--samples", flags->samples, "calibration images taken from it")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
-  verb->add_option("--data-dir", flags->data_dir, "folder of labelled test images")->required();
+  verb->add_option("--data-dir", flags->data_dir, "folder of labelled test images");
+  verb->add_option("--coco", flags->annotations,
+                   "of a detector, instead: annotations of test images in COCO's format (AP of boxes and masks)");
+  verb->add_option("--images", flags->images, "of a detector: folder of the annotation file's images");
+  verb->add_option("--scope", flags->scope, "of a detector: all, or backbone (default: all)")
+      ->check(parsed_by([](const std::string& t) { parse_scope(t); }, "NAME"));
   flags->classes.add_to(*verb);
   verb->add_option("--limit", flags->limit, "only so many test images, spread over the classes")
       ->check(count_from_one());

@@ -56,10 +56,11 @@ std::int64_t between(double bits, const std::function<std::int64_t(int)>& at) {
 }  // namespace
 
 std::int64_t weight_size(const SiteShape& shape, int bits, int weight_groups) {
-  const int group_size = effective_group_size(weight_groups, bits, static_cast<int>(shape.in));
-  std::int64_t size = shape.in * shape.out * bits;
+  const int group_size = effective_group_size(weight_groups, bits, static_cast<int>(shape.contraction()));
+  std::int64_t size = shape.contraction() * shape.out * bits;
   if (group_size != 0)
-    size += weight_group_count(static_cast<int>(shape.in), group_size) * shape.out * (multiplier_bits(bits) + bits);
+    size += weight_group_count(static_cast<int>(shape.contraction()), group_size) * shape.out *
+            (multiplier_bits(bits) + bits);
   return size;
 }
 

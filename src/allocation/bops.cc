@@ -14,6 +14,7 @@ SiteBits bits_of_shape(const SiteShape& shape, const QuantizeOptions& options) {
   Site site;
   site.name = shape.name;
   site.first_or_last = shape.first_or_last;
+  site.output = shape.output;
   return bits_of(site, options);
 }
 
@@ -93,7 +94,8 @@ SiteBops site_bops(const SiteShape& shape, const SiteSetting& setting) {
   }
   bops.products = shape.macs() * w * a;
   if (groups > 1) bops.additions = kFloatBits * groups * shape.rows * shape.out;
-  if (groups > 1 && ranged) bops.grouping += kFloatBits * 2 * shape.rows * shape.in;
+  if (groups > 1 && ranged)
+    bops.grouping += kFloatBits * 2 * (shape.input_rows > 0 ? shape.input_rows : shape.rows) * shape.in;
   if (groups > 1 && assigned) bops.grouping += kFloatBits * 6 * shape.in * groups;
   return bops;
 }

@@ -1,7 +1,6 @@
 #include "allocation/perturbation.h"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cmath>
 #include <memory>
@@ -10,64 +9,12 @@
 #include "allocation/bops.h"
 #include "allocation/perturbation_cache.h"
 #include "allocation/prober.h"
+#include "allocation/trials.h"
 #include "base/fail.h"
 #include "base/hash.h"
-#include "quant/weight_groups.h"
-#include "quant/weights.h"
 
 namespace igq {
 namespace {
-
-/// A layer whose number of groups, or bits, is a choice; or its weights.
-struct Layer {
-  int site = 0;
-  int members = 0;  // channels or rows
-  bool weights = false;
-  std::string key;                         // in the cache
-  std::vector<GroupCandidate> candidates;  // to be tried
-};
-
-constexpr double kNotRun = -1.0, kToRun = 0.0;  // GroupCandidate::measured before the run
-constexpr std::array kBitAnchors{3, 6};
-
-std::vector<GroupCandidate> candidates_of(const Layer& layer, const PerturbationOptions& options) {
-  std::vector<GroupCandidate> result;
-  std::vector<int> groups = options.candidates;
-  for (int& g : groups) g = std::clamp(g, 1, layer.members);
-  std::sort(groups.begin(), groups.end());
-  groups.erase(std::unique(groups.begin(), groups.end()), groups.end());
-  for (const int g : groups) result.push_back({g, 0.0, 0.0, options.anchors.empty() ? kToRun : kNotRun});
-  for (const int anchor : options.anchors) {
-    const auto distance = [&](const GroupCandidate& c) { return std::abs(c.groups - anchor); };
-    const auto nearer = [&](const auto& a, const auto& b) { return distance(a) < distance(b); };
-    std::min_element(result.begin(), result.end(), nearer)->measured = kToRun;
-  }
-  return result;
-}
-
-/// Of bits, each with every number of groups that is a choice there. The softmax, whose queries, keys and values change
-/// their bits too, has no error at the site that would stand for all of them: each is run.
-std::vector<GroupCandidate> bit_candidates_of(const Layer& layer, const SiteShape& shape,
-                                              const QuantizeOptions& options, const PerturbationOptions& perturbation) {
-  std::vector<GroupCandidate> result;
-  const bool run_all = perturbation.anchors.empty() || (shape.attention && !layer.weights);
-  for (const int bits : layer.weights ? perturbation.weight_bits : perturbation.activation_bits) {
-    QuantizeOptions at_bits = options;
-    at_bits.allocated_bits[shape.name] = {bits, bits};
-    const bool anchor = std::find(kBitAnchors.begin(), kBitAnchors.end(), bits) != kBitAnchors.end();
-    Layer plain = layer;
-    std::vector<GroupCandidate> groups{{options.groups}};
-    if (!layer.weights && perturbation.choose_groups && has_group_choice(shape, at_bits))
-      groups = candidates_of(plain, perturbation);
-    for (GroupCandidate c : groups) {
-      c.bits = bits;
-      const bool middle = groups.size() == 1 || c.groups == options.groups;
-      c.measured = run_all || (anchor && middle) ? kToRun : kNotRun;
-      result.push_back(c);
-    }
-  }
-  return result;
-}
 
 /// Whether what a cache holds, which others may have written to, is what would be measured.
 bool same_candidates(const std::vector<GroupCandidate>& known, const std::vector<GroupCandidate>& expected) {
@@ -121,62 +68,6 @@ std::string cache_key(const Site& site, const SiteSetting& setting, const Quanti
   return hash_text(hash_bytes(std::as_bytes(std::span(text))));
 }
 
-/// Rounded to nearest: second-order rounding, which comes later, gains about as much at every number of bits.
-WeightPlan trial_weights(const Linear& linear, const QuantizeOptions& options, int bits) {
-  const AlignedBuffer<float> weight = linear.weight();
-  const int in = linear.in_features(), out = linear.out_features(),
-            group_size = effective_group_size(options.weight_groups, bits, in);
-  return group_size == 0 ? quantize_weights(weight, in, out, bits, options.weight_quantile)
-                         : quantize_grouped_weights(weight, in, out, bits, group_size, options.clipping);
-}
-
-/// Squared error of the weights over their square.
-double weight_error(const Linear& linear, const WeightPlan& plan) {
-  const AlignedBuffer<float> weight = linear.weight();
-  const auto in = static_cast<std::size_t>(linear.in_features()), out = static_cast<std::size_t>(linear.out_features());
-  const int offset = 1 << (plan.code_bits() - 1);
-  double noise = 0.0, power = 0.0;
-  for (std::size_t o = 0; o < out; ++o)
-    for (std::size_t i = 0; i < in; ++i) {
-      const auto w = static_cast<double>(weight[o * in + i]);
-      const double w_hat = static_cast<double>(plan.scale[o]) * (plan.codes[i * out + o] + offset - plan.zero_point[o]);
-      noise += (w - w_hat) * (w - w_hat);
-      power += w * w;
-    }
-  return power > 0.0 ? noise / power : 0.0;
-}
-
-Trial make_trial(const Site& site, const Layer& layer, const Statistics& statistics, const QuantizeOptions& given,
-                 GroupCandidate candidate) {
-  Trial trial;
-  trial.candidate = candidate;
-  QuantizeOptions options = given;
-  if (candidate.bits != 0) options.allocated_bits[site.name] = {candidate.bits, candidate.bits};
-  if (site.linear != nullptr) {
-    auto plan = std::make_shared<LinearPlan>();  // without weight codes: only the input is quantized
-    if (layer.weights)
-      plan->weight = trial_weights(*site.linear, options, candidate.bits);
-    else
-      plan->input = plan_input(site, statistics.linear(layer.site), options, candidate.groups);
-    trial.linear = std::move(plan);
-  } else {
-    auto plan = std::make_shared<AttentionPlan>(
-        plan_attention(site, statistics.attention(layer.site), options, candidate.groups));
-    if (candidate.bits == 0) plan->qkv = {};  // the softmax alone
-    trial.attention = std::move(plan);
-  }
-  return trial;
-}
-
-void attach(const Site& site, const Trial* trial, const kernels::Kernels& kernels) {
-  if (site.linear != nullptr) {
-    site.linear->set_plan(trial == nullptr ? nullptr : trial->linear);
-    if (trial != nullptr) site.linear->prepare(Execution::kSimulate, kernels);
-  } else {
-    site.attention->set_plan(trial == nullptr ? nullptr : trial->attention);
-  }
-}
-
 }  // namespace
 
 Perturbations measure_perturbations(Runner& runner, const Statistics& statistics, const QuantizeOptions& options,
@@ -194,24 +85,13 @@ Perturbations measure_perturbations(Runner& runner, const Statistics& statistics
   const std::string predictions = prober.start(images, load);
 
   const std::vector<SiteShape> shapes = site_shapes(model.config());
-  const bool of_bits = !perturbation.activation_bits.empty() || !perturbation.weight_bits.empty();
-  std::vector<Layer> layers, missing;
-  const auto add = [&](std::size_t i, bool weights) {
-    Layer layer{
-        static_cast<int>(i), static_cast<int>(shapes[i].attention ? shapes[i].tokens : shapes[i].in), weights, {}, {}};
+  std::vector<Layer> layers = layers_with_choice(shapes, options, perturbation), missing;
+  for (Layer& layer : layers) {
+    const auto i = static_cast<std::size_t>(layer.site);
     layer.key = cache_key(sites[i], site_setting(shapes[i], options), options, perturbation, predictions,
-                          checksum_of(sites[i], layer.site, statistics), weights);
-    layer.candidates =
-        of_bits ? bit_candidates_of(layer, shapes[i], options, perturbation) : candidates_of(layer, perturbation);
+                          checksum_of(sites[i], layer.site, statistics), layer.weights);
     const SitePerturbation* known = cache.find(layer.key, sites[i].name);
     if (known == nullptr || !same_candidates(known->candidates, layer.candidates)) missing.push_back(layer);
-    layers.push_back(std::move(layer));
-  };
-  for (std::size_t i = 0; i < shapes.size(); ++i) {
-    if (!of_bits && has_group_choice(shapes[i], options)) add(i, false);
-    if (!of_bits || !has_bit_choice(shapes[i], options)) continue;
-    if (!perturbation.activation_bits.empty()) add(i, false);
-    if (!perturbation.weight_bits.empty() && !shapes[i].attention) add(i, true);
   }
 
   const auto work_of = [&](const Layer& layer, const GroupCandidate& candidate) {
@@ -236,7 +116,7 @@ Perturbations measure_perturbations(Runner& runner, const Statistics& statistics
     SitePerturbation result;
     result.site = site.name;
     if (layer.weights)
-      for (Trial& trial : trials) trial.candidate.error = weight_error(*site.linear, trial.linear->weight);
+      for (Trial& trial : trials) trial.candidate.error = weight_error(site, trial.linear->weight);
     else
       prober.measure_errors(site, layer.site, trials);
     for (Trial& trial : trials) {
@@ -252,20 +132,10 @@ Perturbations measure_perturbations(Runner& runner, const Statistics& statistics
     if (progress) progress({site.name, static_cast<int>(n) + 1, static_cast<int>(missing.size()), work / all_work});
   }
 
-  Perturbations perturbations;
-  std::vector<SitePerturbation> measured;  // of the softmax, all of whose bits were run
-  for (const Layer& layer : layers) {
-    const auto i = static_cast<std::size_t>(layer.site);
-    auto& list = layer.weights                    ? perturbations.weights
-                 : of_bits && shapes[i].attention ? measured
-                                                  : perturbations.sites;
-    list.push_back(*cache.find(layer.key, sites[i].name));
-  }
-  if (!perturbation.anchors.empty()) {
-    fit_divergences(perturbations.sites);
-    fit_divergences(perturbations.weights);
-  }
-  perturbations.sites.insert(perturbations.sites.end(), measured.begin(), measured.end());
+  std::vector<SitePerturbation> measured;
+  for (const Layer& layer : layers)
+    measured.push_back(*cache.find(layer.key, sites[static_cast<std::size_t>(layer.site)].name));
+  Perturbations perturbations = fitted_perturbations(layers, shapes, std::move(measured), perturbation);
   perturbations.from_cache = static_cast<int>(layers.size() - missing.size());
   perturbations.bytes = prober.bytes();
   return perturbations;

@@ -48,6 +48,7 @@ struct PerturbationOptions {
   /// candidate above.
   std::vector<int> activation_bits, weight_bits;
   bool choose_groups = false;
+  bool of_bits() const { return !activation_bits.empty() || !weight_bits.empty(); }
   /// File that keeps finished layers, so that an interrupted run goes on where it was; empty: none. One file can serve
   /// several models and settings.
   std::filesystem::path cache;

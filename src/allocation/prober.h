@@ -13,19 +13,11 @@
 
 #include "allocation/perturbation.h"
 #include "allocation/site_error.h"
+#include "allocation/trials.h"
 #include "base/fail.h"
 #include "base/hash.h"
 
 namespace igq {
-
-/// One quantizer of a layer that is tried, and what came out.
-struct Trial {
-  GroupCandidate candidate;
-  std::shared_ptr<const LinearPlan> linear;  // one of the two
-  std::shared_ptr<const AttentionPlan> attention;
-
-  const ActivationPlan& plan() const { return linear != nullptr ? linear->input : attention->softmax; }
-};
 
 inline std::vector<double> log_softmax(const float* logits, std::size_t classes) {
   const double largest = *std::max_element(logits, logits + classes);

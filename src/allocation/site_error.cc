@@ -40,24 +40,29 @@ std::vector<double> SiteErrors::take() {
   return std::exchange(error_, std::vector<double>(plans_.size()));
 }
 
-void SiteErrors::copy_rows(const float* x, std::int64_t ld, int rows, int cols) {
-  quantized_.resize(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols));
-  for (int t = 0; t < rows; ++t) std::copy_n(x + t * ld, cols, quantized_.data() + static_cast<std::int64_t>(t) * cols);
-}
-
 void SiteErrors::add_size(const float* x, std::int64_t ld, int rows, int cols, const float* weight) {
   for (int t = 0; t < rows; ++t)
     for (int c = 0; c < cols; ++c) size_ += static_cast<double>(x[t * ld + c]) * x[t * ld + c] * weight[c];
 }
 
-void SiteErrors::add_error(std::size_t plan, const float* x, std::int64_t ld, int rows, int cols, const float* weight) {
-  const auto n = static_cast<std::size_t>(cols);
+template <typename Quantize>
+void SiteErrors::add_error(std::size_t plan, RowView x, const float* weight, Quantize&& quantize) {
+  constexpr int kBlockRows = 256;  // what is quantized at a time: maps of a detector have a hundred thousand rows
+  const auto n = static_cast<std::size_t>(x.cols);
   sums_.assign(n, 0.0f);
-  for (int t = 0; t < rows; ++t) {
-    const float *exact = x + t * ld, *rounded = quantized_.data() + static_cast<std::int64_t>(t) * cols;
-    for (int c = 0; c < cols; ++c) {
-      const float difference = rounded[c] - exact[c];
-      sums_[static_cast<std::size_t>(c)] += difference * difference;
+  for (int begin = 0; begin < x.rows; begin += kBlockRows) {
+    const int rows = std::min(kBlockRows, x.rows - begin);
+    const float* exact = x.values + begin * x.stride;
+    quantized_.resize(static_cast<std::size_t>(rows) * n);
+    for (int t = 0; t < rows; ++t)
+      std::copy_n(exact + t * x.stride, n, quantized_.data() + static_cast<std::size_t>(t) * n);
+    quantize(kernels::MatrixView<float>{quantized_.data(), x.cols, rows, x.cols}, begin);
+    for (int t = 0; t < rows; ++t) {
+      const float *of_row = exact + t * x.stride, *rounded = quantized_.data() + static_cast<std::size_t>(t) * n;
+      for (std::size_t c = 0; c < n; ++c) {
+        const float difference = rounded[c] - of_row[c];
+        sums_[c] += difference * difference;
+      }
     }
   }
   for (std::size_t c = 0; c < n; ++c) error_[plan] += static_cast<double>(sums_[c]) * weight[c];
@@ -72,9 +77,9 @@ void SiteErrors::fc_input(const float* x, std::int64_t ld, int rows, int cols) {
   for (std::size_t g = 0; g < plans_.size(); ++g) {
     const ArenaScope scope(arena_);
     const ChannelQuantizers q = assign_channels(*plans_[g], kernels_, cols, low_.data(), high_.data(), arena_);
-    copy_rows(x, ld, rows, cols);
-    kernels_.fake_quantize_channels({quantized_.data(), cols, rows, cols}, q.scale, {q.inv_scale, q.zero, q.q_max});
-    add_error(g, x, ld, rows, cols, weight);
+    add_error(g, {x, ld, rows, cols}, weight, [&](kernels::MatrixView<float> block, int) {
+      kernels_.fake_quantize_channels(block, q.scale, {q.inv_scale, q.zero, q.q_max});
+    });
   }
   add_size(x, ld, rows, cols, weight);
 }
@@ -89,10 +94,10 @@ void SiteErrors::softmax(const float* p, std::int64_t ld, int rows, int cols) {
   kernels_.row_range(p, ld, rows, cols, low_.data(), high_.data());
   for (std::size_t g = 0; g < plans_.size(); ++g) {
     assign_rows(*plans_[g], rows, high_.data(), scale_.data(), inv_scale_.data());
-    copy_rows(p, ld, rows, cols);
-    kernels_.fake_quantize_rows({quantized_.data(), cols, rows, cols}, scale_.data(),
-                                {inv_scale_.data(), zero_.data(), code_max(plans_[g]->bits)});
-    add_error(g, p, ld, rows, cols, values_.data());
+    add_error(g, {p, ld, rows, cols}, values_.data(), [&](kernels::MatrixView<float> block, int begin) {
+      kernels_.fake_quantize_rows(block, scale_.data() + begin,
+                                  {inv_scale_.data() + begin, zero_.data() + begin, code_max(plans_[g]->bits)});
+    });
   }
   add_size(p, ld, rows, cols, values_.data());
 }

@@ -32,9 +32,15 @@ class SiteErrors final : public SiteObserver {
  private:
   void fc_input(const float* x, std::int64_t ld, int rows, int cols);
   void softmax(const float* p, std::int64_t ld, int rows, int cols);
-  void copy_rows(const float* x, std::int64_t ld, int rows, int cols);
   void add_size(const float* x, std::int64_t ld, int rows, int cols, const float* weight);
-  void add_error(std::size_t plan, const float* x, std::int64_t ld, int rows, int cols, const float* weight);
+  struct RowView {
+    const float* values;
+    std::int64_t stride;
+    int rows, cols;
+  };
+  /// quantize(block, first row) rounds some rows of x in place.
+  template <typename Quantize>
+  void add_error(std::size_t plan, RowView x, const float* weight, Quantize&& quantize);
 
   int id_;
   std::vector<const ActivationPlan*> plans_;

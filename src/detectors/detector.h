@@ -37,6 +37,10 @@ class Detector : public Network {
   /// one context and state per thread.
   virtual std::vector<Detection> detect(ExecContext& context, const Image& image, float threshold,
                                         State& state) const = 0;
+  /// How far the outputs are from those of a float pass (output_divergence.h) when context.site_execution gives `site`
+  /// alone another execution. `exact` is the state of a detect() in float, whose regions, detections and everything
+  /// before the site are taken, so that outputs stand side by side; `state`, another one, is overwritten.
+  virtual double divergence(ExecContext& context, int site, const State& exact, State& state) const = 0;
   /// Whether detections have masks.
   virtual bool has_masks() const = 0;
   /// What the checkpoint itself takes for a detection.

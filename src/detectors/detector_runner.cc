@@ -1,5 +1,7 @@
 #include "detectors/detector_runner.h"
 
+#include <cassert>
+
 namespace igq {
 
 Orientation picture_orientation(const Detector& detector) {
@@ -30,6 +32,18 @@ std::vector<Detection> DetectorRunner::watch(const Image& image, float threshold
   } watching{context_};
   context_.observer = &observer;
   return detect(image, threshold);
+}
+
+double DetectorRunner::divergence_of(int site) {
+  assert(execution() == Execution::kFloat);
+  const struct Trying {
+    ExecContext& context;
+    ~Trying() { context.site_execution.clear(); }
+  } trying{context_};
+  context_.site_execution.assign(detector_.sites().size(), Execution::kFloat);
+  context_.site_execution[static_cast<std::size_t>(site)] = Execution::kSimulate;
+  if (trial_ == nullptr) trial_ = detector_.make_state();
+  return detector_.divergence(context_, site, *state_, *trial_);
 }
 
 }  // namespace igq

@@ -27,12 +27,15 @@ class DetectorRunner {
   std::vector<Detection> detect(const Image& image, float threshold);
   /// The same while `observer` looks on.
   std::vector<Detection> watch(const Image& image, float threshold, SiteObserver& observer);
+  /// The divergence from what the last detect() or watch(), in float, gave (Detector::divergence) when `site` alone is
+  /// simulated under the plan attached to it.
+  double divergence_of(int site);
 
  private:
   Detector& detector_;
   ThreadPool pool_;
   ExecContext context_;
-  std::unique_ptr<Detector::State> state_;
+  std::unique_ptr<Detector::State> state_, trial_;
 };
 
 }  // namespace igq

@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "base/fail.h"
+#include "detection/deltas.h"
 #include "detectors/config_node.h"
+#include "detectors/output_divergence.h"
 #include "io/resize.h"
 
 namespace igq {
@@ -154,6 +156,35 @@ std::vector<Detection> QueryDetector::detect(ExecContext& context, const Image& 
   std::stable_sort(detections.begin(), detections.end(),
                    [](const Detection& a, const Detection& b) { return a.score > b.score; });
   return detections;
+}
+
+double QueryDetector::divergence(ExecContext& context, int, const State& exact_state, State& state) const {
+  const auto& exact = dynamic_cast<const Pass&>(exact_state);
+  auto& pass = dynamic_cast<Pass&>(state);
+  context.arena.reset();
+  pass.resized = exact.resized;
+  pass.input = exact.input;
+  run(context, pass);
+  const std::size_t queries = exact.boxes.size() / 4;
+  // A box relative to float's, in the units of R-CNN's deltas.
+  const detection::DeltaCoder coder{{}, {0.1f, 0.1f, 0.2f, 0.2f}};
+  std::vector<float> deltas(exact.boxes.size());
+  const auto box_of = [](const float* b) {
+    constexpr float kLeastSide = 1e-3f;
+    const float w = std::max(b[2], kLeastSide), h = std::max(b[3], kLeastSide);
+    return detection::Box{b[0] - 0.5f * w, b[1] - 0.5f * h, b[0] + 0.5f * w, b[1] + 0.5f * h};
+  };
+  for (std::size_t q = 0; q < queries; ++q) {
+    const std::array<float, 4> delta =
+        detection::encode_delta(coder, box_of(exact.boxes.data() + 4 * q), box_of(pass.boxes.data() + 4 * q));
+    std::copy(delta.begin(), delta.end(), deltas.begin() + static_cast<std::ptrdiff_t>(4 * q));
+  }
+  const std::vector<float> none(deltas.size(), 0.0f);
+  OutputDivergence divergence;
+  divergence.add_classes({exact.logits.data(), exact.logits.size()}, {pass.logits.data(), pass.logits.size()},
+                         exact.logits.size() / queries, none, deltas);
+  divergence.end_stage();
+  return divergence.result();
 }
 
 }  // namespace igq

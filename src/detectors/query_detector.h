@@ -49,6 +49,7 @@ class QueryDetector : public Detector {
     AlignedBuffer<float> logits, boxes;  ///< [queries, classes + 1]; [queries, 4]: centre, size in 0..1
   };
   std::vector<Detection> detect(ExecContext& context, const Image& image, float threshold, State& state) const override;
+  double divergence(ExecContext& context, int site, const State& exact, State& state) const override;
   bool has_masks() const override { return false; }
   float default_threshold() const override { return 0.5f; }
   float evaluation_threshold() const override { return 0.0f; }

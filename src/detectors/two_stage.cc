@@ -6,6 +6,7 @@
 #include "base/fail.h"
 #include "detection/nms.h"
 #include "detection/paste_mask.h"
+#include "detectors/output_divergence.h"
 #include "io/resize_opencv.h"
 #include "models/swin.h"
 
@@ -17,7 +18,7 @@ namespace {
 constexpr std::size_t kBoxChunk = 256, kMaskChunk = 16;
 
 std::size_t regions_together(const ExecContext& context, const Network& network, std::size_t chunk, std::size_t all) {
-  const bool by_picture = context.observer != nullptr || network.plan() != nullptr;
+  const bool by_picture = context.observer != nullptr || network.plan() != nullptr || !context.site_execution.empty();
   return std::max<std::size_t>(1, by_picture ? all : std::min(chunk, all));
 }
 
@@ -59,6 +60,7 @@ TwoStage::TwoStage(TwoStageConfig config, const ModelBuilder& builder)
   next_part();
   const std::vector<Conv2d*> rpn = rpn_.convs();
   for (Conv2d* conv : rpn) add_site(*conv, conv != rpn.front());
+  first_head_site_ = static_cast<int>(sites().size());
   for (BoxHead& head : box_heads_) {
     next_part();
     for (Conv2d& conv : head.convs()) add_site(conv);
@@ -103,6 +105,44 @@ std::vector<Detection> TwoStage::detect(ExecContext& context, const Image& image
   return detections;
 }
 
+double TwoStage::divergence(ExecContext& context, int site, const State& exact_state, State& state) const {
+  const auto& exact = dynamic_cast<const Pass&>(exact_state);
+  auto& pass = dynamic_cast<Pass&>(state);
+  context.arena.reset();
+  const auto values = [](const AlignedBuffer<float>& buffer) {
+    return std::span<const float>(buffer.data(), buffer.size());
+  };
+  OutputDivergence divergence;
+  if (site < first_head_site_) {
+    pass.input = exact.input;
+    pass.input_height = exact.input_height;
+    pass.input_width = exact.input_width;
+    run_trunk(context, pass);
+    for (std::size_t level = 0; level < exact.rpn_scores.size(); ++level)
+      divergence.add_objectness(values(exact.rpn_scores[level].values), values(pass.rpn_scores[level].values),
+                                values(exact.rpn_deltas[level].values), values(pass.rpn_deltas[level].values));
+    divergence.end_stage();
+  } else {
+    pass.pyramid = exact.pyramid;
+  }
+  pass.resized = {};
+  pass.proposals = exact.proposals;
+  run_box_heads(context, pass, &exact);
+  for (std::size_t s = 0; s < pass.stages.size(); ++s) {
+    const Pass::Stage &a = exact.stages[s], &b = pass.stages[s];
+    divergence.add_classes(values(a.logits), values(b.logits), static_cast<std::size_t>(config_.classes + 1),
+                           values(a.deltas), values(b.deltas));
+    divergence.end_stage();
+  }
+  pass.boxes = exact.boxes;
+  pass.labels = exact.labels;
+  run_mask_heads(context, pass);
+  for (std::size_t s = 0; s < pass.mask_logits.size(); ++s)
+    divergence.add_masks(values(exact.mask_logits[s]), values(pass.mask_logits[s]));
+  divergence.end_stage();
+  return divergence.result();
+}
+
 void TwoStage::preprocess(const Image& image, Pass& pass) const {
   const ImageSize size =
       keep_ratio_size({image.height, image.width}, config_.scale_long, config_.scale_short, "the picture");
@@ -125,7 +165,7 @@ void TwoStage::run_trunk(ExecContext& context, Pass& pass) const {
   rpn_.forward(context, pass.pyramid, pass.rpn_scores, pass.rpn_deltas);
 }
 
-void TwoStage::run_box_heads(ExecContext& context, Pass& pass) const {
+void TwoStage::run_box_heads(ExecContext& context, Pass& pass, const Pass* exact) const {
   const std::size_t rois = pass.proposals.boxes.size();
   const int pooled = config_.box_roi.bins * config_.box_roi.bins * config_.channels;
   const auto logits = static_cast<std::size_t>(config_.classes + 1);
@@ -137,6 +177,8 @@ void TwoStage::run_box_heads(ExecContext& context, Pass& pass) const {
     Pass::Stage& stage = pass.stages[s];
     if (s == 0)
       stage.rois = pass.proposals.boxes;
+    else if (exact != nullptr)
+      stage.rois = exact->stages[s].rois;
     else
       refine(config_.box_heads[s - 1], pass.stages[s - 1], pass.resized, stage.rois);
     const auto deltas = static_cast<std::size_t>(head.deltas());

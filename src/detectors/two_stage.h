@@ -66,6 +66,7 @@ class TwoStage final : public Detector {
   const TwoStageConfig& config() const { return config_; }
   std::unique_ptr<State> make_state() const override { return std::make_unique<Pass>(); }
   std::vector<Detection> detect(ExecContext& context, const Image& image, float threshold, State& state) const override;
+  double divergence(ExecContext& context, int site, const State& exact, State& state) const override;
   bool has_masks() const override { return !mask_heads_.empty(); }
   float default_threshold() const override { return config_.score_threshold; }
   int category_id(int label) const override { return config_.classes == 80 ? coco_category_id(label) : label + 1; }
@@ -74,8 +75,9 @@ class TwoStage final : public Detector {
 
   // The stages of detect(), in this order; each reads what those before it left in `pass`.
   void preprocess(const Image& image, Pass& pass) const;
-  void run_trunk(ExecContext& context, Pass& pass) const;      ///< backbone, pyramid, RPN
-  void run_box_heads(ExecContext& context, Pass& pass) const;  ///< from proposals.boxes to logits and deltas
+  void run_trunk(ExecContext& context, Pass& pass) const;  ///< backbone, pyramid, RPN
+  /// From proposals.boxes to logits and deltas; the regions of later stages are those of `exact` where there is one.
+  void run_box_heads(ExecContext& context, Pass& pass, const Pass* exact = nullptr) const;
   /// scale: of the resized picture, x and y; boxes are divided by it first where there are no masks.
   void select(float threshold, std::array<float, 2> scale, Pass& pass) const;
   void run_mask_heads(ExecContext& context, Pass& pass) const;
@@ -90,6 +92,7 @@ class TwoStage final : public Detector {
   Rpn rpn_;
   std::vector<BoxHead> box_heads_;
   std::vector<MaskHead> mask_heads_;
+  int first_head_site_ = 0;  // what comes before: backbone, pyramid, RPN
 };
 
 }  // namespace igq

@@ -26,12 +26,19 @@ struct SiteShape {
   std::string name;
   bool attention = false;
   bool first_or_last = false;
-  // FC layers: rows tokens, in -> out channels.
-  std::int64_t rows = 0, in = 0, out = 0;
+  bool output = false;  ///< Site::output
+  // FC layers: rows tokens, in -> out channels. Convolutions: pixels of the output; `taps` values of a channel for
+  // each.
+  std::int64_t rows = 0, in = 0, out = 0, taps = 1;
+  std::int64_t input_rows = 0;  ///< where they are not `rows`: pixels of a convolution's input
   // Attentions: windows x heads maps of tokens x keys, head_dim wide.
   std::int64_t windows = 0, heads = 0, tokens = 0, keys = 0, head_dim = 0;
   /// Multiply-adds per image.
-  std::int64_t macs() const { return attention ? 2 * windows * heads * tokens * keys * head_dim : rows * in * out; }
+  std::int64_t macs() const {
+    return attention ? 2 * windows * heads * tokens * keys * head_dim : rows * in * taps * out;
+  }
+  /// Values that an output sums up.
+  std::int64_t contraction() const { return in * taps; }
 };
 std::vector<SiteShape> site_shapes(const ModelConfig& config);
 

@@ -48,6 +48,31 @@ std::shared_ptr<const TensorSource> with_effective_biases(const LoadedDetector& 
   return std::make_shared<OverlaidTensors>(biases, loaded.tensors);
 }
 
+/// Groups or bits of the sites as the job asks for them, by the divergence of the detector's outputs.
+void allocate(DetectorRunner& runner, const CalibrationPasses& passes, const Statistics& statistics,
+              const TensorSource& tensors, QuantizeJob& job, const StageProgress& progress, DetectorReport& report) {
+  if (!job.allocate && !job.allocate_bits) return;
+  QuantizeOptions& options = job.options;
+  const AllocationBudget budget{job.average_groups, job.budget_gbops};
+  if (!job.allocate_bits) check_budget(report.shapes, options, budget);
+  const PerturbationOptions perturbation = perturbation_options(job);
+  const OutputProbe probe{passes, [&](int site) { return runner.divergence_of(site); }};
+  const auto tick =
+      begin_stage(progress, "measuring layers", trial_passes(passes.images, report.shapes, options, perturbation));
+  const Perturbations measured = measure_perturbations(probe, report.shapes, statistics, options, perturbation, tick);
+  nlohmann::json& stored = report.detector.report;
+  if (job.allocate_bits) {
+    report.bit_allocation = allocate_all_bits(report.shapes, tensors.shapes(), measured, job);
+    options.allocated_bits = report.bit_allocation->site_bits;
+    options.site_groups = report.bit_allocation->site_groups;
+    stored["bit_allocation"] = bit_allocation_to_json(*report.bit_allocation);
+  } else {
+    report.allocation = allocate_groups(report.shapes, options, measured.sites, budget);
+    options.site_groups = report.allocation->site_groups;
+    stored["allocation"] = allocation_to_json(*report.allocation);
+  }
+}
+
 /// Float against integers on the pictures that judge.
 void measure(LoadedDetector& loaded, const DetectorPictures& pictures, std::int64_t noise_images,
              DetectorRunner& runner, Isa isa, const StageProgress& progress, DetectorReport& report) {
@@ -107,12 +132,20 @@ DetectorPictures pictures_from_files(const Detector& detector, std::vector<std::
 }
 
 void check_detector_job(const QuantizeJob& job) {
-  const auto refuse = [](const char* what) {
-    fail("{} is for classifiers: a detector gets the same in every layer, or --site-bits and --keep", what);
-  };
-  if (job.allocate) refuse("--groups auto");
-  if (job.allocate_bits) refuse("--bits auto");
   if (job.options.reconstruct) fail("--reconstruct is for classifiers, whose blocks it tunes");
+  if (!job.perturbation_cache.empty())
+    fail("--perturbation-cache is for classifiers: a detector's passes are not kept");
+}
+
+CalibrationPasses detector_passes(DetectorRunner& runner, const DetectorPictures& pictures) {
+  CalibrationPasses passes;
+  passes.network = &runner.detector();
+  passes.kernels = &runner.kernels();
+  passes.images = pictures.count;
+  passes.run = [&](std::int64_t i, SiteObserver& observer) {
+    runner.watch(pictures.load(i), runner.detector().evaluation_threshold(), observer);
+  };
+  return passes;
 }
 
 DetectorReport quantize_detector(LoadedDetector& loaded, const DetectorPictures& pictures, const QuantizeJob& job,
@@ -121,10 +154,9 @@ DetectorReport quantize_detector(LoadedDetector& loaded, const DetectorPictures&
   if (loaded.quantized) fail("{} is quantized already: start from the float detector", loaded.name);
   if (pictures.count < 1) fail("no calibration images");
   check_detector_job(job);
-  const QuantizeOptions options = detector_options(job, scope);
-  QuantizeJob used = job;
-  used.options = options;
-  used.options.keep = job.options.keep;  // what the scope adds follows from the scope
+  QuantizeJob used = job;  // allocation fills in the groups and bits of single sites
+  used.options = detector_options(job, scope);
+  QuantizeOptions& options = used.options;
   Detector& detector = *loaded.detector;
   DetectorReport report;
   Provenance& provenance = report.detector.provenance;
@@ -134,16 +166,15 @@ DetectorReport quantize_detector(LoadedDetector& loaded, const DetectorPictures&
   provenance.calibration_images = pictures.count;
   provenance.seed = options.seed;
   provenance.tool_version = IGQ_VERSION;
-  provenance.settings = job_text(used) + fmt::format(" --scope {}", scope_name(scope));
+  {
+    QuantizeJob asked = used;
+    asked.options.keep = job.options.keep;  // what the scope adds follows from the scope
+    provenance.settings = job_text(asked) + fmt::format(" --scope {}", scope_name(scope));
+  }
 
   DetectorRunner runner(detector, Execution::kFloat, isa, threads);
-  CalibrationPasses passes;
-  passes.network = &detector;
-  passes.kernels = &runner.kernels();
-  passes.images = pictures.count;
-  passes.run = [&](std::int64_t i, SiteObserver& observer) {
-    runner.watch(pictures.load(i), detector.evaluation_threshold(), observer);
-  };
+  const CalibrationPasses passes = detector_passes(runner, pictures);
+  report.shapes = observed_shapes(passes);
   auto plan = std::make_shared<QuantizationPlan>();
   {
     const auto tick = begin_stage(progress, "calibrating", pictures.count);
@@ -151,6 +182,7 @@ DetectorReport quantize_detector(LoadedDetector& loaded, const DetectorPictures&
     report.calibration_bytes = statistics.bytes();
     for (const std::string& site : statistics.unseen())
       report.notes.push_back(fmt::format("{} was not reached by any calibration image and stays float", site));
+    allocate(runner, passes, statistics, *loaded.tensors, used, progress, report);
     *plan = make_plan(detector, statistics, options, runner.pool());
     if (options.never_worse) {
       const auto measured = begin_stage(progress, "comparing with one quantizer per layer", pictures.count);

@@ -4,10 +4,13 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "allocation/network_perturbation.h"
 #include "detectors/detector_file.h"
+#include "detectors/detector_runner.h"
 #include "pipeline/detection_agreement.h"
 #include "pipeline/quantize_model.h"
 
@@ -35,14 +38,20 @@ struct DetectorReport {
   QuantizedDetector detector;    ///< without the network, which is that of the float detector with the plan attached
   DetectionAgreement agreement;  ///< integers with float, on pictures held back where there are any
   bool held_back = false;
-  std::vector<SiteNoise> sites;  ///< layers on their own, on the first of these pictures
+  std::vector<SiteNoise> sites;   ///< layers on their own, on the first of these pictures
+  std::vector<SiteShape> shapes;  ///< of the sites, as the calibration pictures have them (network_perturbation.h)
+  std::optional<Allocation> allocation;         ///< when the job asks for it
+  std::optional<BitAllocation> bit_allocation;  ///< likewise
   std::vector<std::string> notes;
   std::vector<std::string> warnings;
   std::size_t calibration_bytes = 0;  ///< most memory of the statistics
 };
 
-/// Error for settings that detectors do not have yet: allocation of groups or bits, reconstruction, a state folder.
+/// Error for settings that detectors do not have: reconstruction, a cache of divergences.
 void check_detector_job(const QuantizeJob& job);
+
+/// Passes of a runner's detector over the calibration pictures. Both must outlive them.
+CalibrationPasses detector_passes(DetectorRunner& runner, const DetectorPictures& pictures);
 
 /// Quantizes `loaded`, whose network is left with the resulting plan and biases, prepared for integers. `noise_images`:
 /// pictures that judge where none are held back; 0: no verdict, unless pictures are held back. The same input, options

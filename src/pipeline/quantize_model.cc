@@ -69,50 +69,35 @@ Perturbations perturb(Runner& runner, const Statistics& statistics, const Quanti
                       const StageProgress& progress) {
   constexpr std::int64_t kUnits = 1000;
   const auto tick = begin_stage(progress, "measuring layers", kUnits);
-  PerturbationOptions perturbation;
+  PerturbationOptions perturbation = perturbation_options(job);
   perturbation.cache = job.perturbation_cache;
   if (perturbation.cache.empty() && !job.state.empty() && make_state_folder(job.state))
     perturbation.cache = perturbation_state(job.state);
   perturbation.model_checksum = checksum;
-  if (job.measure_all) perturbation.anchors.clear();
-  if (job.allocate_bits) {
-    perturbation.activation_bits = perturbation.weight_bits = kBitCandidates;
-    perturbation.choose_groups = job.allocate;
-  }
   return measure_perturbations(
       runner, statistics, options, images.count, images.load, perturbation,
       [&](const PerturbationProgress& p) { tick(static_cast<std::int64_t>(p.fraction * kUnits)); });
 }
 
 /// Bits of the file that are left for the weights whose bits are a choice.
-std::int64_t size_for_weights(const ModelConfig& config, const QuantizeOptions& options, std::int64_t file_bytes) {
+std::int64_t size_for_weights(std::span<const SiteShape> shapes, const std::map<std::string, Shape>& tensors,
+                              const QuantizeJob& job) {
   constexpr std::int64_t kHeader = 200'000;  // JSON: plan, report, names of tensors
   std::int64_t fixed = 8 * kHeader, floats = 0;
-  for (const auto& [name, shape] : expected_tensors(config)) {
+  for (const auto& [name, shape] : tensors) {
     std::int64_t n = 1;
     for (const std::int64_t d : shape) n *= d;
     floats += n;
   }
-  for (const SiteShape& shape : site_shapes(config)) {
-    const SiteSetting setting = site_setting(shape, options);
+  for (const SiteShape& shape : shapes) {
+    const SiteSetting setting = site_setting(shape, job.options);
     if (shape.attention || setting.weight_bits > 8) continue;
-    floats -= shape.in * shape.out;
+    floats -= shape.contraction() * shape.out;
     fixed += shape.out * 64;  // scale and zero-point
-    if (!has_bit_choice(shape, options)) fixed += weight_size(shape, setting.weight_bits, options.weight_groups);
+    if (!has_bit_choice(shape, job.options))
+      fixed += weight_size(shape, setting.weight_bits, job.options.weight_groups);
   }
-  return 8 * file_bytes - fixed - 32 * floats;
-}
-
-BitAllocation allocate_all_bits(const ModelConfig& config, const Perturbations& measured,
-                                const QuantizeOptions& options, const QuantizeJob& job) {
-  BitBudget budget{job.average_weight_bits, job.average_activation_bits, 0};
-  if (job.file_bytes > 0) {
-    budget.weight_size = size_for_weights(config, options, job.file_bytes);
-    if (budget.weight_size <= 0)
-      fail("--file-size {:.2f} MB is less than what stays float and the patch embedding and head take",
-           static_cast<double>(job.file_bytes) / 1e6);
-  }
-  return allocate_bits(site_shapes(config), options, measured, budget);
+  return 8 * job.file_bytes - fixed - 32 * floats;
 }
 
 /// What the images alone tell.
@@ -167,6 +152,28 @@ void measure(Runner& runner, Model& model, const TensorSource& tensors, const Ca
 
 }  // namespace
 
+PerturbationOptions perturbation_options(const QuantizeJob& job) {
+  PerturbationOptions perturbation;
+  if (job.measure_all) perturbation.anchors.clear();
+  if (job.allocate_bits) {
+    perturbation.activation_bits = perturbation.weight_bits = kBitCandidates;
+    perturbation.choose_groups = job.allocate;
+  }
+  return perturbation;
+}
+
+BitAllocation allocate_all_bits(std::span<const SiteShape> shapes, const std::map<std::string, Shape>& tensors,
+                                const Perturbations& measured, const QuantizeJob& job) {
+  BitBudget budget{job.average_weight_bits, job.average_activation_bits, 0};
+  if (job.file_bytes > 0) {
+    budget.weight_size = size_for_weights(shapes, tensors, job);
+    if (budget.weight_size <= 0)
+      fail("--file-size {:.2f} MB is less than what stays float and the patch embedding and head take",
+           static_cast<double>(job.file_bytes) / 1e6);
+  }
+  return allocate_bits(shapes, job.options, measured, budget);
+}
+
 std::function<void(std::int64_t)> begin_stage(const StageProgress& progress, const std::string& name,
                                               std::int64_t units) {
   std::function<void(std::int64_t)> tick;
@@ -204,9 +211,9 @@ void restore_float(LoadedModel& float_model) {
   float_model.model = build_model(float_model.model->config(), *float_model.tensors);
 }
 
-double model_gbops(const ModelConfig& config, const QuantizationPlan* plan) {
+double model_gbops(std::span<const SiteShape> shapes, const QuantizationPlan* plan) {
   std::int64_t total = 0;
-  for (const SiteShape& shape : site_shapes(config)) total += site_bops(shape, planned_setting(shape, plan)).total();
+  for (const SiteShape& shape : shapes) total += site_bops(shape, planned_setting(shape, plan)).total();
   return static_cast<double>(total) / 1e9;
 }
 
@@ -294,8 +301,9 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
         collect_statistics(runner, images.count, options.seed, images.load, [&](std::int64_t i) { tick(i + 1); });
     report.calibration_bytes = statistics.bytes();
     if (job.allocate_bits) {
-      report.bit_allocation = allocate_all_bits(
-          model.config(), perturb(runner, statistics, options, job, images, checksum, progress), options, job);
+      report.bit_allocation =
+          allocate_all_bits(site_shapes(model.config()), expected_tensors(model.config()),
+                            perturb(runner, statistics, options, job, images, checksum, progress), used);
       options.allocated_bits = report.bit_allocation->site_bits;
       options.site_groups = report.bit_allocation->site_groups;
       report.model.report["bit_allocation"] = bit_allocation_to_json(*report.bit_allocation);

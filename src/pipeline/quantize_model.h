@@ -100,7 +100,14 @@ SiteSetting planned_setting(const SiteShape& shape, const QuantizationPlan* plan
 /// Undoes what quantize_model did to a float model: builds it anew from its tensors unless it has no plan.
 void restore_float(LoadedModel& float_model);
 
-/// 10^9 bit operations per image (allocation/bops.h) of the network under `plan`; null: float.
-double model_gbops(const ModelConfig& config, const QuantizationPlan* plan);
+/// 10^9 bit operations per image (allocation/bops.h) of the network of these sites under `plan`; null: float.
+double model_gbops(std::span<const SiteShape> shapes, const QuantizationPlan* plan);
+
+/// What an allocation of the job measures, without a cache.
+PerturbationOptions perturbation_options(const QuantizeJob& job);
+/// Bits as the job asks for them. `tensors` are those of the float network: with QuantizeJob::file_bytes what stays
+/// float comes off first. Error when a budget is too small.
+BitAllocation allocate_all_bits(std::span<const SiteShape> shapes, const std::map<std::string, Shape>& tensors,
+                                const Perturbations& measured, const QuantizeJob& job);
 
 }  // namespace igq

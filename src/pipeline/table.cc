@@ -35,6 +35,23 @@ void fill_accuracy(TableRow& row, const EvalResult& result, const std::vector<in
 
 }  // namespace
 
+TableRow row_from_json(const json& j) {
+  constexpr double kPercent = 100.0;
+  TableRow row;
+  row.name = json_string(json_at(j, "setting"), "setting");
+  row.bits = json_string(json_at(j, "bits"), "bits");
+  row.groups = json_string(json_at(j, "groups"), "groups");
+  row.images = json_int(json_at(j, "images"), "images", 0, INT64_MAX);
+  row.top1 = table_number(j, "top1", 0.0, kPercent);
+  row.top5 = table_number(j, "top5", 0.0, kPercent);
+  row.interval = table_number(j, "top1_interval_95", 0.0, kPercent);
+  row.agreement = table_number(j, "agreement", 0.0, kPercent);
+  row.gbops = table_number(j, "gbops", 0.0, kMostOfTable);
+  row.file_mb = table_number(j, "file_mb", 0.0, kMostOfTable);
+  row.quantize_seconds = table_number(j, "quantize_seconds", 0.0, kMostOfTable);
+  return row;
+}
+
 json row_to_json(const TableRow& row) {
   return {{"setting", row.name},
           {"bits", row.bits},
@@ -50,10 +67,14 @@ json row_to_json(const TableRow& row) {
           {"quantize_seconds", row.quantize_seconds}};
 }
 
+TableKind table_kind() {
+  return {kTableFormat, [](const json& row) { row_from_json(row); }};
+}
+
 std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& images, const std::vector<Sample>& samples,
                                  const std::vector<TableSetting>& settings, const TableOptions& options,
                                  const StageProgress& progress, const std::function<void(const TableRow&)>& row_done) {
-  TableState state(options.state);
+  TableState state(options.state, table_kind());
   Hasher hasher;
   for (const Sample& s : samples) {
     const std::string line = fmt::format("{} {}\n", s.relative, s.label);
@@ -86,7 +107,7 @@ std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& image
     float_row.bits = float_row.groups = "-";
     fill_accuracy(float_row, result, reference);
     float_row.file_mb = float_bytes(expected_tensors(model.model->config())) / 1e6;
-    float_row.gbops = model_gbops(model.model->config(), nullptr);
+    float_row.gbops = model_gbops(site_shapes(model.model->config()), nullptr);
     json kept = row_to_json(float_row);
     kept["classes"] = reference;
     state.keep(float_key, kept);
@@ -113,7 +134,7 @@ std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& image
           return load_model(file.path());
         }();
         saved.model->set_preprocess(model.model->config().preprocess);
-        row.gbops = model_gbops(saved.model->config(), saved.model->plan());
+        row.gbops = model_gbops(site_shapes(saved.model->config()), saved.model->plan());
         fill_accuracy(
             row,
             run(*saved.model, options.execution, fmt::format("{} {} {}", setting.bits, setting.name, setting.groups)),

@@ -11,6 +11,7 @@
 
 #include "eval/evaluate.h"
 #include "pipeline/quantize_model.h"
+#include "pipeline/table_state.h"
 
 namespace igq {
 
@@ -51,5 +52,9 @@ std::vector<TableRow> make_table(LoadedModel& model, const CalibrationSet& image
                                  const std::function<void(const TableRow&)>& row_done = {});
 
 nlohmann::json row_to_json(const TableRow& row);
+/// The inverse. Error when a field is missing, of another type or not finite.
+TableRow row_from_json(const nlohmann::json& row);
+/// Of the file that keeps rows of classifiers.
+TableKind table_kind();
 
 }  // namespace igq

@@ -2,20 +2,30 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
+#include <string_view>
 
 #include "base/json.h"
-#include "pipeline/table.h"
 
 namespace igq {
 
-/// A row of the state: what row_to_json() gives. Error when a field is missing, of another type or not finite.
-TableRow row_from_json(const nlohmann::json& row);
+inline constexpr std::string_view kTableFormat = "igq table 2", kDetectorTableFormat = "igq detector table 1";
+
+/// What a file of rows is: one of these formats, and a check of a row, which throws an Error.
+struct TableKind {
+  std::string_view format;
+  std::function<void(const nlohmann::json&)> check;
+};
+
+inline constexpr double kMostOfTable = 1e18;
+/// A number of a row. Error when it is missing, of another type or not between `least` and `most`.
+double table_number(const nlohmann::json& row, const char* key, double least, double most);
 
 class TableState {
  public:
   /// Reads the file if there is one and checks every row; an empty path remembers nothing. Error (path, reason).
-  explicit TableState(std::filesystem::path path);
+  TableState(std::filesystem::path path, TableKind kind);
   /// Null when no row of this key is finished.
   const nlohmann::json* find(const std::string& key) const;
   /// Adds a row and writes all of them; Error when the file cannot be written.
@@ -23,6 +33,7 @@ class TableState {
 
  private:
   std::filesystem::path path_;
+  TableKind kind_;
   nlohmann::json rows_ = nlohmann::json::object();
 };
 

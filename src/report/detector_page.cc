@@ -12,7 +12,8 @@ namespace igq::report {
 namespace {
 
 std::string lead_of(const DetectorReportData& data) {
-  return fmt::format("{}, {} labels, {}", data.architecture, data.labels, data.masks ? "boxes and masks" : "boxes");
+  return fmt::format("{}, {} labels, {}", data.architecture, data.labels.size(),
+                     data.masks ? "boxes and masks" : "boxes");
 }
 
 std::string where_measured(const DetectorReportData& data) {

@@ -176,7 +176,7 @@ DetectorReportData collect_detector_report(const LoadedDetector& model, const Lo
   data.file = model.name;
   if (original != nullptr) data.float_name = original->name;
   data.architecture = detector.architecture();
-  data.labels = detector.labels().size();
+  data.labels = detector.labels();
   data.masks = detector.has_masks();
   data.provenance = model.provenance;
   data.file_mb = static_cast<double>(options.file_bytes) / 1e6;
@@ -241,7 +241,7 @@ nlohmann::json detector_report_json(const DetectorReportData& data) {
   json document = {{"file", data.file},
                    {"float", data.float_name.empty() ? json() : json(data.float_name)},
                    {"architecture", data.architecture},
-                   {"labels", data.labels},
+                   {"labels", data.labels.size()},
                    {"masks", data.masks},
                    {"file_mb", data.file_mb},
                    {"float_mb", data.float_mb},

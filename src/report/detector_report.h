@@ -44,7 +44,7 @@ struct DetectorPicture {
 struct DetectorReportData {
   std::string file, float_name;  ///< float_name is empty without a float model
   std::string architecture;
-  std::size_t labels = 0;
+  std::vector<std::string> labels;  ///< names of classes; empty when the checkpoint has none
   bool masks = false;
   Provenance provenance;
   double file_mb = 0.0, float_mb = 0.0;

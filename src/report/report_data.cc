@@ -263,8 +263,8 @@ ReportData collect_report(const LoadedModel& model, const LoadedModel* reference
   data.file_mb = static_cast<double>(options.file_bytes) / 1e6;
   data.float_mb = static_cast<double>(count_parameters(data.config)) * sizeof(float) / 1e6;
   data.sites = site_rows(data.config, &plan);
-  data.gbops = model_gbops(data.config, &plan);
-  data.float_gbops = model_gbops(data.config, nullptr);
+  data.gbops = model_gbops(site_shapes(data.config), &plan);
+  data.float_gbops = model_gbops(site_shapes(data.config), nullptr);
   data.one_group_gbops = one_group_gbops(data.config, &plan);
   Examples examples;
   try {

@@ -139,7 +139,8 @@ TEST_F(DetectTest, QuantizesAndComparesAndInspectsAndTimes) {
   ASSERT_EQ(page.exit_code, 0) << page.err;
   EXPECT_EQ(page.json().at("agreement").at("box_ap"), report.at("report").at("agreement").at("box_ap"));
   EXPECT_NE(test::read_text(path() / "d.html").find("Which part hurts"), std::string::npos);
-  EXPECT_NE(run("report d.igq --card c.md").err.find("--card is for classifiers"), std::string::npos);
+  ASSERT_EQ(run("report d.igq --card c.md --no-speed").exit_code, 0);
+  EXPECT_NE(read_text(path() / "c.md").find("igq predict d.igq photo.jpg"), std::string::npos);
   EXPECT_NE(run("report " + model + " -o e.html").err.find("is not an .igq file"), std::string::npos);
 
   EXPECT_EQ(run("quantize " + model + " --calib photos -o e.igq --weights rtn --max-drop 0 --bits w3a3").exit_code, 3);
@@ -152,7 +153,7 @@ TEST_F(DetectTest, QuantizesAndComparesAndInspectsAndTimes) {
   EXPECT_TRUE(test::read_text(path() / "g.igq") == test::read_text(path() / "i.igq"));
 
   EXPECT_NE(run("quantize d.igq --calib photos -o f.igq").err.find("quantized already"), std::string::npos);
-  EXPECT_NE(run("quantize " + model + " --calib photos -o f.igq --groups auto").err.find("for classifiers"),
+  EXPECT_NE(run("quantize " + model + " --calib photos -o f.igq --reconstruct").err.find("for classifiers"),
             std::string::npos);
   EXPECT_NE(run("quantize " + model + " --calib photos -o f.igq --keep nowhere").err.find("fits no site"),
             std::string::npos);

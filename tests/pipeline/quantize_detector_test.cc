@@ -156,12 +156,11 @@ TEST(QuantizeDetector, HeadsThatNoPictureReachesStayFloatAndAreNamed) {
 
 TEST(QuantizeDetector, WhatDetectorsDoNotHaveIsRefused) {
   QuantizeJob job = job_of(Preset::kBest, 8, WeightMethod::kNearest);
-  job.allocate = true;
+  job.allocate = job.allocate_bits = true;
+  EXPECT_NO_THROW(check_detector_job(job));
+  job.perturbation_cache = "cache";
   EXPECT_THROW(check_detector_job(job), Error);
-  job.allocate = false;
-  job.allocate_bits = true;
-  EXPECT_THROW(check_detector_job(job), Error);
-  job.allocate_bits = false;
+  job.perturbation_cache.clear();
   job.options.reconstruct = true;
   EXPECT_THROW(check_detector_job(job), Error);
   EXPECT_THROW(parse_scope("neck"), Error);

@@ -8,6 +8,7 @@
 
 #include "io/png_writer.h"
 #include "io/safetensors.h"
+#include "report/card.h"
 #include "tests/detectors/small_detector.h"
 #include "tests/test_util.h"
 
@@ -40,6 +41,35 @@ std::size_t count_of(const std::string& text, std::string_view what) {
   std::size_t count = 0;
   for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++count;
   return count;
+}
+
+TEST_F(DetectorReportTest, CardsShowWhatWasMeasuredAndHowItWasMade) {
+  const LoadedDetector model = load_detector(kGolden), original = load_detector(folder_.path());
+  DetectorReportData data = collect_detector_report(model, &original, options_);
+  const std::string card = model_card(data);
+  EXPECT_TRUE(card.starts_with("---\nlibrary_name: igq\npipeline_tag: image-segmentation\n"));
+  EXPECT_EQ(count_of(card, fmt::format(
+                               "| objects of the float model that are found again | {} of {} ({:.1f} %) | 3 pictures |",
+                               data.agreement->found, data.agreement->objects, data.agreement->found_percent())),
+            1u);
+  EXPECT_EQ(count_of(card, fmt::format("| AP of masks, float's objects as the truth | {:.1f} | 3 pictures |",
+                                       data.agreement->mask_ap)),
+            1u);
+  for (const std::string& part : {data.provenance.source_checksum, data.provenance.calibration_checksum,
+                                  std::string("--from v3.igq -o again.igq"), std::string("igq.Detector(\"v3.igq\")")})
+    EXPECT_EQ(count_of(card, part), 1u) << part;
+  EXPECT_EQ(count_of(card, "was not measured"), 0u);
+  // Without a float model it is the verdict that the file remembers; without that the card says so.
+  options_.pictures.clear();
+  data = collect_detector_report(model, nullptr, options_);
+  ASSERT_TRUE(data.agreement);
+  EXPECT_EQ(count_of(model_card(data), "1 calibration picture"), 6u);
+  data.agreement.reset();
+  EXPECT_EQ(count_of(model_card(data), "What it loses was not measured"), 1u);
+  data.masks = false;
+  data.labels = {"a|b", "<i>"};
+  EXPECT_EQ(count_of(model_card(data), "pipeline_tag: object-detection\n"), 1u);
+  EXPECT_EQ(count_of(model_card(data), "a\\|b, \\<i\\>"), 1u);
 }
 
 TEST_F(DetectorReportTest, ShowsPartsAndPicturesSideBySide) {
