@@ -37,7 +37,7 @@ void add_images(const ReportFlags& flags, const ModelConfig& config, report::Rep
   ImageFolder folder = open_folder(flags.data_dir);
   options.labelled = !folder.classes.empty() && std::all_of(folder.samples.begin(), folder.samples.end(),
                                                             [](const Sample& s) { return s.label >= 0; });
-  options.labelled = options.labelled && flags.classes.try_label(folder, config);
+  options.labelled = options.labelled && config.num_classes > 0 && flags.classes.try_label(folder, config);
   const std::int64_t limit = flags.limit < 0 ? kClassifierImages : flags.limit;
   options.samples = limit > 0 ? choose_samples(folder, static_cast<int>(limit), 0) : folder.samples;
 }
@@ -50,7 +50,7 @@ void write_page(const ReportFlags& flags, const std::string& path, const std::st
 
 void report_detector(const ReportFlags& flags) {
   if (flags.classes.order != "auto") fail("--class-order is for classifiers");
-  if (flags.skip_bad_images) fail("--skip-bad-images is for classifiers and encoders");
+  if (flags.skip_bad_images) fail("--skip-bad-images is for classifiers");
   const LoadedDetector model = load_detector(flags.model.path);
   if (!model.quantized) fail("{} is not an .igq file: quantize a model first with `igq quantize`", flags.model.path);
   std::optional<LoadedDetector> original;
@@ -101,7 +101,9 @@ void run_report(const ReportFlags& flags) {
   options.noise_images = flags.noise_images;
   options.threads = flags.run.threads;
   options.isa = flags.run.parsed_isa();
-  if (!flags.data_dir.empty()) require_classes(model, "report --data-dir");
+  const bool encoder = model.model->config().num_classes == 0;
+  if (encoder && flags.classes.order != "auto") fail("--class-order is for classifiers");
+  if (encoder && flags.skip_bad_images) fail("--skip-bad-images is for classifiers");
   if (!flags.data_dir.empty()) add_images(flags, model.model->config(), options);
   report::ReportData data;
   {

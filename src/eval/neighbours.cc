@@ -10,7 +10,7 @@ namespace igq {
 namespace {
 
 /// The `k` nearest others of row `i`, nearest first; the lower index of equals first.
-std::vector<std::size_t> nearest(const std::vector<float>& unit, std::size_t width, std::size_t i, std::size_t k) {
+std::vector<NearImage> nearest(const std::vector<float>& unit, std::size_t width, std::size_t i, std::size_t k) {
   const std::size_t count = unit.size() / width;
   std::vector<float> likeness(count);
   for (std::size_t j = 0; j < count; ++j) {
@@ -28,25 +28,32 @@ std::vector<std::size_t> nearest(const std::vector<float>& unit, std::size_t wid
   std::partial_sort(
       order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(),
       [&](std::size_t x, std::size_t y) { return likeness[x] != likeness[y] ? likeness[x] > likeness[y] : x < y; });
-  order.resize(k);
-  return order;
+  std::vector<NearImage> result;
+  for (std::size_t n = 0; n < k; ++n) result.push_back({order[n], static_cast<double>(likeness[order[n]])});
+  return result;
 }
 
 }  // namespace
+
+std::vector<std::vector<NearImage>> nearest_images(std::span<const float> vectors, std::size_t width, std::size_t k) {
+  std::vector<float> unit(vectors.begin(), vectors.end());
+  normalize_rows(unit, width);
+  std::vector<std::vector<NearImage>> all;
+  for (std::size_t i = 0; i < unit.size() / width; ++i) all.push_back(nearest(unit, width, i, k));
+  return all;
+}
 
 NeighbourRecall neighbour_recall(std::span<const float> reference, std::span<const float> test, std::size_t width) {
   NeighbourRecall recall;
   const std::size_t count = width == 0 ? 0 : reference.size() / width;
   if (count < 2 || test.size() != reference.size()) return recall;
   const std::size_t k = std::min<std::size_t>(10, count - 1);
-  std::vector<float> a(reference.begin(), reference.end()), b(test.begin(), test.end());
-  normalize_rows(a, width);
-  normalize_rows(b, width);
+  const auto a = nearest_images(reference, width, k), b = nearest_images(test, width, k);
   std::size_t first = 0, shared = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    const std::vector<std::size_t> x = nearest(a, width, i, k), y = nearest(b, width, i, k);
-    first += x.front() == y.front();
-    for (const std::size_t j : x) shared += std::find(y.begin(), y.end(), j) != y.end();
+    first += a[i].front().image == b[i].front().image;
+    for (const NearImage& x : a[i])
+      shared += std::any_of(b[i].begin(), b[i].end(), [&](const NearImage& y) { return x.image == y.image; });
   }
   recall.images = static_cast<std::int64_t>(count);
   recall.at1 = static_cast<double>(first) / static_cast<double>(count);

@@ -4,8 +4,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace igq {
+
+/// One of the images and its cosine to the one that is asked for.
+struct NearImage {
+  std::size_t image = 0;
+  double cosine = 0.0;
+};
+/// The `k` nearest others of every image, nearest first, the lower index of equals first. `vectors`: [images, width]; k
+/// below the number of images.
+std::vector<std::vector<NearImage>> nearest_images(std::span<const float> vectors, std::size_t width, std::size_t k);
 
 /// Among the images themselves, each left out of its own neighbours, nearest by cosine: the mean share of the `k`
 /// nearest of the reference that are among the `k` nearest of the other.

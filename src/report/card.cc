@@ -32,6 +32,15 @@ std::string measured_rows(const ReportData& data) {
     if (a.agreement)
       rows += card_row("predicted as the float model predicts", fmt::format("{:.1f} %", *a.agreement), on);
   }
+  if (data.vectors) {
+    const VectorFacts& v = *data.vectors;
+    const std::string on = plural(v.images, "image", "images");
+    rows += card_row("cosine to the float vector, mean (1st percentile)",
+                     fmt::format("{:.5f} ({:.5f})", v.cosines.mean, v.cosines.percentile1), on);
+    if (v.recall.images > 1)
+      rows += card_row("nearest image kept (of the ten nearest)",
+                       fmt::format("{:.1f} % ({:.1f} %)", 100.0 * v.recall.at1, 100.0 * v.recall.at10), on);
+  }
   if (data.verdict) {
     const StoredVerdict& v = *data.verdict;
     const std::string on =
@@ -39,7 +48,7 @@ std::string measured_rows(const ReportData& data) {
     if (v.agreement && !(data.accuracy && data.accuracy->agreement))
       rows += card_row("predicted as the float model predicts",
                        fmt::format("{:.1f} % (+-{:.1f})", *v.agreement, v.agreement_interval), on);
-    if (v.cosine_mean)
+    if (v.cosine_mean && !data.vectors)
       rows += card_row("cosine to the float vector, mean (1st percentile)",
                        fmt::format("{:.5f} ({:.5f})", *v.cosine_mean, v.cosine_percentile1), on);
     if (data.noise_images == 0) rows += card_row("signal to noise of the output", fmt::format("{:.1f} dB", v.snr), on);

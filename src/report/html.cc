@@ -94,6 +94,13 @@ summary { cursor: pointer; color: var(--link); }
 .card img { width: 84px; height: 84px; object-fit: contain; flex: none; border-radius: 4px; }
 .card > div { min-width: 0; overflow-wrap: anywhere; }
 .card .file { color: var(--soft); font-size: 0.92em; }
+.card.wide { grid-column: 1 / -1; }
+.neighbours { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin-bottom: 6px; }
+.neighbours > span { min-width: 5em; }
+.neighbours figure { margin: 0; padding: 2px; border: 2px solid transparent; border-radius: 6px; }
+.neighbours figure.changed { border-color: var(--warn); }
+.neighbours figcaption { text-align: center; color: var(--soft); font-size: 0.85em; }
+.neighbours img { width: 60px; height: 60px; }
 .changed { color: var(--warn); font-weight: 650; }
 .message { border-left: 3px solid var(--neutral); padding-left: 12px; color: var(--soft); }
 footer { color: var(--soft); font-size: 0.85rem; padding-bottom: 32px; overflow-wrap: anywhere; }

@@ -56,6 +56,10 @@ std::string lead_of(const ReportData& data) {
   std::string lead = fmt::format("{}, {} x {} pixels, {} classes",
                                  config.architecture.empty() ? "vision transformer" : config.architecture,
                                  config.image_width, config.image_height, config.num_classes);
+  if (config.num_classes == 0)
+    lead = fmt::format("{}, {} x {} pixels, vectors of {} values",
+                       config.architecture.empty() ? "vision transformer" : config.architecture, config.image_width,
+                       config.image_height, embedding_width(config));
   if (const SiteRow* s = typical_site(data))
     lead += fmt::format("; blocks in {}, {}", bits_text(*s), grouping_words(s->grouping));
   return lead;
@@ -84,9 +88,17 @@ std::string tiles(const ReportData& data) {
   if (data.accuracy && data.accuracy->agreement)
     html += tile("Same as float", fmt::format("{:.1f} %", *data.accuracy->agreement),
                  fmt::format("{} of {} images answered otherwise", data.accuracy->changed, data.accuracy->images));
+  if (data.vectors) {
+    const VectorFacts& v = *data.vectors;
+    html += tile(
+        "Cosine to float", fmt::format("{:.4f}", v.cosines.mean),
+        fmt::format("mean of {}; 1st percentile {:.4f}", plural(v.images, "image", "images"), v.cosines.percentile1));
+    html += tile("Nearest image kept", fmt::format("{:.1f} %", 100.0 * v.recall.at1),
+                 fmt::format("of the ten nearest {:.1f} %", 100.0 * v.recall.at10));
+  }
   if (data.noise_images > 0)
     html += tile("Signal to noise", fmt::format("{} dB", decibels(data.logits_snr)),
-                 fmt::format("of the logits, {} {}",
+                 fmt::format("of the {}, {} {}", data.config.num_classes == 0 ? "vector" : "logits",
                              plural(data.noise_images, data.noise_on_data ? "image" : "calibration image",
                                     data.noise_on_data ? "images" : "calibration images"),
                              "against float"));
@@ -265,7 +277,15 @@ std::string report_html(const ReportData& data) {
   body += allocation_section(data);
   body += example_section(data, data.channels, false);
   body += example_section(data, data.rows, true);
-  body += predictions_section(data);
+  if (data.config.num_classes > 0)
+    body += predictions_section(data);
+  else if (data.vectors)
+    body += neighbour_section(*data.vectors);
+  else
+    body +=
+        section("neighbours", "Nearest images",
+                paragraph("Add <code>--float MODEL --data-dir DIR</code> to see which images are nearest to others.",
+                          "message"));
   body += origin(data);
   return report_page(data.file, lead_of(data), body);
 }

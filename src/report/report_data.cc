@@ -7,15 +7,14 @@
 #include "base/fail.h"
 #include "eval/benchmark.h"
 #include "io/json_fields.h"
-#include "io/png_writer.h"
 #include "models/registry.h"
+#include "report/thumbnail.h"
 
 namespace igq::report {
 namespace {
 
 using nlohmann::json;
 
-constexpr int kThumbnail = 84;  // pixels of the longer side
 constexpr std::size_t kPredictions = 12, kChangedPredictions = 8;
 constexpr std::int64_t kExampleImages = 2;
 
@@ -102,12 +101,6 @@ std::optional<AllocationFacts> stored_allocation(const json& report) {
   AllocationFacts facts{value("bops") / 1e9, value("budget") / 1e9, value("divergence"), {}};
   if (json_find(*allocation, "uniform_divergence") != nullptr) facts.uniform_divergence = value("uniform_divergence");
   return facts;
-}
-
-std::string thumbnail(const Sample& sample, const ModelConfig& config) {
-  const Image image = resize_and_crop(load_image(sample.path, config.preprocess.orientation), config.preprocess,
-                                      config.image_height, config.image_width);
-  return encode_png(shrunk(image, kThumbnail));
 }
 
 /// Changed predictions first (those that became wrong before the others), without a float model wrong ones first; then
@@ -286,9 +279,11 @@ ReportData collect_report(const LoadedModel& model, const LoadedModel* reference
            model.name);
     data.float_name = reference->name;
   }
-  if (!options.samples.empty()) {
-    measure_predictions(model, reference, options, progress, data, readable);
-  }
+  const bool encoder = data.config.num_classes == 0;
+  if (!options.samples.empty() && !encoder) measure_predictions(model, reference, options, progress, data, readable);
+  if (encoder) readable = options.samples;
+  if (encoder && reference != nullptr && !readable.empty())
+    data.vectors = compare_vectors(*reference->model, *model.model, readable, options.isa, pool, progress);
   if (!readable.empty()) {
     if (reference != nullptr) measure_noise(model, *reference, *hybrid, options, readable, progress, pool, data);
     examples = measure_examples(*model.model, options.isa, pool,

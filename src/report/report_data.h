@@ -12,6 +12,7 @@
 #include "models/load_model.h"
 #include "pipeline/examples.h"
 #include "pipeline/quantize_model.h"
+#include "report/neighbour_examples.h"
 
 namespace igq::report {
 
@@ -118,6 +119,7 @@ struct ReportData {
   bool examples_on_data = false;
   std::optional<GroupedExample> channels, rows;
   std::vector<PredictionExample> predictions;
+  std::optional<VectorFacts> vectors;  ///< of an encoder, with a float model
 };
 
 struct ReportOptions {

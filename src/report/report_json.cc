@@ -106,6 +106,7 @@ json report_to_json(const ReportData& data) {
     if (a.agreement) accuracy["agreement"] = *a.agreement;
     document["accuracy"] = std::move(accuracy);
   }
+  if (data.vectors) document["vectors"] = vectors_to_json(*data.vectors);
   if (data.channels) document["channels"] = example_json(*data.channels);
   if (data.rows) document["softmax"] = example_json(*data.rows);
   return document;

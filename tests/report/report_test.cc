@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "io/png_writer.h"
+#include "report/card.h"
 #include "report/charts.h"
 #include "report/html.h"
 #include "report/svg.h"
@@ -228,6 +229,67 @@ TEST_F(Report, DamagedReportDataNameTheFile) {
   EXPECT_EQ(data.noise_images, 0);
   EXPECT_FALSE(data.channels || data.rows);
   expect_safe(report_html(data));
+}
+
+TEST(EncoderReport, ShowsTheNearestImagesOfFloatAndIntegers) {
+  const test::TemporaryFolder folder;
+  LoadedModel reference = load_model(test::fixtures() / "towers" / "siglip");
+  QuantizeJob job;
+  job.options = preset_options(Preset::kBest);
+  job.options.weight_bits = job.options.activation_bits = 4;
+  job.options.weights = WeightMethod::kNearest;
+  const QuantizeReport made =
+      quantize_model(reference, synthetic_calibration(*reference.model, 4, 3), job, best_isa(), 1, 2);
+  const std::filesystem::path file = folder.path() / "siglip.igq";
+  save_igq(file, made.model, true);
+  reference = load_model(test::fixtures() / "towers" / "siglip");
+  const LoadedModel quantized = load_model(file);
+  ReportOptions options;
+  options.file_bytes = std::filesystem::file_size(file);
+  options.speed = false;
+  options.threads = 1;
+  options.noise_images = 2;
+  options.samples = test::embedded_images(4, 3);
+  const ReportData data = collect_report(quantized, &reference, options);
+  ASSERT_TRUE(data.vectors);
+  EXPECT_FALSE(data.accuracy);
+  EXPECT_TRUE(data.noise_on_data);
+  const VectorFacts& facts = *data.vectors;
+  EXPECT_EQ(facts.images, 12);
+  EXPECT_GT(facts.cosines.mean, 0.5);
+  EXPECT_LT(facts.cosines.mean, 1.0);
+  EXPECT_LE(facts.cosines.percentile1, facts.cosines.mean);
+  ASSERT_EQ(facts.examples.size(), 6u);
+  std::size_t shared = 0;
+  for (const NeighbourExample& e : facts.examples) {
+    EXPECT_GE(e.shared(), shared) << "those that differ most come first";
+    shared = e.shared();
+    EXPECT_TRUE(e.thumbnail.starts_with("\x89PNG"));
+    for (const auto* list : {&e.original, &e.integer}) {
+      ASSERT_EQ(list->size(), 4u);
+      for (std::size_t n = 0; n < list->size(); ++n) {
+        EXPECT_NE((*list)[n].file, e.file) << "no image is its own neighbour";
+        EXPECT_LE((*list)[n].cosine, (*list)[n == 0 ? 0 : n - 1].cosine);
+      }
+    }
+  }
+  const std::string html = report_html(data);
+  EXPECT_NE(html.find("Nearest images"), std::string::npos);
+  EXPECT_EQ(html.find("Example predictions"), std::string::npos);
+  EXPECT_NE(html.find("vectors of"), std::string::npos);
+  const nlohmann::json json = report_to_json(data);
+  EXPECT_EQ(json.at("vectors").at("images"), 12);
+  EXPECT_EQ(json.at("vectors").at("examples").size(), 6u);
+  EXPECT_FALSE(json.contains("accuracy"));
+  EXPECT_NE(model_card(data).find("| 12 images |"), std::string::npos);
+
+  options.samples.resize(1);  // there is no other image to be near
+  const ReportData one = collect_report(quantized, &reference, options);
+  EXPECT_TRUE(one.vectors && one.vectors->examples.empty());
+  EXPECT_NE(report_html(one).find("Cosine to float"), std::string::npos);
+  const ReportData alone = collect_report(quantized, nullptr, options);
+  EXPECT_FALSE(alone.vectors);
+  EXPECT_NE(report_html(alone).find("--float MODEL --data-dir DIR"), std::string::npos);
 }
 
 }  // namespace
