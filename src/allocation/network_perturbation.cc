@@ -12,63 +12,6 @@
 namespace igq {
 namespace {
 
-/// Rows and maps of every site, summed over pictures.
-class ShapeObserver final : public SiteObserver {
- public:
-  explicit ShapeObserver(const Network& network) : sites_(network.sites()), shapes_(sites_.size()) {
-    for (std::size_t i = 0; i < sites_.size(); ++i) {
-      const Site& site = sites_[i];
-      SiteShape& shape = shapes_[i];
-      shape.name = site.name;
-      shape.attention = site.attention != nullptr;
-      shape.first_or_last = site.first_or_last;
-      shape.output = site.output;
-      if (shape.attention) {
-        shape.heads = site.attention->heads();
-        shape.head_dim = site.attention->head_dim();
-        continue;
-      }
-      shape.in = site.channels();
-      shape.out = site.outputs();
-      shape.taps = site.taps();
-    }
-  }
-
-  void on_tensor(int site, Operand operand, int part, const float*, std::int64_t, int rows, int cols) override {
-    SiteShape& shape = shapes_[static_cast<std::size_t>(site)];
-    switch (operand) {
-      case Operand::kInput:
-        shape.input_rows += rows;
-        break;
-      case Operand::kOutput:
-        if (!shape.attention) shape.rows += rows;
-        break;
-      case Operand::kSoftmax:
-        if (part == 0) ++shape.windows;
-        shape.tokens = std::max<std::int64_t>(shape.tokens, rows);
-        shape.keys = std::max<std::int64_t>(shape.keys, cols);
-        break;
-      case Operand::kQ:
-      case Operand::kK:
-      case Operand::kV:
-        break;
-    }
-  }
-
-  std::vector<SiteShape> means(std::int64_t images) const {
-    std::vector<SiteShape> result = shapes_;
-    for (SiteShape& shape : result) {
-      if (shape.input_rows == 0 && shape.windows == 0) shape.first_or_last = true;
-      for (std::int64_t* sum : {&shape.rows, &shape.input_rows, &shape.windows}) *sum = (*sum + images / 2) / images;
-    }
-    return result;
-  }
-
- private:
-  std::span<const Site> sites_;
-  std::vector<SiteShape> shapes_;
-};
-
 /// A layer with its trials, and the error of each from the float pass.
 struct TriedLayer {
   std::vector<Trial> trials;
@@ -89,6 +32,54 @@ class ErrorsOfAll final : public SiteObserver {
 };
 
 }  // namespace
+
+ShapeObserver::ShapeObserver(const Network& network) {
+  for (const Site& site : network.sites()) {
+    SiteShape& shape = shapes_.emplace_back();
+    shape.name = site.name;
+    shape.attention = site.attention != nullptr;
+    shape.first_or_last = site.first_or_last;
+    shape.output = site.output;
+    if (shape.attention) {
+      shape.heads = site.attention->heads();
+      shape.head_dim = site.attention->head_dim();
+      continue;
+    }
+    shape.in = site.channels();
+    shape.out = site.outputs();
+    shape.taps = site.taps();
+  }
+}
+
+void ShapeObserver::on_tensor(int site, Operand operand, int part, const float*, std::int64_t, int rows, int cols) {
+  SiteShape& shape = shapes_[static_cast<std::size_t>(site)];
+  switch (operand) {
+    case Operand::kInput:
+      shape.input_rows += rows;
+      break;
+    case Operand::kOutput:
+      if (!shape.attention) shape.rows += rows;
+      break;
+    case Operand::kSoftmax:
+      if (part == 0) ++shape.windows;
+      shape.tokens = std::max<std::int64_t>(shape.tokens, rows);
+      shape.keys = std::max<std::int64_t>(shape.keys, cols);
+      break;
+    case Operand::kQ:
+    case Operand::kK:
+    case Operand::kV:
+      break;
+  }
+}
+
+std::vector<SiteShape> ShapeObserver::means(std::int64_t images) const {
+  std::vector<SiteShape> result = shapes_;
+  for (SiteShape& shape : result) {
+    if (shape.input_rows == 0 && shape.windows == 0) shape.first_or_last = true;
+    for (std::int64_t* sum : {&shape.rows, &shape.input_rows, &shape.windows}) *sum = (*sum + images / 2) / images;
+  }
+  return result;
+}
 
 std::vector<SiteShape> observed_shapes(const CalibrationPasses& passes) {
   ShapeObserver observer(*passes.network);

@@ -21,8 +21,19 @@ struct OutputProbe {
   std::function<double(int site)> divergence;
 };
 
-/// The shapes of a network's sites as the pictures have them: means over the pictures, rounded, of rows and maps; of
-/// the largest map its tokens and keys. A site that no picture reaches has no rows, and as first_or_last no choice.
+/// The shapes of a network's sites as the pictures have them.
+class ShapeObserver final : public SiteObserver {
+ public:
+  explicit ShapeObserver(const Network& network);
+  void on_tensor(int site, Operand operand, int part, const float* x, std::int64_t ld, int rows, int cols) override;
+  /// After passes of so many images: means, rounded, of rows and maps; of the largest map its tokens and keys. A site
+  /// that no picture reached has no rows, and as first_or_last no choice.
+  std::vector<SiteShape> means(std::int64_t images) const;
+
+ private:
+  std::vector<SiteShape> shapes_;  // sums
+};
+/// From a pass of every image.
 std::vector<SiteShape> observed_shapes(const CalibrationPasses& passes);
 
 /// As measure_perturbations() of perturbation.h, without a cache. The plans of the network's sites are lost; run it

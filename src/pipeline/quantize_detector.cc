@@ -174,11 +174,17 @@ DetectorReport quantize_detector(LoadedDetector& loaded, const DetectorPictures&
 
   DetectorRunner runner(detector, Execution::kFloat, isa, threads);
   const CalibrationPasses passes = detector_passes(runner, pictures);
-  report.shapes = observed_shapes(passes);
   auto plan = std::make_shared<QuantizationPlan>();
   {
     const auto tick = begin_stage(progress, "calibrating", pictures.count);
-    const Statistics statistics = collect_statistics(passes, options.seed, [&](std::int64_t i) { tick(i + 1); });
+    ShapeObserver shapes(detector);
+    CalibrationPasses watched = passes;
+    watched.run = [&](std::int64_t i, SiteObserver& observer) {
+      BothObservers both(observer, shapes);
+      passes.run(i, both);
+    };
+    const Statistics statistics = collect_statistics(watched, options.seed, [&](std::int64_t i) { tick(i + 1); });
+    report.shapes = shapes.means(passes.images);
     report.calibration_bytes = statistics.bytes();
     for (const std::string& site : statistics.unseen())
       report.notes.push_back(fmt::format("{} was not reached by any calibration image and stays float", site));

@@ -8,6 +8,7 @@
 #include "io/safetensors.h"
 #include "pipeline/quantize_detector.h"
 #include "tests/detectors/small_detector.h"
+#include "tests/sanitized.h"
 #include "tests/test_util.h"
 
 namespace igq {
@@ -22,9 +23,10 @@ LoadedDetector small(bool cascade = false) {
   return loaded;
 }
 
+/// Sanitized code is fifty times as slow: one picture is enough there.
 DetectorPictures two_pictures() {
   DetectorPictures pictures;
-  pictures.count = 2;
+  pictures.count = test::kSanitized ? 1 : 2;
   pictures.load = [](std::int64_t i) { return i == 0 ? test::picture(60, 44) : test::picture(52, 60); };
   pictures.checksum = "xxh3:0000000000000002";
   return pictures;
@@ -102,6 +104,7 @@ TEST(DetectorAllocation, GroupsFitTheBudgetAndEndInThePlan) {
 }
 
 TEST(DetectorAllocation, TheSameOnEveryInstructionSetAndNumberOfThreads) {
+  if (test::kSanitized) GTEST_SKIP() << "slow, and its passes are those of the other tests";
   QuantizeJob job = paper_job();
   std::vector<std::string> answers;
   for (const auto& [isa, threads] : {std::pair{Isa::kReference, 1}, {best_isa(), 3}}) {
@@ -111,7 +114,8 @@ TEST(DetectorAllocation, TheSameOnEveryInstructionSetAndNumberOfThreads) {
   EXPECT_EQ(answers[0], answers[1]);
 }
 
-TEST(DetectorAllocation, MoreGroupsWhereEveryCandidateIsMeasuredDivergeLess) {
+TEST(DetectorAllocation, EveryCandidateIsMeasuredWhereThatIsAskedFor) {
+  if (test::kSanitized) GTEST_SKIP() << "slow, and its passes are those of the other tests";
   LoadedDetector loaded = small();
   QuantizeJob job = paper_job();
   job.measure_all = true;
@@ -121,6 +125,7 @@ TEST(DetectorAllocation, MoreGroupsWhereEveryCandidateIsMeasuredDivergeLess) {
 
 TEST(DetectorAllocation, BitsFitTheirBudgetsAndBeatTheSameBitsEverywhere) {
   for (const bool cascade : {false, true}) {
+    if (cascade && test::kSanitized) continue;
     LoadedDetector loaded = small(cascade);
     QuantizeJob job;
     job.options = preset_options(Preset::kBest);
