@@ -17,7 +17,7 @@
 namespace igq::cli {
 namespace {
 
-Table text_table(const std::vector<DetectorTableRow>& rows) {
+Table detector_text_table(const std::vector<DetectorTableRow>& rows) {
   Table table({"setting", "bits", "groups", "box AP", "+-95 %", "mask AP", "+-95 %", "GBOPs", "file MB"});
   const auto ap = [](double value) { return value < 0.0 ? std::string("-") : fmt::format("{:.2f}", value); };
   for (const DetectorTableRow& r : rows)
@@ -28,14 +28,14 @@ Table text_table(const std::vector<DetectorTableRow>& rows) {
 }
 
 /// A table of this program: its first two lines.
-const OutputKind kMarkdownOutput{"a table of igq",
-                                 [](const InputFile& file) { return file.begins_with(text_table({}).markdown()); }};
+const OutputKind kDetectorTable{
+    "a table of igq", [](const InputFile& file) { return file.begins_with(detector_text_table({}).markdown()); }};
 
 }  // namespace
 
 void table_detector(const ModelFlags& model, const RunFlags& run, const QuantizeFlags& quantize,
                     const TableDetectorFlags& flags, const std::vector<TableSetting>& settings) {
-  check_output(flags.markdown, true, kMarkdownOutput);
+  check_output(flags.markdown, true, kDetectorTable);
   DetectorTableOptions options;
   options.isa = run.parsed_isa();
   options.threads = run.threads;
@@ -59,8 +59,8 @@ void table_detector(const ModelFlags& model, const RunFlags& run, const Quantize
     rows = make_detector_table([&] { return load_detector(model.path, model.architecture); }, pictures, dataset,
                                settings, options, stage_progress(progress));
   }
-  const Table table = text_table(rows);
-  if (!flags.markdown.empty()) write_file(flags.markdown, table.markdown(), true, &kMarkdownOutput);
+  const Table table = detector_text_table(rows);
+  if (!flags.markdown.empty()) write_file(flags.markdown, table.markdown(), true, &kDetectorTable);
   if (run.json) {
     nlohmann::json document = {{"model", loaded.name},
                                {"architecture", loaded.detector->architecture()},

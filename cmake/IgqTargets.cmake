@@ -31,21 +31,6 @@ function(igq_compile_options target)
   endif()
 endfunction()
 
-# igq_precompile(target group headers...): with IGQ_PRECOMPILE, these headers are read once for all targets of the group; the first of
-# them builds it. Targets of one group have the same flags. Never for kernels, whose files have their own.
-function(igq_precompile target group)
-  if(NOT IGQ_PRECOMPILE)
-    return()
-  endif()
-  get_property(owner GLOBAL PROPERTY igq_precompiled_${group})
-  if(owner)
-    target_precompile_headers(${target} REUSE_FROM ${owner})
-  else()
-    set_property(GLOBAL PROPERTY igq_precompiled_${group} ${target})
-    target_precompile_headers(${target} PRIVATE ${ARGN})
-  endif()
-endfunction()
-
 # igq_folder(name [deps...]): the static library igq_<name> of all .cc files of src/<name>.
 function(igq_folder name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
@@ -54,8 +39,7 @@ function(igq_folder name)
   target_include_directories(igq_${name} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
   target_link_libraries(igq_${name} PUBLIC ${ARGN})
-  if(NOT name STREQUAL "kernels")
-    igq_precompile(igq_${name} library <algorithm> <array> <cmath> <cstdint> <filesystem> <functional> <map> <memory> <numeric> <span>
-      <string> <vector> <fmt/format.h> <nlohmann/json.hpp>)
+  if(name STREQUAL "kernels")
+    set_target_properties(igq_kernels PROPERTIES UNITY_BUILD OFF)  # each file has the flags of its instruction set
   endif()
 endfunction()

@@ -10,7 +10,7 @@
 namespace igq {
 namespace {
 
-constexpr const char* kSelf = "classifier predicts";
+constexpr const char* kClassifier = "classifier predicts";
 
 std::span<const float> run_one(Runner& runner, std::span<const float> image) {
   const ModelConfig& config = runner.model().config();
@@ -74,7 +74,7 @@ std::vector<Prediction> Classifier::predict(const ImageSource& image, int topk) 
 
 std::vector<Prediction> Classifier::predict(std::span<const float> image, int topk) {
   return guarded([&] {
-    const Use use(impl_->user, kSelf);
+    const Use use(impl_->user, kClassifier);
     return rank(run_one(impl_->runner, image), topk);
   });
 }
@@ -85,14 +85,14 @@ std::vector<Prediction> Classifier::rank(std::span<const float> values, int topk
 
 std::span<const float> Classifier::logits(std::span<const float> image) {
   return guarded([&] {
-    const Use use(impl_->user, kSelf);
+    const Use use(impl_->user, kClassifier);
     return run_one(impl_->runner, image);
   });
 }
 
 void Classifier::logits(std::span<const ImageSource> images, std::span<float> out, std::vector<std::string>* errors) {
   guarded([&] {
-    const Use use(impl_->user, kSelf);
+    const Use use(impl_->user, kClassifier);
     impl_->loading_seconds = run_sources(*impl_->session, impl_->runner,
                                          {images, out, static_cast<std::size_t>(num_classes()), "the logits", errors});
   });

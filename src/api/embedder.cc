@@ -10,7 +10,7 @@
 namespace igq {
 namespace {
 
-constexpr const char* kSelf = "embedder runs";
+constexpr const char* kEmbedder = "embedder runs";
 
 }  // namespace
 
@@ -77,7 +77,7 @@ void Embedder::embed(const ImageSource& image, std::span<float> out, bool normal
 void Embedder::embed(std::span<const ImageSource> images, std::span<float> out, bool normalize,
                      std::vector<std::string>* errors) {
   guarded([&] {
-    const Use use(impl_->user, kSelf);
+    const Use use(impl_->user, kEmbedder);
     const auto values = static_cast<std::size_t>(width());
     impl_->loading_seconds = run_sources(*impl_->session, impl_->runner(impl_->vectors, ModelOutput::kEmbedding),
                                          {images, out, values, "the vectors", errors});
@@ -87,7 +87,7 @@ void Embedder::embed(std::span<const ImageSource> images, std::span<float> out, 
 
 void Embedder::features(std::span<const ImageSource> images, std::span<float> out, std::vector<std::string>* errors) {
   guarded([&] {
-    const Use use(impl_->user, kSelf);
+    const Use use(impl_->user, kEmbedder);
     const std::size_t values = static_cast<std::size_t>(tokens()) * static_cast<std::size_t>(token_width());
     impl_->loading_seconds = run_sources(*impl_->session, impl_->runner(impl_->tokens, ModelOutput::kTokens),
                                          {images, out, values, "the tokens", errors});

@@ -48,6 +48,11 @@ void InputFile::read(std::uint64_t offset, std::span<std::byte> out) const {
   }
 }
 
+bool is_file(const fs::path& path) noexcept {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
 std::string read_file(const fs::path& path, std::uint64_t limit) {
   const InputFile file(path);
   if (file.size() > limit) fail("{} is too large: {} bytes, at most {} are read", path.string(), file.size(), limit);

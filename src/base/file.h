@@ -37,6 +37,9 @@ class InputFile {
   std::uint64_t size_ = 0;
 };
 
+/// Whether `path` is a regular file (or a link to one); false when it cannot be asked.
+bool is_file(const std::filesystem::path& path) noexcept;
+
 /// The whole file as text/bytes; Error when it is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{1} << 30);
 

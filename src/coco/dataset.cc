@@ -14,11 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t kMinId = std::numeric_limits<std::int64_t>::min();
-constexpr std::int64_t kMaxId = std::numeric_limits<std::int64_t>::max();
-
-std::int64_t id_of(const json& record, const char* key) { return json_int(json_at(record, key), key, kMinId, kMaxId); }
-
 /// What of an object can only be settled when the whole file is read. Masks of images that come later in the file wait
 /// as text, an eighth of what parsed JSON takes.
 struct Pending {
@@ -26,9 +21,9 @@ struct Pending {
   std::string segmentation;
 };
 
-class Reader {
+class DatasetReader {
  public:
-  explicit Reader(Needs needs) : needs_(needs) {}
+  explicit DatasetReader(Needs needs) : needs_(needs) {}
 
   void read(const std::filesystem::path& path, const ReadProgress& progress) {
     RecordHandlers handlers;
@@ -63,7 +58,7 @@ class Reader {
  private:
   void add_image(const json& record) {
     ImageInfo image;
-    image.id = id_of(record, "id");
+    image.id = record_id(record, "id");
     const std::int64_t height = json_int(json_at(record, "height"), "height", 1, INT32_MAX);
     const std::int64_t width = json_int(json_at(record, "width"), "width", 1, INT32_MAX);
     if (needs_.masks) detection::check_mask_size(height, width, fmt::format("image {}", image.id));
@@ -76,7 +71,7 @@ class Reader {
 
   void add_category(const json& record) {
     Category category;
-    category.id = id_of(record, "id");
+    category.id = record_id(record, "id");
     if (const json* name = json_find(record, "name")) category.name = json_string(*name, "name");
     if (!category_ids_.insert(category.id).second) fail("the category id {} occurs twice", category.id);
     data_.categories.push_back(std::move(category));
@@ -84,9 +79,9 @@ class Reader {
 
   void add_annotation(const json& record) {
     Annotation object;
-    object.id = id_of(record, "id");
+    object.id = record_id(record, "id");
     if (!annotation_ids_.insert(object.id).second) fail("the annotation id {} occurs twice", object.id);
-    const std::int64_t image_id = id_of(record, "image_id"), category_id = id_of(record, "category_id");
+    const std::int64_t image_id = record_id(record, "image_id"), category_id = record_id(record, "category_id");
     if (const json* crowd = json_find(record, "iscrowd"))
       object.crowd = crowd->is_boolean() ? crowd->get<bool>() : json_int(*crowd, "iscrowd", 0, 1) != 0;
     object.area = read_number(json_at(record, "area"), "area");
@@ -206,7 +201,7 @@ detection::Rle read_segmentation(const json& segmentation, int height, int width
 }
 
 Dataset read_dataset(const std::filesystem::path& path, Needs needs, const ReadProgress& progress) {
-  Reader reader(needs);
+  DatasetReader reader(needs);
   reader.read(path, progress);
   return reader.take();
 }

@@ -14,20 +14,15 @@ namespace {
 
 using nlohmann::json;
 
-std::int64_t id_of(const json& record, const char* key) {
-  return json_int(json_at(record, key), key, std::numeric_limits<std::int64_t>::min(),
-                  std::numeric_limits<std::int64_t>::max());
-}
-
 /// pycocotools' test of the first detection: a box that is not an empty list.
 bool carries_box(const json& record) {
   const auto box = record.find("bbox");
   return box != record.end() && !(box->is_array() && box->empty());
 }
 
-class Reader {
+class DetectionsReader {
  public:
-  Reader(const Dataset& dataset, Needs needs) : dataset_(dataset), needs_(needs) {}
+  DetectionsReader(const Dataset& dataset, Needs needs) : dataset_(dataset), needs_(needs) {}
 
   void add(std::int64_t position, const json& record) {
     if (!record.is_object()) fail("is not an object");
@@ -37,7 +32,7 @@ class Reader {
       if (!found_.has_boxes && !found_.has_masks) fail("has neither 'bbox' nor 'segmentation'");
     }
     Detection detection;
-    const std::int64_t image_id = id_of(record, "image_id"), category_id = id_of(record, "category_id");
+    const std::int64_t image_id = record_id(record, "image_id"), category_id = record_id(record, "category_id");
     detection.image = dataset_.image_of(image_id);
     if (detection.image < 0) fail("is of the image {}, which the annotations do not list", image_id);
     detection.category = dataset_.category_of(category_id);
@@ -101,7 +96,7 @@ struct SeenFirst {};
 
 Detections read_detections(const std::filesystem::path& path, const Dataset& dataset, Needs needs,
                            const ReadProgress& progress) {
-  Reader reader(dataset, needs);
+  DetectionsReader reader(dataset, needs);
   read_list(
       path, [&](std::int64_t position, const json& record) { reader.add(position, record); }, progress);
   return reader.take();

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <istream>
+#include <limits>
 #include <streambuf>
 #include <utility>
 #include <vector>
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "io/json_fields.h"
 
 namespace igq::coco {
 namespace {
@@ -192,6 +194,11 @@ void read_records(const std::filesystem::path& path, const RecordHandlers& handl
   } catch (const Error& fault) {
     fail("{}: {}{}", path.string(), sax.place(), fault.what());
   }
+}
+
+std::int64_t record_id(const json& record, const char* key) {
+  return json_int(json_at(record, key), key, std::numeric_limits<std::int64_t>::min(),
+                  std::numeric_limits<std::int64_t>::max());
 }
 
 }  // namespace igq::coco

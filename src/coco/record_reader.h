@@ -30,4 +30,7 @@ struct RecordHandlers {
 /// the file's name and the record's position in front.
 void read_records(const std::filesystem::path& path, const RecordHandlers& handlers, const ReadProgress& progress = {});
 
+/// The integer under `key`, any of 64 bits; Error naming the key when it is missing or none.
+std::int64_t record_id(const nlohmann::json& record, const char* key);
+
 }  // namespace igq::coco

@@ -8,10 +8,10 @@ namespace igq::detection {
 namespace {
 
 /// The pixels of one axis that the box may touch, and where each lies on the network's square.
-class Axis {
+class PastedAxis {
  public:
   /// mmdet visits one pixel more than the box on each side; an empty box is set in those if the square's middle is.
-  Axis(float low, float high, int size, int side) : side_(side) {
+  PastedAxis(float low, float high, int size, int side) : side_(side) {
     if (std::isnan(low) || std::isnan(high)) return;
     begin_ = static_cast<int>(std::clamp(std::floor(static_cast<double>(low)) - 1.0, 0.0, static_cast<double>(size)));
     end_ = static_cast<int>(std::clamp(std::ceil(static_cast<double>(high)) + 1.0, 0.0, static_cast<double>(size)));
@@ -42,7 +42,8 @@ class Axis {
 
 /// Calls visit(x, y) for every set pixel, down the columns.
 template <typename Visit>
-void visit_set_pixels(const float* probabilities, const Axis& xs, const Axis& ys, float threshold, Visit&& visit) {
+void visit_set_pixels(const float* probabilities, const PastedAxis& xs, const PastedAxis& ys, float threshold,
+                      Visit&& visit) {
   assert(threshold > 0.0f);
   for (int x = xs.begin(); x < xs.end(); ++x) {
     const int cx = xs.cell(x);
@@ -67,7 +68,7 @@ void visit_set_pixels(const float* probabilities, const Axis& xs, const Axis& ys
 std::vector<std::uint8_t> paste_mask(const float* probabilities, int side, const Box& box, int height, int width,
                                      float threshold) {
   std::vector<std::uint8_t> mask(static_cast<std::size_t>(height) * static_cast<std::size_t>(width), 0);
-  const Axis xs(box.x1, box.x2, width, side), ys(box.y1, box.y2, height, side);
+  const PastedAxis xs(box.x1, box.x2, width, side), ys(box.y1, box.y2, height, side);
   visit_set_pixels(probabilities, xs, ys, threshold,
                    [&](int x, int y) { mask[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + x] = 1; });
   return mask;
@@ -75,7 +76,7 @@ std::vector<std::uint8_t> paste_mask(const float* probabilities, int side, const
 
 Rle paste_mask_rle(const float* probabilities, int side, const Box& box, int height, int width, float threshold) {
   Rle rle{height, width, {}};
-  const Axis xs(box.x1, box.x2, width, side), ys(box.y1, box.y2, height, side);
+  const PastedAxis xs(box.x1, box.x2, width, side), ys(box.y1, box.y2, height, side);
   std::uint32_t end = 0;  // of the last run of ones
   visit_set_pixels(probabilities, xs, ys, threshold, [&](int x, int y) {
     const std::uint32_t position = static_cast<std::uint32_t>(x) * static_cast<std::uint32_t>(height) + y;

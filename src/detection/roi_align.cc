@@ -28,11 +28,11 @@ Sample sample_at(float position, int size) {
 }
 
 /// One axis of the box: `samples` of them in each bin.
-struct Axis {
+struct BinnedAxis {
   float start, bin;
   int samples, size;
 
-  Axis(float low, float high, float scale, int bins, int cells) : size(cells) {
+  BinnedAxis(float low, float high, float scale, int bins, int cells) : size(cells) {
     start = low * scale - 0.5f;
     const float length = high * scale - 0.5f - start;
     bin = length / static_cast<float>(bins);
@@ -77,7 +77,7 @@ void roi_align(const FeatureMap& map, float scale, const Box& roi, int bins, flo
   const std::ptrdiff_t channels = map.channels;
   std::fill(out, out + bins * bins * channels, 0.0f);
   if (!usable(roi, scale)) return;
-  const Axis ys(roi.y1, roi.y2, scale, bins, map.height), xs(roi.x1, roi.x2, scale, bins, map.width);
+  const BinnedAxis ys(roi.y1, roi.y2, scale, bins, map.height), xs(roi.x1, roi.x2, scale, bins, map.width);
   const float count = std::max(static_cast<float>(ys.samples) * static_cast<float>(xs.samples), 1.0f);
   for (int by = 0; by < bins; ++by) {
     for (int bx = 0; bx < bins; ++bx, out += channels) {

@@ -23,11 +23,6 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMaxConfig = std::uint64_t{64} << 20;
 
-bool is_file(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path, ignored);
-}
-
 fs::path config_of(const fs::path& path) {
   std::error_code ignored;
   return (fs::is_directory(path, ignored) ? path : path.parent_path()) / "config.json";

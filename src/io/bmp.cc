@@ -20,9 +20,9 @@ struct Header {
   std::array<std::uint32_t, 4> masks{};  ///< red, green, blue, alpha
 };
 
-class Bytes {
+class BmpBytes {
  public:
-  Bytes(std::span<const std::byte> data, const std::string& name) : data_(data), name_(name) {}
+  BmpBytes(std::span<const std::byte> data, const std::string& name) : data_(data), name_(name) {}
   std::uint32_t number(std::size_t at, std::size_t size) const {
     need(at, size);
     std::uint32_t value = 0;
@@ -46,7 +46,7 @@ class Bytes {
   const std::string& name_;
 };
 
-Header read_header(const Bytes& in, const std::string& name) {
+Header read_header(const BmpBytes& in, const std::string& name) {
   constexpr std::array<std::uint32_t, 7> kSizes = {12, 40, 52, 56, 64, 108, 124};
   Header h;
   const std::uint32_t size = in.number(14, 4);
@@ -85,7 +85,7 @@ Header read_header(const Bytes& in, const std::string& name) {
 using Palette = std::array<std::array<std::uint8_t, 3>, 256>;
 
 /// Colours missing in the file are black.
-Palette read_palette(const Bytes& in, const Header& h, const std::string& name) {
+Palette read_palette(const BmpBytes& in, const Header& h, const std::string& name) {
   if (h.colors == 0 || h.colors > 65536) fail("{}: damaged BMP image: a palette of {} colours", name, h.colors);
   Palette palette{};
   for (std::size_t i = 0; i < std::min<std::size_t>(h.colors, 256); ++i) {
@@ -127,7 +127,7 @@ std::array<std::size_t, 3> byte_places(const Header& h, const std::string& name)
 }
 
 /// Palette indices of a run-length coded picture, from the bottom row up; what is not coded is 0.
-std::vector<std::uint8_t> read_runs(const Bytes& in, const Header& h, const std::string& name) {
+std::vector<std::uint8_t> read_runs(const BmpBytes& in, const Header& h, const std::string& name) {
   const auto width = static_cast<std::size_t>(h.width), total = width * static_cast<std::size_t>(h.height);
   const bool nibbles = h.compression == kRle4;
   std::vector<std::uint8_t> out = detail::allocate_bytes(total, name);
@@ -171,7 +171,7 @@ std::vector<std::uint8_t> read_runs(const Bytes& in, const Header& h, const std:
 }  // namespace
 
 Image detail::decode_bmp(std::span<const std::byte> bytes, const std::string& name) {
-  const Bytes in(bytes, name);
+  const BmpBytes in(bytes, name);
   const Header h = read_header(in, name);
   check_size(h.width, h.height, name);
   const auto width = static_cast<std::size_t>(h.width), height = static_cast<std::size_t>(h.height);

@@ -13,7 +13,7 @@
 namespace igq {
 namespace {
 
-constexpr std::string_view kMagic = "\x93NUMPY";
+constexpr std::string_view kNpyMagic = "\x93NUMPY";
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 32;
 
 /// The text between `before` and `after`; empty when they are not there.
@@ -35,7 +35,7 @@ std::string npy_header(const std::vector<std::int64_t>& shape) {
   const std::size_t padded = (kBefore + text.size() + 1 + 63) / 64 * 64;
   text.resize(padded - kBefore - 1, ' ');
   text += '\n';
-  std::string header(kMagic);
+  std::string header(kNpyMagic);
   header += '\x01';
   header += '\0';
   header += static_cast<char>(text.size() & 0xFF);
@@ -46,7 +46,7 @@ std::string npy_header(const std::vector<std::int64_t>& shape) {
 NpyArray read_npy(const std::filesystem::path& path) {
   const std::string file = read_file(path, kMaxBytes);
   const auto refuse = [&](const std::string& why) { fail("{} is no array that igq reads: {}", path.string(), why); };
-  if (file.size() < 12 || !file.starts_with(kMagic)) refuse("it does not begin as a .npy file");
+  if (file.size() < 12 || !file.starts_with(kNpyMagic)) refuse("it does not begin as a .npy file");
   const bool first = file[6] == 1;
   if (!first && file[6] != 2 && file[6] != 3) refuse(fmt::format("its version is {}", int{file[6]}));
   const std::size_t before = first ? 10 : 12;
@@ -91,6 +91,6 @@ NpyArray read_npy(const std::filesystem::path& path) {
   return array;
 }
 
-const OutputKind kNpyOutput{"a .npy file", [](const InputFile& file) { return file.begins_with(kMagic); }};
+const OutputKind kNpyOutput{"a .npy file", [](const InputFile& file) { return file.begins_with(kNpyMagic); }};
 
 }  // namespace igq

@@ -101,7 +101,7 @@ std::string raw_profile(Bytes text) {
 }
 
 /// The text of a tEXt, zTXt or iTXt chunk with this key, empty for another.
-std::string png_text(Bytes kind, Bytes chunk, Bytes key) {
+std::string text_of_png(Bytes kind, Bytes chunk, Bytes key) {
   if (!chunk.starts_with(key) || chunk.size() <= key.size() || chunk[key.size()] != '\0') return {};
   chunk.remove_prefix(key.size() + 1);
   if (kind == "tEXt") return std::string(chunk);
@@ -158,8 +158,8 @@ int png_orientation(std::span<const std::byte> bytes) {
     if (kind == "IEND") break;
     if (kind == "eXIf") exif = chunk;
     if (kind == "tEXt" || kind == "zTXt" || kind == "iTXt") {
-      if (std::string text = png_text(kind, chunk, "Raw profile type exif"); !text.empty()) raw = std::move(text);
-      if (std::string text = png_text(kind, chunk, "XML:com.adobe.xmp"); !text.empty()) xmp = std::move(text);
+      if (std::string text = text_of_png(kind, chunk, "Raw profile type exif"); !text.empty()) raw = std::move(text);
+      if (std::string text = text_of_png(kind, chunk, "XML:com.adobe.xmp"); !text.empty()) xmp = std::move(text);
     }
     at += length + 12;
   }

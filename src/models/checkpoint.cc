@@ -37,11 +37,6 @@ constexpr const char* kProcessor = "processor_config.json";
 constexpr const char* kWeights = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 
-bool is_file(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path, ignored);
-}
-
 /// The weights of a folder.
 fs::path find_weights(const fs::path& folder) {
   for (const char* name : {kWeights, kIndex}) {

@@ -17,12 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kMaxConfig = std::uint64_t{1} << 20;
-
-bool is_file(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path, ignored);
-}
+constexpr std::uint64_t kMaxAdapterConfig = std::uint64_t{1} << 20;
 
 /// The first or last `size` bytes; empty when the file cannot be read.
 std::string piece(const fs::path& path, std::uint64_t size, bool last) {
@@ -94,7 +89,7 @@ constexpr std::string_view kConvert =
 /// The base model that an adapter's configuration names.
 std::string base_model(const fs::path& folder) {
   try {
-    const auto config = parse_json(read_file(folder / "adapter_config.json", kMaxConfig));
+    const auto config = parse_json(read_file(folder / "adapter_config.json", kMaxAdapterConfig));
     if (const auto* name = json_find(config, "base_model_name_or_path"); name != nullptr && name->is_string())
       return name->get<std::string>();
   } catch (const Error&) {

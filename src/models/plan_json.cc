@@ -15,7 +15,7 @@ using nlohmann::json;
 
 constexpr std::size_t kMaxGroups = 4096;
 constexpr std::size_t kMaxSites = 1 << 16;
-constexpr int kMaxWidth = 1 << 24;
+constexpr int kMaxPlanWidth = 1 << 24;
 
 json bounds_to_json(const std::vector<Bounds>& groups) {
   json out = json::array();
@@ -232,11 +232,11 @@ QuantizationPlan plan_from_json(const json& in, std::map<std::string, WeightShap
       linear.weight.bits = bits_from_json(weight, 0);
       if (linear.weight.bits == 0) return;
       check_bits(linear.weight.bits);
-      weight_shapes[name] = {static_cast<int>(json_int(json_at(weight, "in"), "in", 1, kMaxWidth)),
-                             static_cast<int>(json_int(json_at(weight, "out"), "out", 1, kMaxWidth))};
+      weight_shapes[name] = {static_cast<int>(json_int(json_at(weight, "in"), "in", 1, kMaxPlanWidth)),
+                             static_cast<int>(json_int(json_at(weight, "out"), "out", 1, kMaxPlanWidth))};
       const auto grouped = weight.find("group_size");
       if (grouped == weight.end()) return;
-      linear.weight.group_size = static_cast<int>(json_int(*grouped, "group_size", 1, kMaxWidth));
+      linear.weight.group_size = static_cast<int>(json_int(*grouped, "group_size", 1, kMaxPlanWidth));
       if (linear.weight.bits > kMaxGroupedBits)
         fail("weight groups of {} bits, 2 to {} are possible", linear.weight.bits, kMaxGroupedBits);
     });

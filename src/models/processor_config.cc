@@ -13,7 +13,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kMaxImage = 1 << 16;
 constexpr std::array<double, 3> kHalf = {0.5, 0.5, 0.5}, kImagenetMean = {0.485, 0.456, 0.406},
                                 kImagenetStd = {0.229, 0.224, 0.225}, kClipMean = {0.48145466, 0.4578275, 0.40821073},
                                 kClipStd = {0.26862954, 0.26130258, 0.27577711};

@@ -10,6 +10,9 @@
 
 namespace igq {
 
+/// Pixels of one side of a picture that a configuration may name.
+inline constexpr int kMaxImage = 1 << 16;
+
 /// Fills `out` (not its orientation) and gives height and width of the processor's output. `config` is an object, or
 /// null for all defaults; fields that are missing have the defaults of the class that it names, else of
 /// `default_class`; null is Python's None: off for a switch, an Error for a value that a step needs. Old names are

@@ -11,6 +11,7 @@
 
 #include "base/fail.h"
 #include "io/json_fields.h"
+#include "models/config_check.h"
 #include "models/config_values.h"
 #include "models/registry.h"
 
@@ -20,8 +21,6 @@ namespace {
 using nlohmann::json;
 using Setters = std::map<std::string_view, std::function<void(const json&)>>;
 using Accepted = std::vector<std::pair<std::string_view, json>>;
-
-constexpr int kMaxWidth = 1 << 20;
 
 /// Arguments that change training, initial weights or which sizes are accepted, never what one image gives.
 const std::set<std::string_view> kNoEffect = {"drop_rate",      "pos_drop_rate",    "patch_drop_rate", "proj_drop_rate",

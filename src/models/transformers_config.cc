@@ -9,6 +9,7 @@
 
 #include "base/fail.h"
 #include "io/json_fields.h"
+#include "models/config_check.h"
 #include "models/config_fields.h"
 #include "models/config_values.h"
 #include "models/processor_config.h"
@@ -17,9 +18,6 @@ namespace igq {
 namespace {
 
 using nlohmann::json;
-
-constexpr int kMaxWidth = 1 << 20;
-constexpr int kMaxImage = 1 << 16;
 
 enum class Kind {
   kVit,

@@ -6,10 +6,9 @@
 #include <vector>
 
 #include "ops/attention.h"
+#include "ops/round_up.h"
 
 namespace igq {
-
-inline int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
 /// Quantizers of one operand of one head: one per row (token) or one per column (channel of the head).
 struct OperandQuantizers {

@@ -14,7 +14,7 @@ using kernels::kFloatPanel;
 constexpr std::int64_t kBlockPixels = 208;  // patches gathered together: as many as the product takes at a time
 constexpr int kPartFloats = 1024;  // of a patch that is gathered at a time, unless one row of the kernel has more
 
-std::int64_t panels_of(int n) { return (n + kFloatPanel - 1) / kFloatPanel; }
+std::int64_t float_panels(int n) { return (n + kFloatPanel - 1) / kFloatPanel; }
 
 }  // namespace
 
@@ -32,7 +32,7 @@ Conv2d::Conv2d(std::string name, ConvShape shape, std::span<const float> weight,
             weight[static_cast<std::size_t>((o * shape.in + c) * side * side + at)];
   pack({ordered.data(), ordered.size()});
   if (bias.empty()) return;
-  bias_.resize_zero(static_cast<std::size_t>(panels_of(shape.out) * kFloatPanel));
+  bias_.resize_zero(static_cast<std::size_t>(float_panels(shape.out) * kFloatPanel));
   std::copy(bias.begin(), bias.end(), bias_.begin());
 }
 
@@ -40,7 +40,7 @@ Conv2d::Conv2d(std::string name, ConvShape shape, std::shared_ptr<const LinearPl
     : name_(std::move(name)), shape_(shape) {
   part_rows_ = std::clamp(kPartFloats / (shape.kernel * shape.in), 1, shape.kernel);
   if (!bias.empty()) {
-    bias_.resize_zero(static_cast<std::size_t>(panels_of(shape.out) * kFloatPanel));
+    bias_.resize_zero(static_cast<std::size_t>(float_panels(shape.out) * kFloatPanel));
     std::copy(bias.begin(), bias.end(), bias_.begin());
   }
   set_plan(std::move(plan));
@@ -49,7 +49,7 @@ Conv2d::Conv2d(std::string name, ConvShape shape, std::shared_ptr<const LinearPl
 /// ordered [out][ky][kx][in] -> panels.
 void Conv2d::pack(std::span<const float> ordered) {
   const int side = shape_.kernel, row = side * shape_.in, k = side * row;
-  const std::int64_t width = panels_of(shape_.out) * kFloatPanel;
+  const std::int64_t width = float_panels(shape_.out) * kFloatPanel;
   packed_.resize(static_cast<std::size_t>(width * k));
   const kernels::Kernels& any = kernels::kernels_for(Isa::kReference);  // every instruction set packs alike
   for (int ky = 0; ky < side; ky += part_rows_) {
@@ -61,7 +61,7 @@ void Conv2d::pack(std::span<const float> ordered) {
 AlignedBuffer<float> Conv2d::weight() const {
   if (packed_.empty()) return product_.weight();
   const int side = shape_.kernel, row = side * shape_.in, k = side * row;
-  const std::int64_t width = panels_of(shape_.out) * kFloatPanel;
+  const std::int64_t width = float_panels(shape_.out) * kFloatPanel;
   AlignedBuffer<float> result(static_cast<std::size_t>(shape_.weights()));
   for (int ky = 0; ky < side; ky += part_rows_) {
     const int begin = ky * row, floats = std::min(part_rows_, side - ky) * row;
@@ -201,7 +201,7 @@ void Conv2d::forward_float(ExecContext& context, const float* x, MapGrid grid, f
   float* scratch = context.arena.take<float>(held * static_cast<std::size_t>(context.threads()));
   float* zeros = context.arena.take<float>(static_cast<std::size_t>(shape_.in));
   std::fill_n(zeros, shape_.in, 0.0f);
-  const auto panels = static_cast<int>(panels_of(out));
+  const auto panels = static_cast<int>(float_panels(out));
   const std::int64_t width = std::int64_t{panels} * kFloatPanel;
   // Blocks of equal height, at least one for every thread.
   std::int64_t blocks = (pixels + kBlockPixels - 1) / kBlockPixels;

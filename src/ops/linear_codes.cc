@@ -8,6 +8,8 @@
 #include <numeric>
 #include <vector>
 
+#include "ops/round_up.h"
+
 namespace igq {
 
 using kernels::CodeForm;
@@ -20,8 +22,6 @@ static_assert(kernels::kZeroOffset >= kZeroPointLimit + code_max(8) &&
               32767 - code_max(8) >= kZeroPointLimit + code_max(8));
 
 constexpr double kInt32Limit = 0x1p31 - 1;
-
-int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
 CodeForm form_of(const ActivationPlan& plan, int channels) {
   return plan.from_image || fits_slots(plan, channels) ? CodeForm::kProducts : CodeForm::kCodes;

@@ -12,8 +12,8 @@ namespace igq {
 namespace {
 
 /// Divergences that mostly fall with the number of groups, at another rate in each layer.
-std::vector<SitePerturbation> made_up(const std::vector<SiteShape>& shapes, const QuantizeOptions& options,
-                                      std::uint64_t seed) {
+std::vector<SitePerturbation> made_up_groups(const std::vector<SiteShape>& shapes, const QuantizeOptions& options,
+                                             std::uint64_t seed) {
   Random random(seed);
   std::vector<SitePerturbation> result;
   for (const SiteShape& shape : shapes) {
@@ -32,7 +32,7 @@ TEST(Allocation, KeepsTheBudgetAndIsNeverWorseThanUniform) {
     for (const int average : {1, 2, 8, 12, 32}) {
       const std::vector<SiteShape> shapes = site_shapes(architecture_config(name));
       QuantizeOptions options;
-      const auto perturbations = made_up(shapes, options, 11 + static_cast<std::uint64_t>(average));
+      const auto perturbations = made_up_groups(shapes, options, 11 + static_cast<std::uint64_t>(average));
       const Allocation allocation = allocate_groups(shapes, options, perturbations, {average, 0.0});
       QuantizeOptions uniform = options;
       uniform.groups = average;
@@ -47,7 +47,7 @@ TEST(Allocation, KeepsTheBudgetAndIsNeverWorseThanUniform) {
 
 TEST(Allocation, ALargerBudgetIsNeverWorse) {
   const std::vector<SiteShape> shapes = site_shapes(architecture_config("deit_small_patch16_224"));
-  const auto perturbations = made_up(shapes, {}, 5);
+  const auto perturbations = made_up_groups(shapes, {}, 5);
   double last = INFINITY;
   for (double gbops = 76.5; gbops < 90.0; gbops += 1.5) {
     const Allocation allocation = allocate_groups(shapes, {}, perturbations, {8, gbops});
@@ -59,7 +59,7 @@ TEST(Allocation, ALargerBudgetIsNeverWorse) {
 
 TEST(Allocation, SaysTheLeastBudget) {
   const std::vector<SiteShape> shapes = site_shapes(architecture_config("deit_small_patch16_224"));
-  const auto perturbations = made_up(shapes, {}, 5);
+  const auto perturbations = made_up_groups(shapes, {}, 5);
   try {
     allocate_groups(shapes, {}, perturbations, {8, 50.0});
     FAIL();
@@ -86,7 +86,7 @@ TEST(Allocation, SaysTheLeastBudget) {
 
 TEST(Allocation, GivesGroupsToTheLayerThatNeedsThem) {
   const std::vector<SiteShape> shapes = site_shapes(architecture_config("deit_tiny_patch16_224"));
-  std::vector<SitePerturbation> perturbations = made_up(shapes, {}, 5);
+  std::vector<SitePerturbation> perturbations = made_up_groups(shapes, {}, 5);
   for (SitePerturbation& site : perturbations)
     for (GroupCandidate& c : site.candidates)
       c.divergence = (site.site == "blocks.3.attn.qkv" ? 1000.0 : 1.0) / c.groups;

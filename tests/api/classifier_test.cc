@@ -6,23 +6,16 @@
 #include <thread>
 #include <vector>
 
-#include "tests/test_util.h"
+#include "tests/api/files.h"
 
 namespace igq {
 namespace {
 
 constexpr int kThreads = 4;
 
-std::filesystem::path model(int which) {
-  return test::fixtures() / (which % 2 == 0 ? "igq/v1.igq" : "models/vit_token");
-}
-std::filesystem::path image() { return test::fixtures() / "images/rgb.jpg"; }
-
-std::vector<float> logits(Classifier& classifier) {
-  const std::vector<float> pixels = classifier.load_image(image());
-  const auto values = classifier.logits(pixels);
-  return {values.begin(), values.end()};
-}
+using test::image;
+using test::logits;
+using test::model;
 
 TEST(ClassifierConcurrency, SharesOfOneModelOnManyThreads) {
   for (int which = 0; which < 2; ++which) {

@@ -11,27 +11,21 @@
 #include <thread>
 #include <vector>
 
+#include "tests/api/files.h"
 #include "tests/child_process.h"
 #include "tests/sanitized.h"
-#include "tests/test_util.h"
 
 namespace igq {
 namespace {
 
-std::filesystem::path model(int which) {
-  return test::fixtures() / (which % 2 == 0 ? "igq/v1.igq" : "models/vit_token");
-}
-std::filesystem::path image() { return test::fixtures() / "images/rgb.jpg"; }
+using test::image;
+using test::logits;
+using test::model;
 
 Classifier load(int which, int threads) {
   ClassifierOptions options;
   options.threads = threads;
   return Classifier(model(which), options);
-}
-
-std::vector<float> logits(Classifier& classifier) {
-  const auto values = classifier.logits(classifier.load_image(image()));
-  return {values.begin(), values.end()};
 }
 
 TEST(HostProcess, ForksAfterLoading) {

@@ -15,17 +15,6 @@ namespace {
 
 class Architectures : public testing::TestWithParam<const char*> {};
 
-std::vector<float> logits_of(Model& model, Execution execution) {
-  Runner runner(model, execution, best_isa(), 1);
-  std::vector<float> image(static_cast<std::size_t>(model.image_floats())), all;
-  for (int i = 0; i < 3; ++i) {
-    test::small_image(model, i, image.data());
-    const auto logits = runner.run(image.data());
-    all.insert(all.end(), logits.begin(), logits.end());
-  }
-  return all;
-}
-
 double relative_distance(const std::vector<float>& a, const std::vector<float>& b) {
   double gap = 0.0, size = 0.0;
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -38,7 +27,7 @@ double relative_distance(const std::vector<float>& a, const std::vector<float>& 
 TEST_P(Architectures, BestPresetAtEightBitsStaysNearFloat) {
   LoadedModel loaded = load_model(test::fixtures() / "models" / GetParam());
   Model& model = *loaded.model;
-  const std::vector<float> exact = logits_of(model, Execution::kFloat);
+  const std::vector<float> exact = test::logits_of(model, Execution::kFloat);
   QuantizeOptions options = preset_options(Preset::kBest);
   options.weight_bits = options.activation_bits = 8;
   options.views = 2;
@@ -46,7 +35,7 @@ TEST_P(Architectures, BestPresetAtEightBitsStaysNearFloat) {
   ThreadPool pool(2);
   model.prepare(Execution::kFloat, kernels::kernels_for(best_isa()));
   balance_queries_and_keys(model, options, 4, load, best_isa(), pool);
-  EXPECT_LT(relative_distance(exact, logits_of(model, Execution::kFloat)), 1e-3)
+  EXPECT_LT(relative_distance(exact, test::logits_of(model, Execution::kFloat)), 1e-3)
       << "balancing must not change the float model";
   auto plan = std::make_shared<QuantizationPlan>();
   {
@@ -54,8 +43,8 @@ TEST_P(Architectures, BestPresetAtEightBitsStaysNearFloat) {
     *plan = make_plan(model, collect_statistics(runner, 4, 0, load), options, pool);
   }
   refine_weights(model, plan, options, 4, load, best_isa(), pool);
-  EXPECT_LT(relative_distance(exact, logits_of(model, Execution::kSimulate)), 0.1);
-  EXPECT_LT(relative_distance(exact, logits_of(model, Execution::kInteger)), 0.1);
+  EXPECT_LT(relative_distance(exact, test::logits_of(model, Execution::kSimulate)), 0.1);
+  EXPECT_LT(relative_distance(exact, test::logits_of(model, Execution::kInteger)), 0.1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, Architectures,

@@ -10,21 +10,8 @@
 namespace igq {
 namespace {
 
-std::vector<float> logits_of(Model& model, Execution execution) {
-  Runner runner(model, execution, best_isa(), 1);
-  std::vector<float> image(static_cast<std::size_t>(model.image_floats())), all;
-  for (int i = 0; i < test::kSmallImages; ++i) {
-    test::small_image(model, i, image.data());
-    const auto logits = runner.run(image.data());
-    all.insert(all.end(), logits.begin(), logits.end());
-  }
-  return all;
-}
-
 double distance(const std::vector<float>& a, const std::vector<float>& b) {
-  double sum = 0.0;
-  for (std::size_t i = 0; i < a.size(); ++i) sum += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
-  return std::sqrt(sum);
+  return std::sqrt(test::squared_distance(a, b));
 }
 
 /// Keys with a large mean and queries whose energy lies in one channel, as trained models have them.
@@ -58,11 +45,11 @@ BiasMap balance(Model& model, const QuantizeOptions& options, int threads) {
 TEST(BalanceQueriesAndKeys, KeepsTheFloatModel) {
   const std::unique_ptr<Model> model = test::small_vit();
   make_lopsided(*model);
-  const std::vector<float> before = logits_of(*model, Execution::kFloat);
+  const std::vector<float> before = test::logits_of(*model, Execution::kFloat);
   const AlignedBuffer<float> old_weight = model->sites()[1].linear->weight();
   const BiasMap biases = balance(*model, {}, 1);
   EXPECT_EQ(biases.size(), 2u);
-  const std::vector<float> after = logits_of(*model, Execution::kFloat);
+  const std::vector<float> after = test::logits_of(*model, Execution::kFloat);
   EXPECT_LT(distance(before, after), 1e-4 * distance(before, std::vector<float>(before.size(), 0.0f)));
   const AlignedBuffer<float> new_weight = model->sites()[1].linear->weight();
   const std::size_t value_rows = static_cast<std::size_t>(48) * 24;
@@ -75,7 +62,7 @@ TEST(BalanceQueriesAndKeys, TokensLoseLess) {
   auto error = [](bool balanced) {
     const std::unique_ptr<Model> model = test::small_vit();
     make_lopsided(*model);
-    const std::vector<float> exact = logits_of(*model, Execution::kFloat);
+    const std::vector<float> exact = test::logits_of(*model, Execution::kFloat);
     QuantizeOptions options;
     options.grouping = Grouping::kUpperBound;
     options.activation_bits = 4;
@@ -87,7 +74,7 @@ TEST(BalanceQueriesAndKeys, TokensLoseLess) {
     auto plan = std::make_shared<QuantizationPlan>(make_plan(*model, statistics, options, runner.pool()));
     for (auto& [name, linear] : plan->linears) linear.input = {};  // only q, k, v and softmax
     model->set_plan(plan);
-    return distance(exact, logits_of(*model, Execution::kSimulate));
+    return distance(exact, test::logits_of(*model, Execution::kSimulate));
   };
   EXPECT_LT(error(true), 0.6 * error(false));
 }

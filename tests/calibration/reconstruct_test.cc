@@ -13,7 +13,7 @@
 namespace igq {
 namespace {
 
-struct Outcome {
+struct Reconstructed {
   std::unique_ptr<Model> model;
   std::shared_ptr<QuantizationPlan> plan;
   std::vector<float> before, after;  // logits of the simulated model on the calibration images
@@ -22,17 +22,6 @@ struct Outcome {
   std::vector<std::vector<float>> scales;
   Reconstruction result;
 };
-
-std::vector<float> logits_of(Model& model, std::int64_t images) {
-  Runner runner(model, Execution::kSimulate, best_isa(), 1);
-  std::vector<float> image(static_cast<std::size_t>(model.image_floats())), all;
-  for (std::int64_t i = 0; i < images; ++i) {
-    test::small_image(model, i, image.data());
-    const auto logits = runner.run(image.data());
-    all.insert(all.end(), logits.begin(), logits.end());
-  }
-  return all;
-}
 
 /// What each step before the last leaves, of all images: the embedding, then block by block.
 std::vector<std::vector<float>> features_of(Model& model, std::int64_t images, Execution execution) {
@@ -53,15 +42,8 @@ std::vector<std::vector<float>> features_of(Model& model, std::int64_t images, E
   return all;
 }
 
-double squared_distance(const std::vector<float>& a, const std::vector<float>& b) {
-  double sum = 0.0;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    sum += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
-  return sum;
-}
-
-Outcome reconstruct(std::unique_ptr<Model> model, Model& original, const ReconstructOptions& options, int threads,
-                    std::int64_t images) {
+Reconstructed reconstruct(std::unique_ptr<Model> model, Model& original, const ReconstructOptions& options, int threads,
+                          std::int64_t images) {
   auto load = [&](std::int64_t i, float* image) { test::small_image(original, i, image); };
   ThreadPool pool(threads);
   QuantizeOptions quantize = preset_options(Preset::kBest);
@@ -69,7 +51,7 @@ Outcome reconstruct(std::unique_ptr<Model> model, Model& original, const Reconst
   quantize.weight_bits = 3;
   quantize.activation_bits = 6;
   quantize.views = 2;
-  Outcome o;
+  Reconstructed o;
   o.model = std::move(model);
   {
     Runner runner(*o.model, Execution::kFloat, best_isa(), threads);
@@ -79,9 +61,9 @@ Outcome reconstruct(std::unique_ptr<Model> model, Model& original, const Reconst
   refine_weights(*o.model, o.plan, quantize, images, load, best_isa(), pool);
   o.features_float = features_of(original, images, Execution::kFloat);
   o.features_before = features_of(*o.model, images, Execution::kSimulate);
-  o.before = logits_of(*o.model, images);
+  o.before = test::logits_of(*o.model, Execution::kSimulate, images);
   o.result = reconstruct_blocks(*o.model, o.plan, original, options, images, load, best_isa(), pool);
-  o.after = logits_of(*o.model, images);
+  o.after = test::logits_of(*o.model, Execution::kSimulate, images);
   o.features_after = features_of(*o.model, images, Execution::kSimulate);
   for (const auto& [name, linear] : o.plan->linears) o.scales.push_back(linear.weight.scale);
   return o;
@@ -95,13 +77,14 @@ ReconstructOptions small_options() {
   return options;
 }
 
-Outcome reconstruct_vit(const ReconstructOptions& options, int threads, std::int64_t images = test::kSmallImages) {
+Reconstructed reconstruct_vit(const ReconstructOptions& options, int threads,
+                              std::int64_t images = test::kSmallImages) {
   const std::unique_ptr<Model> original = test::small_vit();
   return reconstruct(test::small_vit(), *original, options, threads, images);
 }
 
 TEST(Reconstruct, BringsBlocksNearerToFloat) {
-  const Outcome o = reconstruct_vit(small_options(), 2, 24);
+  const Reconstructed o = reconstruct_vit(small_options(), 2, 24);
   ASSERT_EQ(o.result.blocks.size(), 2u);
   EXPECT_EQ(o.result.blocks[0].block, "blocks.0");
   EXPECT_FALSE(o.result.out_of_time);
@@ -113,14 +96,14 @@ TEST(Reconstruct, BringsBlocksNearerToFloat) {
   ASSERT_EQ(o.features_float.size(), 3u);
   EXPECT_EQ(o.features_after[0], o.features_before[0]) << "the embedding is no block";
   for (std::size_t step = 1; step < o.features_float.size(); ++step)
-    EXPECT_LT(squared_distance(o.features_after[step], o.features_float[step]),
-              squared_distance(o.features_before[step], o.features_float[step]))
+    EXPECT_LT(test::squared_distance(o.features_after[step], o.features_float[step]),
+              test::squared_distance(o.features_before[step], o.features_float[step]))
         << "block " << step - 1;
   EXPECT_NE(o.before, o.after);
 }
 
 TEST(Reconstruct, DoesNotDependOnThreads) {
-  const Outcome one = reconstruct_vit(small_options(), 1), three = reconstruct_vit(small_options(), 3);
+  const Reconstructed one = reconstruct_vit(small_options(), 1), three = reconstruct_vit(small_options(), 3);
   EXPECT_EQ(one.after, three.after);
   EXPECT_EQ(one.scales, three.scales);
   ASSERT_EQ(one.result.vectors.size(), three.result.vectors.size());
@@ -129,7 +112,7 @@ TEST(Reconstruct, DoesNotDependOnThreads) {
 }
 
 TEST(Reconstruct, ReportsWhatTheModelHas) {
-  const Outcome o = reconstruct_vit(small_options(), 1);
+  const Reconstructed o = reconstruct_vit(small_options(), 1);
   const BlockParts block = *o.model->block_parts(1);
   const auto& gamma = o.result.vectors.at("blocks.0.norm1.weight");
   EXPECT_TRUE(std::equal(gamma.begin(), gamma.end(), block.norm1->gamma.begin()));
@@ -140,7 +123,7 @@ TEST(Reconstruct, ReportsWhatTheModelHas) {
 TEST(Reconstruct, ABlockThatGetsWorseIsLeftAsItWas) {
   ReconstructOptions options = small_options();
   options.rate = 10.0;  // steps ten times as large as the parameters
-  const Outcome o = reconstruct_vit(options, 1);
+  const Reconstructed o = reconstruct_vit(options, 1);
   for (const BlockReconstruction& b : o.result.blocks) EXPECT_FALSE(b.kept);
   EXPECT_TRUE(o.result.vectors.empty());
   EXPECT_EQ(o.before, o.after);
@@ -149,7 +132,7 @@ TEST(Reconstruct, ABlockThatGetsWorseIsLeftAsItWas) {
 TEST(Reconstruct, StopsInTime) {
   ReconstructOptions options = small_options();
   options.minutes = 1e-9;
-  const Outcome o = reconstruct_vit(options, 1);
+  const Reconstructed o = reconstruct_vit(options, 1);
   EXPECT_TRUE(o.result.out_of_time);
   EXPECT_EQ(o.before, o.after);
 }
@@ -167,7 +150,7 @@ TEST(Reconstruct, SwinWithShiftedAndPaddedWindows) {
   for (const char* name : {"swin_shift", "swin_pad"}) {
     LoadedModel loaded = load_model(test::fixtures() / "models" / name),
                 original = load_model(test::fixtures() / "models" / name);
-    const Outcome o = reconstruct(std::move(loaded.model), *original.model, small_options(), 2, 4);
+    const Reconstructed o = reconstruct(std::move(loaded.model), *original.model, small_options(), 2, 4);
     EXPECT_GE(o.result.blocks.size(), 2u);
     EXPECT_TRUE(o.result.blocks[0].kept) << name << ": " << o.result.blocks[0].before << " -> "
                                          << o.result.blocks[0].after;

@@ -42,12 +42,6 @@ Outcome quantize_small(QuantizeOptions options, int threads, const RefineHooks& 
   return result;
 }
 
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
-  double sum = 0.0;
-  for (std::size_t i = 0; i < a.size(); ++i) sum += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
-  return sum;
-}
-
 QuantizeOptions options_for(WeightMethod method) {
   QuantizeOptions options;
   options.weights = method;
@@ -91,7 +85,7 @@ TEST(RefineWeights, NearerToFloatThanRoundingToNearest) {
   const auto error_of = [&](WeightMethod method) {
     QuantizeOptions quantize = options_for(method);
     quantize.bounds = GroupBounds::kMse;
-    return distance(exact, quantize_small(quantize, 1).logits);
+    return test::squared_distance(exact, quantize_small(quantize, 1).logits);
   };
   const double nearest = error_of(WeightMethod::kNearest);
   EXPECT_LT(error_of(WeightMethod::kGptq), 0.7 * nearest);
@@ -106,10 +100,10 @@ TEST(RefineWeights, WeightGroupsHelp) {
     options = options_for(method);
     options.weight_bits = 2;
     options.weight_quantile = 0.0;
-    const double plain = distance(exact, quantize_small(options, 1).logits);
+    const double plain = test::squared_distance(exact, quantize_small(options, 1).logits);
     options.weight_groups = 4;
     const Outcome grouped = quantize_small(options, 1);
-    EXPECT_LT(distance(exact, grouped.logits), plain) << weight_method_name(method);
+    EXPECT_LT(test::squared_distance(exact, grouped.logits), plain) << weight_method_name(method);
     EXPECT_EQ(grouped.plan->linears.at("blocks.0.mlp.fc1").weight.group_size, 4);
     EXPECT_EQ(grouped.plan->linears.at("head").weight.group_size, 0) << "8 bits have no room for multipliers";
   }

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "models/runner.h"
 #include "tests/random_model.h"
 
 namespace igq::test {
@@ -40,6 +42,25 @@ inline void small_image(const Model& model, std::int64_t i, float* image) {
   for (std::int64_t p = 0; p < model.image_floats(); ++p)
     image[p] = static_cast<float>(std::sin(a * static_cast<double>(p % 16) + b * static_cast<double>(p / 16) + phase) +
                                   0.3 * random.normal());
+}
+
+/// Logits of the first `images` small images, one after the other, on one thread.
+inline std::vector<float> logits_of(Model& model, Execution execution, std::int64_t images = kSmallImages) {
+  Runner runner(model, execution, best_isa(), 1);
+  std::vector<float> image(static_cast<std::size_t>(model.image_floats())), all;
+  for (std::int64_t i = 0; i < images; ++i) {
+    small_image(model, i, image.data());
+    const auto logits = runner.run(image.data());
+    all.insert(all.end(), logits.begin(), logits.end());
+  }
+  return all;
+}
+
+/// Sum of squared differences.
+inline double squared_distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double sum = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+  return sum;
 }
 
 }  // namespace igq::test

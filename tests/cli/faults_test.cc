@@ -50,13 +50,6 @@ class SmallDisk {
 };
 constexpr const char* kNoMount = "this user may not mount file systems";
 
-std::vector<std::string> files_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 std::string killed_after(int milliseconds) {
   return "timeout -s KILL 0." + std::to_string(1000 + milliseconds).substr(1) + " ";
 }

@@ -18,13 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> files_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 /// Well, or one line that says what is wrong (after the note on class folders); never a hang (the shell's `timeout`:
 /// 124) or an abort.
 void expect_result_or_one_line(const Output& result, const std::string& what) {

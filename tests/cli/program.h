@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "tests/test_util.h"
@@ -48,6 +50,14 @@ inline std::filesystem::path asset(const std::string& path) {
   return std::filesystem::path(IGQ_SOURCE_DIR) / "assets" / path;
 }
 inline std::filesystem::path tiny_model(const std::string& name = "vit_token") { return fixtures() / "models" / name; }
+
+/// Names in a folder, sorted.
+inline std::vector<std::string> files_in(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 /// `folder`/CLASS/*.png: `per_class` real images of each of the first `classes` classes of the embedded test set.
 inline void make_images(const std::filesystem::path& folder, int classes, int per_class) {

@@ -58,6 +58,14 @@ inline double relative_difference(const std::vector<float>& got, const std::vect
   return largest / std::max(static_cast<double>(*high) - static_cast<double>(*low), 1e-30);
 }
 
+/// Of a stage's values, as a share of their spread.
+inline constexpr double kTolerance = 1e-4;
+
+/// One array of a stage.
+inline void expect_near(const DetectorFixture& f, const std::string& name, const std::vector<float>& got) {
+  EXPECT_LE(relative_difference(got, f.floats(name)), kTolerance) << name;
+}
+
 /// [height, width, channels] as [channels, height, width].
 inline std::vector<float> channels_first(const FeatureMap& map) {
   std::vector<float> result(map.values.size());

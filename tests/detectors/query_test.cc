@@ -12,11 +12,7 @@ namespace {
 
 using test::channels_first;
 using test::copy_of;
-using test::relative_difference;
-
-void expect_near(const test::DetectorFixture& f, const std::string& name, const std::vector<float>& got) {
-  EXPECT_LE(relative_difference(got, f.floats(name)), 1e-4) << name;
-}
+using test::expect_near;
 
 /// Input, outputs and objects; `pixels`: how far a box may be off.
 void expect_equal(test::DetectorFixture& f, float pixels) {

@@ -10,9 +10,7 @@ namespace {
 
 using test::channels_first;
 using test::copy_of;
-using test::relative_difference;
-
-constexpr double kTolerance = 1e-4;
+using test::expect_near;
 
 std::vector<std::string> names() {
   return {"mask_rcnn", "mask_rcnn_odd", "mask_rcnn_even", "cascade_mask_rcnn", "cascade_mask_rcnn_agnostic"};
@@ -25,11 +23,6 @@ class TwoStageFixtures : public testing::TestWithParam<std::string> {
     return shared.empty() ? shared : shared / "data" / "detection" / GetParam();
   }
 };
-
-/// One array of a stage.
-void expect_near(const test::DetectorFixture& f, const std::string& name, const std::vector<float>& got) {
-  EXPECT_LE(relative_difference(got, f.floats(name)), kTolerance) << name;
-}
 
 void expect_levels(const test::DetectorFixture& f, const std::string& name, const std::vector<FeatureMap>& maps) {
   for (std::size_t i = 0; i < maps.size(); ++i) expect_near(f, fmt::format("{}{}", name, i), channels_first(maps[i]));

@@ -30,7 +30,7 @@ void read_all(const std::filesystem::path& path) {
   }
 }
 
-std::string error_of(const std::filesystem::path& path) {
+std::string container_error(const std::filesystem::path& path) {
   return test::error_text([&] { read_all(path); });
 }
 
@@ -166,7 +166,7 @@ TEST(IgqContainer, ExistingFileStaysWithoutOverwrite) {
   EXPECT_EQ(read_text(folder / "a.igq"), precious);
   write_small(folder / "a.igq", true);
   EXPECT_NE(read_text(folder / "a.igq"), precious);
-  EXPECT_EQ(error_of(folder / "a.igq"), "");
+  EXPECT_EQ(container_error(folder / "a.igq"), "");
 }
 
 TEST(IgqContainer, AFileOfAnotherKindStaysEvenWithOverwrite) {
@@ -195,11 +195,11 @@ TEST(IgqContainerDamage, EveryTruncation) {
   const std::string bytes = read_text(folder / "a.igq");
   for (std::size_t size = 0; size < bytes.size(); ++size) {
     write_text(folder / "cut.igq", bytes.substr(0, size));
-    const std::string error = error_of(folder / "cut.igq");
+    const std::string error = container_error(folder / "cut.igq");
     ASSERT_NE(error.find("cut.igq"), std::string::npos) << "cut to " << size;
   }
   write_text(folder / "long.igq", bytes + '\0');
-  EXPECT_NE(error_of(folder / "long.igq"), "");
+  EXPECT_NE(container_error(folder / "long.igq"), "");
 }
 
 TEST(IgqContainerDamage, EveryFlippedByteOfTheWholeFile) {
@@ -210,7 +210,7 @@ TEST(IgqContainerDamage, EveryFlippedByteOfTheWholeFile) {
     for (const char flip : {'\x01', '\x80', '\xff'}) {
       bytes[at] = static_cast<char>(bytes[at] ^ flip);
       write_text(folder / "flip.igq", bytes);
-      ASSERT_NE(error_of(folder / "flip.igq"), "") << "byte " << at;
+      ASSERT_NE(container_error(folder / "flip.igq"), "") << "byte " << at;
       bytes[at] = static_cast<char>(bytes[at] ^ flip);
     }
   }
@@ -222,10 +222,10 @@ TEST(IgqContainerDamage, NewerVersionSaysSo) {
   Forged f = Forged::from(read_text(folder / "a.igq"));
   f.version = kIgqVersion + 1;
   write_text(folder / "new.igq", f.to_bytes());
-  EXPECT_NE(error_of(folder / "new.igq").find("format version 4"), std::string::npos);
+  EXPECT_NE(container_error(folder / "new.igq").find("format version 4"), std::string::npos);
   f.version = 0;
   write_text(folder / "new.igq", f.to_bytes());
-  EXPECT_NE(error_of(folder / "new.igq").find("damaged"), std::string::npos);
+  EXPECT_NE(container_error(folder / "new.igq").find("damaged"), std::string::npos);
 }
 
 TEST(IgqContainerDamage, SizesInTheFirstBytes) {
@@ -247,7 +247,7 @@ TEST(IgqContainerDamage, SizesInTheFirstBytes) {
                                                                {h, o - 64, p + 64}}};
   for (const auto& [header_size, offset, size] : table) {
     write_text(folder / "x.igq", f.preamble(header_size, offset, size, 0) + good.substr(64));
-    EXPECT_NE(error_of(folder / "x.igq").find("damaged"), std::string::npos)
+    EXPECT_NE(container_error(folder / "x.igq").find("damaged"), std::string::npos)
         << header_size << " " << offset << " " << size;
   }
 }
@@ -257,7 +257,7 @@ TEST(IgqContainerDamage, HeadersWithRightChecksumsThatLie) {
   write_small(folder / "a.igq");
   const Forged good = Forged::from(read_text(folder / "a.igq"));
   write_text(folder / "x.igq", good.to_bytes());
-  ASSERT_EQ(error_of(folder / "x.igq"), "");
+  ASSERT_EQ(container_error(folder / "x.igq"), "");
   const auto max = ~std::uint64_t{0};
   using Edit = std::function<void(json&)>;
   const std::vector<std::pair<const char*, Edit>> table = {
@@ -311,7 +311,7 @@ TEST(IgqContainerDamage, HeadersWithRightChecksumsThatLie) {
     edit(j);
     f.set_json(j);
     write_text(folder / "x.igq", f.to_bytes());
-    const std::string error = error_of(folder / "x.igq");
+    const std::string error = container_error(folder / "x.igq");
     EXPECT_NE(error.find("x.igq is damaged"), std::string::npos) << what << ": " << error;
   }
   Forged f = good;
@@ -319,7 +319,7 @@ TEST(IgqContainerDamage, HeadersWithRightChecksumsThatLie) {
                                   std::string("{\"tensors\":[") + std::string(1, '\0') + "]}"}) {
     f.header = text;
     write_text(folder / "x.igq", f.to_bytes());
-    EXPECT_NE(error_of(folder / "x.igq").find("x.igq is damaged"), std::string::npos) << text.substr(0, 20);
+    EXPECT_NE(container_error(folder / "x.igq").find("x.igq is damaged"), std::string::npos) << text.substr(0, 20);
   }
 }
 
@@ -333,8 +333,8 @@ TEST(IgqContainerDamage, FileThatShrinksWhileOpen) {
 
 TEST(IgqContainerDamage, NotAFile) {
   const TemporaryFolder folder;
-  EXPECT_NE(error_of(folder / "missing.igq"), "");
-  EXPECT_NE(error_of(folder.path()), "");
+  EXPECT_NE(container_error(folder / "missing.igq"), "");
+  EXPECT_NE(container_error(folder.path()), "");
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ std::vector<std::string> relatives(const ImageFolder& folder) {
   return all;
 }
 
-std::string error_of(const fs::path& root) {
+std::string folder_error(const fs::path& root) {
   return test::error_text([&] { list_images(root); });
 }
 
@@ -73,10 +73,10 @@ TEST(ImageFolder, ErrorsSayWhatIsWrong) {
   test::TemporaryFolder folder;
   touch(folder.path() / "text/only.txt");
   touch(folder.path() / "file.png");
-  EXPECT_NE(error_of(folder.path() / "missing").find("no such folder"), std::string::npos);
-  EXPECT_NE(error_of(folder.path() / "file.png").find("not a folder"), std::string::npos);
-  EXPECT_NE(error_of(folder.path() / "text").find("no image in this folder"), std::string::npos);
-  EXPECT_NE(error_of(folder.path() / "text").find("only 1 .txt"), std::string::npos);
+  EXPECT_NE(folder_error(folder.path() / "missing").find("no such folder"), std::string::npos);
+  EXPECT_NE(folder_error(folder.path() / "file.png").find("not a folder"), std::string::npos);
+  EXPECT_NE(folder_error(folder.path() / "text").find("no image in this folder"), std::string::npos);
+  EXPECT_NE(folder_error(folder.path() / "text").find("only 1 .txt"), std::string::npos);
 }
 
 TEST(ImageFolder, CountsWhatItLeavesOutAndWhatTimmWould) {

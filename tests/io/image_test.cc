@@ -18,7 +18,7 @@ namespace {
 
 using test::ImageFixtures;
 
-std::string error_of(const std::filesystem::path& path) {
+std::string image_error(const std::filesystem::path& path) {
   return test::error_text([&] { load_image(path); });
 }
 
@@ -46,12 +46,12 @@ TEST(Image, TurnsUprightAsPillow) {
 TEST(Image, BadFilesAreErrorsThatNameTheFile) {
   for (const auto& entry : ImageFixtures::get().manifest.at("bad")) {
     SCOPED_TRACE(entry.dump());
-    const std::string error = error_of(ImageFixtures::file(entry));
+    const std::string error = image_error(ImageFixtures::file(entry));
     EXPECT_NE(error.find(entry.at("file").get<std::string>()), std::string::npos) << error;
     EXPECT_NE(error.find(entry.at("says").get<std::string>()), std::string::npos) << error;
   }
-  EXPECT_NE(error_of(test::fixtures() / "images" / "none.png").find("none.png"), std::string::npos);
-  EXPECT_NE(error_of(test::fixtures() / "images"), "");
+  EXPECT_NE(image_error(test::fixtures() / "images" / "none.png").find("none.png"), std::string::npos);
+  EXPECT_NE(image_error(test::fixtures() / "images"), "");
 }
 
 // A truncated picture is never decoded in part. What may be missing, as in Pillow: the two bytes of a JPEG's end
@@ -136,7 +136,7 @@ std::string flat_jpeg(int width, int height, const JpegKind& kind) {
   return out;
 }
 
-std::string error_of_bytes(const std::string& bytes) {
+std::string decode_error(const std::string& bytes) {
   try {
     decode_image(std::as_bytes(std::span(bytes)), "x");
   } catch (const Error& error) {
@@ -151,15 +151,15 @@ TEST(Image, AFileTooShortForTheSizeItClaimsIsTruncated) {
   const std::string end("\xff\xd9", 2);
   for (const int components : {1, 3}) {
     const std::string small = flat_jpeg(1000, 1000, {true, false, components});
-    EXPECT_EQ(error_of_bytes(small), "") << "small pictures are read from however few bytes";
+    EXPECT_EQ(decode_error(small), "") << "small pictures are read from however few bytes";
     const std::string arithmetic = flat_jpeg(2048, 2048, {true, false, components});
     ASSERT_LT(arithmetic.size(), 3000u);
-    EXPECT_EQ(error_of_bytes(arithmetic), truncated);
+    EXPECT_EQ(decode_error(arithmetic), truncated);
     // Sound ones of one colour are the shortest there are; cut, with an end marker put behind, they claim too much.
     for (const bool progressive : {false, true}) {
       const std::string sound = flat_jpeg(2048, 2048, {false, progressive, components});
-      EXPECT_EQ(error_of_bytes(sound), "") << sound.size() << " bytes";
-      EXPECT_EQ(error_of_bytes(sound.substr(0, 4000) + end), truncated);
+      EXPECT_EQ(decode_error(sound), "") << sound.size() << " bytes";
+      EXPECT_EQ(decode_error(sound.substr(0, 4000) + end), truncated);
     }
   }
 }
@@ -167,12 +167,12 @@ TEST(Image, AFileTooShortForTheSizeItClaimsIsTruncated) {
 TEST(Image, ScansOfALargePictureAreLimited) {
   // 2^18 blocks: 256 scans. The last scan of a sound file, over and over.
   const std::string sound = flat_jpeg(4096, 4096, {false, true, 1});
-  EXPECT_EQ(error_of_bytes(sound), "");
+  EXPECT_EQ(decode_error(sound), "");
   const std::size_t last = sound.rfind("\xff\xda");
   const std::string scan = sound.substr(last, sound.size() - last - 2);
   std::string bytes = sound.substr(0, sound.size() - 2);
   for (int i = 0; i < 260; ++i) bytes += scan;
-  const std::string error = error_of_bytes(bytes + "\xff\xd9");
+  const std::string error = decode_error(bytes + "\xff\xd9");
   EXPECT_EQ(error, "x: damaged JPEG image: more than 256 scans");
 }
 

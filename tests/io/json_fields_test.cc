@@ -9,7 +9,7 @@ namespace {
 
 using nlohmann::json;
 
-std::string error_of(const std::string& text, const JsonLimits& limits = {}) {
+std::string parse_error(const std::string& text, const JsonLimits& limits = {}) {
   try {
     parse_json(text, limits);
   } catch (const Error& e) {
@@ -28,7 +28,7 @@ TEST(ParseJson, GivesWhatTheLibraryGives) {
 TEST(ParseJson, SaysWhatDoesNotParse) {
   for (const char* text :
        {"", "{", "[1,]", "[1] x", "nul", "\"\xff\"", "1e999", "NaN", "{'a':1}", "{\"a\"}", "[\"\n\"]"}) {
-    const std::string error = error_of(text);
+    const std::string error = parse_error(text);
     EXPECT_EQ(error.find("its JSON does not parse: "), 0u) << text << ": " << error;
     EXPECT_EQ(error.find("json.exception"), std::string::npos) << error;
     EXPECT_EQ(error.find('\n'), std::string::npos) << error;
@@ -36,18 +36,18 @@ TEST(ParseJson, SaysWhatDoesNotParse) {
 }
 
 TEST(ParseJson, RefusesTwoEntriesOfOneName) {
-  EXPECT_EQ(error_of(R"({"a":1,"b":{"a":2}})"), "");
-  EXPECT_EQ(error_of(R"({"a":1,"a":1})"), "it holds two entries called 'a'");
-  EXPECT_EQ(error_of(R"([{"b":{"c":{},"\u0063":1}}])"), "it holds two entries called 'c'");
+  EXPECT_EQ(parse_error(R"({"a":1,"b":{"a":2}})"), "");
+  EXPECT_EQ(parse_error(R"({"a":1,"a":1})"), "it holds two entries called 'a'");
+  EXPECT_EQ(parse_error(R"([{"b":{"c":{},"\u0063":1}}])"), "it holds two entries called 'c'");
 }
 
 TEST(ParseJson, LimitsComeFirst) {
-  EXPECT_EQ(error_of(std::string(65, '[') + std::string(65, ']')), "");
-  EXPECT_EQ(error_of(std::string(66, '[') + std::string(66, ']')), "its JSON is nested deeper than 64");
-  EXPECT_EQ(error_of(std::string(10000000, '[')), "its JSON is nested deeper than 64");
-  EXPECT_EQ(error_of("[1,2,3]", {.values = 4}), "");
-  EXPECT_EQ(error_of("[1,2,3]", {.values = 3}), "its JSON has more than 3 values");
-  EXPECT_EQ(error_of(R"({"a":{"b":[]}})", {.values = 2}), "its JSON has more than 2 values");
+  EXPECT_EQ(parse_error(std::string(65, '[') + std::string(65, ']')), "");
+  EXPECT_EQ(parse_error(std::string(66, '[') + std::string(66, ']')), "its JSON is nested deeper than 64");
+  EXPECT_EQ(parse_error(std::string(10000000, '[')), "its JSON is nested deeper than 64");
+  EXPECT_EQ(parse_error("[1,2,3]", {.values = 4}), "");
+  EXPECT_EQ(parse_error("[1,2,3]", {.values = 3}), "its JSON has more than 3 values");
+  EXPECT_EQ(parse_error(R"({"a":{"b":[]}})", {.values = 2}), "its JSON has more than 2 values");
 }
 
 // What took minutes when every end of an object looked through all members of the one around it; a test that takes

@@ -33,7 +33,7 @@ std::string bytes_of(std::initializer_list<T> values) {
 }
 
 /// The text of the Error that opening gives; empty when it opens.
-std::string error_of(const std::filesystem::path& path) {
+std::string weights_error(const std::filesystem::path& path) {
   return test::error_text([&] {
     if (path.extension() == ".json")
       open_sharded_safetensors(path);
@@ -42,10 +42,10 @@ std::string error_of(const std::filesystem::path& path) {
   });
 }
 
-std::string error_of_bytes(const std::string& bytes) {
+std::string bytes_error(const std::string& bytes) {
   const TemporaryFolder folder;
   write_text(folder / "w.safetensors", bytes);
-  const std::string text = error_of(folder / "w.safetensors");
+  const std::string text = weights_error(folder / "w.safetensors");
   EXPECT_TRUE(text.empty() || text.find("w.safetensors") != std::string::npos) << text;
   return text;
 }
@@ -155,22 +155,22 @@ TEST(Safetensors, WhatIsWrittenComesBack) {
 
 TEST(SafetensorsFaults, Sizes) {
   const std::string header = R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
-  EXPECT_EQ(error_of_bytes(file_of(header, std::string(8, 'x'))), "");
-  EXPECT_SAYS(error_of_bytes(""), "0 bytes");
-  EXPECT_SAYS(error_of_bytes("1234567"), "7 bytes");
-  EXPECT_SAYS(error_of_bytes(file_of(header, std::string(8, 'x'), std::uint64_t{1} << 62)),
+  EXPECT_EQ(bytes_error(file_of(header, std::string(8, 'x'))), "");
+  EXPECT_SAYS(bytes_error(""), "0 bytes");
+  EXPECT_SAYS(bytes_error("1234567"), "7 bytes");
+  EXPECT_SAYS(bytes_error(file_of(header, std::string(8, 'x'), std::uint64_t{1} << 62)),
               "header of 4611686018427387904");
-  EXPECT_SAYS(error_of_bytes(file_of(header, std::string(8, 'x'), ~std::uint64_t{0} - 7)), "header of");
-  EXPECT_SAYS(error_of_bytes(file_of(header, std::string(8, 'x'), 1000)), "in all");
-  EXPECT_SAYS(error_of_bytes(file_of(header, std::string(7, 'x'))), "beyond the end");
-  EXPECT_SAYS(error_of_bytes(file_of(header, std::string(9, 'x'))), "take 8 bytes and 9");
+  EXPECT_SAYS(bytes_error(file_of(header, std::string(8, 'x'), ~std::uint64_t{0} - 7)), "header of");
+  EXPECT_SAYS(bytes_error(file_of(header, std::string(8, 'x'), 1000)), "in all");
+  EXPECT_SAYS(bytes_error(file_of(header, std::string(7, 'x'))), "beyond the end");
+  EXPECT_SAYS(bytes_error(file_of(header, std::string(9, 'x'))), "take 8 bytes and 9");
   const std::string whole = file_of(header, std::string(8, 'x'));
-  for (std::size_t size = 0; size < whole.size(); ++size) EXPECT_NE(error_of_bytes(whole.substr(0, size)), "") << size;
+  for (std::size_t size = 0; size < whole.size(); ++size) EXPECT_NE(bytes_error(whole.substr(0, size)), "") << size;
 }
 
 TEST(SafetensorsFaults, Headers) {
   const std::string data(8, 'x');
-  const auto says = [&](const std::string& header) { return error_of_bytes(file_of(header, data)); };
+  const auto says = [&](const std::string& header) { return bytes_error(file_of(header, data)); };
   EXPECT_SAYS(says("[]"), "no JSON object");
   EXPECT_SAYS(says("{"), "does not parse");
   EXPECT_SAYS(says("{\"\xFF\":1}"), "does not parse");
@@ -204,9 +204,9 @@ TEST(SafetensorsFaults, Headers) {
 }
 
 TEST(SafetensorsFaults, OtherFiles) {
-  EXPECT_SAYS(error_of_bytes("PK\x03\x04 this is a zip, as torch.save writes"), "not a safetensors file");
-  EXPECT_SAYS(error_of_bytes(std::string(4096, '\0')), "no JSON object");
-  EXPECT_SAYS(error_of("/nowhere/w.safetensors"), "/nowhere/w.safetensors");
+  EXPECT_SAYS(bytes_error("PK\x03\x04 this is a zip, as torch.save writes"), "not a safetensors file");
+  EXPECT_SAYS(bytes_error(std::string(4096, '\0')), "no JSON object");
+  EXPECT_SAYS(weights_error("/nowhere/w.safetensors"), "/nowhere/w.safetensors");
 }
 
 class Shards : public ::testing::Test {
@@ -222,7 +222,7 @@ class Shards : public ::testing::Test {
   }
   std::string error_with(const std::string& index) {
     write_text(folder_ / "model.safetensors.index.json", index);
-    return error_of(folder_ / "model.safetensors.index.json");
+    return weights_error(folder_ / "model.safetensors.index.json");
   }
   TemporaryFolder folder_;
 };

@@ -7,6 +7,7 @@ if(IGQ_ARCHITECTURE STREQUAL "x86" AND SIMDE_INCLUDE_DIR AND NOT IGQ_SANITIZE)
     ${x86}/bytes_amx.cc)
   add_library(kernels_emulated_avx512 OBJECT ${emulated_sources})
   igq_compile_options(kernels_emulated_avx512)
+  set_target_properties(kernels_emulated_avx512 PROPERTIES UNITY_BUILD OFF)
   target_compile_options(kernels_emulated_avx512 PRIVATE -mavx2 -mfma -mf16c -Wno-psabi -Wno-pedantic)
   target_include_directories(kernels_emulated_avx512 PRIVATE ${CMAKE_CURRENT_LIST_DIR}
     ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)

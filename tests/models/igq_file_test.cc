@@ -26,7 +26,7 @@ using test::tiny_igq;
 using test::tiny_igq_grouped;
 using test::write_text;
 
-std::string error_of(const std::filesystem::path& path) {
+std::string file_error(const std::filesystem::path& path) {
   return test::error_text([&] { load_igq(path); });
 }
 
@@ -207,9 +207,9 @@ TEST(IgqFile, EveryConfigurationFieldComesBack) {
 TEST(IgqFile, ErrorsNameThePath) {
   const TemporaryFolder folder;
   write_text(folder / "a.igq", "not a model");
-  EXPECT_NE(error_of(folder / "a.igq").find("a.igq is not an .igq file"), std::string::npos);
+  EXPECT_NE(file_error(folder / "a.igq").find("a.igq is not an .igq file"), std::string::npos);
   EXPECT_FALSE(is_igq_file(folder / "a.igq"));
-  EXPECT_NE(error_of(folder / "none.igq").find("none.igq"), std::string::npos);
+  EXPECT_NE(file_error(folder / "none.igq").find("none.igq"), std::string::npos);
 }
 
 TEST(IgqFile, WhatContradictsItselfIsNotWritten) {
@@ -260,14 +260,14 @@ using Edits = std::vector<std::pair<const char*, std::function<void(json&)>>>;
 /// `good` loads, and with each edit of its header it is refused.
 void expect_refused(const TemporaryFolder& folder, const Forged& good, const Edits& edits) {
   write_text(folder / "x.igq", good.to_bytes());
-  ASSERT_EQ(error_of(folder / "x.igq"), "");
+  ASSERT_EQ(file_error(folder / "x.igq"), "");
   for (const auto& [what, edit] : edits) {
     Forged f = good;
     json j = f.json();
     edit(j);
     f.set_json(j);
     write_text(folder / "x.igq", f.to_bytes());
-    const std::string error = error_of(folder / "x.igq");
+    const std::string error = file_error(folder / "x.igq");
     EXPECT_NE(error.find("x.igq cannot be used"), std::string::npos) << what << ": " << error;
   }
 }
@@ -370,7 +370,7 @@ TEST(IgqFile, FieldsOfNewerVersionsAreRefusedByName) {
     j.at(place)["twist"] = false;
     f.set_json(j);
     write_text(folder / "x.igq", f.to_bytes());
-    const std::string error = error_of(folder / "x.igq");
+    const std::string error = file_error(folder / "x.igq");
     EXPECT_NE(error.find("x.igq was made by a newer igq: " + std::string(what)), std::string::npos) << error;
     EXPECT_NE(error.find("'twist', which this igq does not know: update igq"), std::string::npos) << error;
   }
@@ -380,7 +380,7 @@ TEST(IgqFile, FieldsOfNewerVersionsAreRefusedByName) {
   j["more"] = j["provenance"]["more"] = 1;
   f.set_json(j);
   write_text(folder / "x.igq", f.to_bytes());
-  EXPECT_EQ(error_of(folder / "x.igq"), "");
+  EXPECT_EQ(file_error(folder / "x.igq"), "");
 }
 
 TEST(IgqFileDamage, MultiplesThatLie) {
@@ -429,7 +429,7 @@ TEST(IgqFileDamage, WeightGroupsThatLie) {
       std::memset(f.payload.data() + tensors[i]["offset"].get<std::size_t>(), byte, bits / 8);
       f.mend_checksum(i);
       write_text(folder / "x.igq", f.to_bytes());
-      const std::string error = error_of(folder / "x.igq");
+      const std::string error = file_error(folder / "x.igq");
       EXPECT_NE(error.find("x.igq cannot be used: site blocks."), std::string::npos) << error;
       EXPECT_NE(error.find("multiplier"), std::string::npos) << error;
       ++lies;
@@ -456,7 +456,7 @@ TEST(IgqFileDamage, PayloadsWithRightChecksumsThatLie) {
       if (!scale) std::memcpy(bytes, first ? &large : &below, 4);
       f.mend_checksum(i);
       write_text(folder / "x.igq", f.to_bytes());
-      EXPECT_NE(error_of(folder / "x.igq").find("x.igq cannot be used"), std::string::npos) << name;
+      EXPECT_NE(file_error(folder / "x.igq").find("x.igq cannot be used"), std::string::npos) << name;
     }
   }
 }
@@ -469,12 +469,12 @@ TEST(IgqFileDamage, FlippedBytesAndTruncationInSteps) {
   for (std::size_t at = 0; at < bytes.size(); at += 11) {
     bytes[at] = static_cast<char>(bytes[at] ^ (1 << (at % 8)));
     write_text(folder / "flip.igq", bytes);
-    ASSERT_NE(error_of(folder / "flip.igq").find("flip.igq"), std::string::npos) << "byte " << at;
+    ASSERT_NE(file_error(folder / "flip.igq").find("flip.igq"), std::string::npos) << "byte " << at;
     bytes[at] = static_cast<char>(bytes[at] ^ (1 << (at % 8)));
   }
   for (std::size_t size = 0; size < bytes.size(); size += 23) {
     write_text(folder / "cut.igq", bytes.substr(0, size));
-    ASSERT_NE(error_of(folder / "cut.igq").find("cut.igq"), std::string::npos) << "cut to " << size;
+    ASSERT_NE(file_error(folder / "cut.igq").find("cut.igq"), std::string::npos) << "cut to " << size;
   }
 }
 

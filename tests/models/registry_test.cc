@@ -21,7 +21,7 @@ nlohmann::json timm_fixture() {
   return nlohmann::json::parse(file);
 }
 
-std::string error_of(std::string_view name) {
+std::string name_error(std::string_view name) {
   return test::error_text([&] { architecture_config(name); });
 }
 
@@ -79,10 +79,10 @@ TEST(Registry, ATagDecidesInputAndClasses) {
 
 TEST(Registry, AnUnknownNameIsAnsweredWithTheNearest) {
   EXPECT_FALSE(find_architecture("deit_smal_patch16_224").has_value());
-  EXPECT_NE(error_of("deit_smal_patch16_224").find("deit_small_patch16_224"), std::string::npos);
-  EXPECT_NE(error_of("swin_tiny_patch4_window7").find("swin_tiny_patch4_window7_224"), std::string::npos);
-  EXPECT_NE(error_of("deit_small_patch16_224.fb_in1").find("deit_small_patch16_224.fb_in1k"), std::string::npos);
-  EXPECT_FALSE(error_of("").empty());
+  EXPECT_NE(name_error("deit_smal_patch16_224").find("deit_small_patch16_224"), std::string::npos);
+  EXPECT_NE(name_error("swin_tiny_patch4_window7").find("swin_tiny_patch4_window7_224"), std::string::npos);
+  EXPECT_NE(name_error("deit_small_patch16_224.fb_in1").find("deit_small_patch16_224.fb_in1k"), std::string::npos);
+  EXPECT_FALSE(name_error("").empty());
 }
 
 std::unique_ptr<Model> random_network(const ModelConfig& config) {

@@ -13,16 +13,16 @@ using nlohmann::json;
 
 ModelConfig parse(const char* text) { return timm_config(json::parse(text)); }
 
-std::string error_of(const std::string& text) {
+std::string timm_error(const std::string& text) {
   return test::error_text([&] { timm_config(json::parse(text)); });
 }
 
 /// The error for a ViT with these model_args.
 std::string vit_error(const std::string& args) {
-  return error_of(R"({"architecture":"vit_tiny_patch16_224","model_args":{)" + args + "}}");
+  return timm_error(R"({"architecture":"vit_tiny_patch16_224","model_args":{)" + args + "}}");
 }
 std::string swin_error(const std::string& args) {
-  return error_of(R"({"architecture":"swin_tiny_patch4_window7_224","model_args":{)" + args + "}}");
+  return timm_error(R"({"architecture":"swin_tiny_patch4_window7_224","model_args":{)" + args + "}}");
 }
 
 TEST(TimmConfig, ArchitectureAlone) {
@@ -148,7 +148,8 @@ TEST(TimmConfig, ModelsOfAnySizeRunAtInputSize) {
       "pretrained_cfg":{"input_size":[3,288,288]}})");
   EXPECT_EQ(c.image_height, 288);
   EXPECT_SAYS(
-      error_of(R"({"architecture":"swin_tiny_patch4_window7_224","model_args":{"img_size":224,"strict_img_size":false},
+      timm_error(
+          R"({"architecture":"swin_tiny_patch4_window7_224","model_args":{"img_size":224,"strict_img_size":false},
       "pretrained_cfg":{"input_size":[3,288,288]}})"),
       "input_size");
 }
@@ -166,9 +167,9 @@ TEST(TimmConfig, NamesThatTheRegistryLacks) {
   EXPECT_EQ(swin.family, Family::kSwin);
   EXPECT_EQ(swin.swin.window_size, (std::array{4, 8}));
   // Without the numbers, or of another family: the registry's error with the nearest names.
-  EXPECT_SAYS(error_of(R"({"architecture":"vit_tinny_patch16_224","model_args":{"embed_dim":160}})"),
+  EXPECT_SAYS(timm_error(R"({"architecture":"vit_tinny_patch16_224","model_args":{"embed_dim":160}})"),
               "vit_tiny_patch16_224");
-  EXPECT_SAYS(error_of(R"({"architecture":"resnet50","model_args":{"embed_dim":1,"depth":1,"num_heads":1}})"),
+  EXPECT_SAYS(timm_error(R"({"architecture":"resnet50","model_args":{"embed_dim":1,"depth":1,"num_heads":1}})"),
               "resnet50");
 }
 
@@ -192,9 +193,9 @@ TEST(TimmConfig, RefusesWhatWouldComputeSomethingElse) {
   EXPECT_SAYS(swin_error(R"("head_dim":16)"), "head_dim");
   EXPECT_SAYS(swin_error(R"("always_partition":true)"), "always_partition");
   EXPECT_SAYS(swin_error(R"("global_pool":"max")"), "global_pool");
-  EXPECT_SAYS(error_of(R"({"architecture":"vit_tiny_patch16_224","pretrained_cfg":{"crop_mode":"zoom"}})"), "zoom");
-  EXPECT_SAYS(error_of(R"({"architecture":"vit_tiny_patch16_224","pretrained_cfg":[]})"), "pretrained_cfg");
-  EXPECT_SAYS(error_of(R"({"architecture":"vit_tiny_patch16_224","model_args":7})"), "model_args");
+  EXPECT_SAYS(timm_error(R"({"architecture":"vit_tiny_patch16_224","pretrained_cfg":{"crop_mode":"zoom"}})"), "zoom");
+  EXPECT_SAYS(timm_error(R"({"architecture":"vit_tiny_patch16_224","pretrained_cfg":[]})"), "pretrained_cfg");
+  EXPECT_SAYS(timm_error(R"({"architecture":"vit_tiny_patch16_224","model_args":7})"), "model_args");
 }
 
 TEST(TimmConfig, FaultsNameTheFile) {

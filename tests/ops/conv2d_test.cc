@@ -12,7 +12,7 @@
 namespace igq {
 namespace {
 
-struct Case {
+struct FloatCase {
   ConvShape shape;
   MapGrid grid;
   bool bias = true;
@@ -25,7 +25,7 @@ std::vector<float> random_values(std::int64_t count, std::uint64_t seed) {
   return values;
 }
 
-double expected(const Case& c, const std::vector<float>& x, const std::vector<float>& w, std::array<int, 4> at) {
+double expected(const FloatCase& c, const std::vector<float>& x, const std::vector<float>& w, std::array<int, 4> at) {
   const auto [image, oy, ox, o] = at;
   double sum = 0.0;
   for (int ky = 0; ky < c.shape.kernel; ++ky)
@@ -42,14 +42,14 @@ double expected(const Case& c, const std::vector<float>& x, const std::vector<fl
 }
 
 TEST(Conv2d, EqualsTheSumWrittenOut) {
-  const std::vector<Case> cases = {
+  const std::vector<FloatCase> cases = {
       {{16, 24, 1, 1, 0}, {1, 5, 7}},         {{16, 24, 1, 2, 0}, {1, 5, 7}},  {{8, 17, 3, 1, 1}, {1, 9, 13}},
       {{8, 16, 3, 1, 1}, {3, 7, 7}, false},   {{3, 20, 7, 2, 3}, {1, 21, 30}}, {{8, 16, 3, 2, 1}, {2, 6, 9}},
       {{400, 19, 3, 1, 1}, {1, 4, 5}, false}, {{4, 16, 3, 1, 1}, {1, 1, 1}},   {{4, 16, 3, 1, 1}, {1, 1, 40}},
       {{4, 6, 3, 1, 2}, {1, 3, 3}},           {{1, 3, 5, 3, 2}, {2, 8, 11}},   {{8, 16, 3, 1, 2, 2}, {1, 7, 9}},
   };
   for (std::size_t i = 0; i < cases.size(); ++i) {
-    const Case& c = cases[i];
+    const FloatCase& c = cases[i];
     const std::vector<float> x = random_values(c.grid.pixels() * c.shape.in, 1 + i),
                              w = random_values(c.shape.weights(), 100 + i),
                              bias = c.bias ? random_values(c.shape.out, 200 + i) : std::vector<float>();

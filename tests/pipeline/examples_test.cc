@@ -13,13 +13,13 @@ namespace {
 
 using nlohmann::json;
 
-struct Quantized {
+struct Explained {
   LoadedModel model;
   QuantizeReport report;
 };
 
-Quantized quantized(const std::string& fixture, Grouping grouping = Grouping::kIgq, int threads = 1) {
-  Quantized q{load_model(test::fixtures() / "models" / fixture), {}};
+Explained quantized(const std::string& fixture, Grouping grouping = Grouping::kIgq, int threads = 1) {
+  Explained q{load_model(test::fixtures() / "models" / fixture), {}};
   QuantizeJob job;
   job.options.groups = 4;
   job.options.grouping = grouping;
@@ -31,7 +31,7 @@ Quantized quantized(const std::string& fixture, Grouping grouping = Grouping::kI
 
 TEST(Examples, RoundTripThroughTheReportOfEveryArchitecture) {
   for (const std::string fixture : {"vit_token", "vit_swiglu", "swin_basic", "swin_pad", "swin_smallmap"}) {
-    const Quantized q = quantized(fixture);
+    const Explained q = quantized(fixture);
     const json& stored = q.report.model.report.at("examples");
     const Examples examples = examples_from_json(json::parse(stored.dump()), *q.model.model);
     EXPECT_EQ(examples_to_json(examples), stored) << fixture;
@@ -50,7 +50,7 @@ TEST(Examples, RoundTripThroughTheReportOfEveryArchitecture) {
 }
 
 TEST(Examples, RangesAreThoseOfTheSiteAndDoNotDependOnThreads) {
-  const Quantized one = quantized("vit_token", Grouping::kIgq, 1), three = quantized("vit_token", Grouping::kIgq, 3);
+  const Explained one = quantized("vit_token", Grouping::kIgq, 1), three = quantized("vit_token", Grouping::kIgq, 3);
   EXPECT_EQ(one.report.model.report.dump(), three.report.model.report.dump());
   const Examples examples = examples_from_json(one.report.model.report.at("examples"), *one.model.model);
   const auto& site =
@@ -60,7 +60,7 @@ TEST(Examples, RangesAreThoseOfTheSiteAndDoNotDependOnThreads) {
 }
 
 TEST(Examples, NothingToShowWithoutQuantizedSites) {
-  Quantized q = quantized("vit_token");
+  Explained q = quantized("vit_token");
   q.model.model->set_plan(std::make_shared<QuantizationPlan>());
   ThreadPool pool(1);
   const std::int64_t floats = q.model.model->image_floats();
@@ -71,7 +71,7 @@ TEST(Examples, NothingToShowWithoutQuantizedSites) {
 }
 
 TEST(Examples, DamagedJsonIsAnErrorNamingTheField) {
-  const Quantized q = quantized("vit_token");
+  const Explained q = quantized("vit_token");
   const json good = q.report.model.report.at("examples");
   const auto refused = [&](const std::string& pointer, const json& value) {
     json bad = good;

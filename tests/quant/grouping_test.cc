@@ -21,14 +21,14 @@ ActivationPlan plan_of(const nlohmann::json& c) {
   return plan;
 }
 
-struct Ranges {
+struct ChannelRanges {
   std::vector<float> mn, mx;
 };
 
 /// As min() and max() of numpy where there is no NaN; the cases with NaN have fixed bounds.
-Ranges ranges_of(const std::vector<float>& x, int channels) {
-  Ranges r{std::vector<float>(static_cast<std::size_t>(channels), std::numeric_limits<float>::infinity()),
-           std::vector<float>(static_cast<std::size_t>(channels), -std::numeric_limits<float>::infinity())};
+ChannelRanges ranges_of(const std::vector<float>& x, int channels) {
+  ChannelRanges r{std::vector<float>(static_cast<std::size_t>(channels), std::numeric_limits<float>::infinity()),
+                  std::vector<float>(static_cast<std::size_t>(channels), -std::numeric_limits<float>::infinity())};
   for (std::size_t i = 0; i < x.size(); ++i) {
     const std::size_t c = i % static_cast<std::size_t>(channels);
     r.mn[c] = std::min(r.mn[c], x[i]);
@@ -43,7 +43,7 @@ TEST(ChannelGroups, EqualNumpy) {
     const ActivationPlan plan = plan_of(c);
     const int rows = static_cast<int>(c["x"].size()), channels = static_cast<int>(c["x"][0].size());
     const std::vector<float> x = test::numbers(c["x"]);
-    const Ranges r = ranges_of(x, channels);
+    const ChannelRanges r = ranges_of(x, channels);
     Arena arena;
     const ArenaScope scope(arena);
     const ChannelQuantizers q =
@@ -80,7 +80,7 @@ TEST(ChannelGroups, SlotsHoldEveryChannelOnceGroupByGroup) {
     SCOPED_TRACE(c["name"].get<std::string>());
     const ActivationPlan plan = plan_of(c);
     const int channels = static_cast<int>(c["x"][0].size());
-    const Ranges r = ranges_of(test::numbers(c["x"]), channels);
+    const ChannelRanges r = ranges_of(test::numbers(c["x"]), channels);
     Arena arena;
     const ArenaScope scope(arena);
     ChannelQuantizers q =
