@@ -10,6 +10,9 @@ function(igq_compile_options target)
   # -ffp-contract=off: a float expression means the same on every instruction set; fused multiply-adds are written out.
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
     ${errors} -ffp-contract=off $<$<CONFIG:Release>:-O3>)
+  if(CMAKE_UNITY_BUILD)
+    target_compile_options(${target} PRIVATE -Wno-shadow)  # of names that another file brings
+  endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # g++ 12 reports false positives of these inside its own standard library at -O3.
     target_compile_options(${target} PRIVATE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow
