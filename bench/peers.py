@@ -17,8 +17,8 @@ engine once, in an order that moves on by one each round; a time is the median o
 - "of the limit": the least time that the network's multiply-adds take at the machine's measured rate of byte products, over the
   time of the engine. 100 % would be a network that does nothing but multiply.
 
-OpenVINO runs with its latency hint; with --throughput also with its throughput hint, several images in flight, beside igq with as
-many images in a batch. Outputs are compared with PyTorch's, so that nobody is timed doing something else.
+OpenVINO runs with its latency hint; with --throughput also with its throughput hint, several images in flight, beside igq with a
+whole image on every thread. Outputs are compared with PyTorch's, so that nobody is timed doing something else.
 """
 import argparse
 import datetime
@@ -36,7 +36,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CALIBRATION = ROOT / "assets" / "fashion_mnist" / "calibration"
 README_LINES = (("deit_small_patch16_224", 1, 1), ("deit_small_patch16_224", 1, 2), ("swin_tiny_patch4_window7_224", 1, 1))
-PACKAGES = ("openvino", "nncf", "onnxruntime", "torch", "timm")
+PACKAGES = ("nncf", "openvino", "onnxruntime", "torch", "torchao", "timm")
 SAMPLES = 4  # images that the peers' quantizers see
 
 
@@ -163,16 +163,25 @@ def onnxruntime_engine(file):
     return make
 
 
-def torch_engine(folder, size, batch, threads, _throughput):
-    import torch
-    torch.set_num_threads(threads)
-    model = network(folder.name.split("-openvino")[0])
-    image = torch.from_numpy(picture(size, batch, 0))
+def torch_engine(compiled=False, int8=False):
+    def make(folder, size, batch, threads, _throughput):
+        import torch
+        torch.set_num_threads(threads)
+        model = network(folder.name.split("-nncf")[0])
+        if int8:  # torchao's dynamic int8: activations per token, weights per output channel
+            from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+            quantize_(model, Int8DynamicActivationInt8WeightConfig())
+        if compiled:
+            import torch._inductor.config
+            torch._inductor.config.freezing = True  # weights packed once
+            model = torch.compile(model)
+        image = torch.from_numpy(picture(size, batch, 0))
 
-    def call():
-        with torch.inference_mode():
-            return model(image).numpy()
-    return call
+        def call():
+            with torch.inference_mode():
+                return model(image).numpy()
+        return call
+    return make
 
 
 ENGINES = {
@@ -183,7 +192,9 @@ ENGINES = {
     "ONNX Runtime int8 dynamic": onnxruntime_engine("dynamic.onnx"),
     "ONNX Runtime int8 static": onnxruntime_engine("static.onnx"),
     "ONNX Runtime fp32": onnxruntime_engine("model.onnx"),
-    "PyTorch fp32": torch_engine,
+    "PyTorch fp32": torch_engine(),
+    "PyTorch inductor fp32": torch_engine(compiled=True),
+    "PyTorch inductor int8 (torchao)": torch_engine(compiled=True, int8=True),
 }
 
 
@@ -248,16 +259,18 @@ def measure(arch, batch, threads, args):
                 agrees[shown] = value
                 workers[shown] = (process, here)
     model = folder / f"{args.bits}.igq"
-    ours = {f"igq {args.bits}": (model, "integer")}
+    ours = {f"igq {args.bits}": (model, "integer", ["--batch", batch])}
+    if args.throughput:
+        ours[f"igq {args.bits}, an image per thread"] = (model, "integer", ["--throughput"])
     if args.igq_float:
-        ours["igq float"] = (folder / "timm", "float")
+        ours["igq float"] = (folder / "timm", "float", ["--batch", batch])
 
     def time_once(name):
         if name in ours:
-            what, execution = ours[name]
-            out = json.loads(run([args.igq, "bench", what, "--execution", execution, "--batch", batch, "--threads", threads,
+            what, execution, flags = ours[name]
+            out = json.loads(run([args.igq, "bench", what, "--execution", execution, *flags, "--threads", threads,
                                   "--seconds", args.seconds, "--json"]))
-            return out["latency_ms"]["median"]
+            return out["latency_ms"]["median"] / out["batch"] * batch
         pipe = workers[name][1]
         pipe.send(args.seconds)
         kind, value = pipe.recv()

@@ -38,9 +38,6 @@ struct Row {
   std::vector<double> profile;  ///< empty without --profile
 };
 
-/// With --throughput: enough for every thread to go on while another ends.
-constexpr int kImagesOfThread = 4;
-
 double speedup_of(const std::vector<Row>& rows) { return rows[0].latency.median_ms / rows[1].latency.median_ms; }
 
 /// Milliseconds of processor time per image and kind of work.
@@ -147,9 +144,8 @@ void run_bench(BenchFlags flags, int& exit_code) {
   if (flags.gate.wanted() && !flags.run.execution.empty())
     throw CLI::ValidationError("--min-speedup compares integer with float execution: leave out --execution");
   if (!flags.model.path.empty() && names_detector(flags.model)) {
-    if (flags.throughput) fail("--throughput is for classifiers and encoders: a detector's picture takes all threads");
-    return bench_detector(flags.model, flags.run, flags.quantize, {flags.options, flags.profile, flags.gate},
-                          exit_code);
+    return bench_detector(flags.model, flags.run, flags.quantize,
+                          {flags.options, flags.profile, flags.throughput, flags.gate}, exit_code);
   }
   std::vector<Execution> executions;
   if (flags.run.execution.empty())

@@ -152,7 +152,7 @@ void compare_detectors(const ModelFlags& model, const RunFlags& run, const Compa
 
 void bench_detector(const ModelFlags& model, const RunFlags& run, const QuantizeFlags& quantize,
                     const BenchDetectorFlags& flags, int& exit_code) {
-  const BenchmarkOptions& options = flags.options;
+  BenchmarkOptions options = flags.options;
   if (options.batch != 1) fail("--batch is for classifiers: a detector looks at one picture at a time");
   std::vector<Execution> executions = {Execution::kFloat, Execution::kInteger};
   if (!run.execution.empty()) executions = {parse_execution(run.execution)};
@@ -178,6 +178,7 @@ void bench_detector(const ModelFlags& model, const RunFlags& run, const Quantize
     in_turn.push_back(runners.back().get());
   }
   const int threads = runners.front()->pool().size();
+  if (flags.throughput) options.batch = kImagesOfThread * threads;
   const std::vector<Latency> latencies = measure_latencies(in_turn, image, options);
   for (std::size_t i = 0; i < executions.size(); ++i) {
     rows.push_back({executions[i], latencies[i], {}});
@@ -186,10 +187,9 @@ void bench_detector(const ModelFlags& model, const RunFlags& run, const Quantize
   const double speedup = rows.size() > 1 ? rows[0].latency.median_ms / rows[1].latency.median_ms : 1.0;
   if (rows.size() > 1) flags.gate.judge(speedup, exit_code);
   if (run.json) {
-    nlohmann::json document = {{"model", loaded.name},
-                               {"architecture", loaded.detector->architecture()},
-                               {"image_height", height},
-                               {"image_width", width},
+    nlohmann::json document = {{"model", loaded.name},        {"architecture", loaded.detector->architecture()},
+                               {"image_height", height},      {"image_width", width},
+                               {"batch", options.batch},      {"images_at_once", flags.throughput ? threads : 1},
                                {"peak_rss_mb", peak_rss_mb()}};
     for (const BenchRow& row : rows) {
       nlohmann::json entry = {
@@ -204,7 +204,9 @@ void bench_detector(const ModelFlags& model, const RunFlags& run, const Quantize
     document.update(machine_json(run.parsed_isa(), threads));
     return print_json(document);
   }
-  std::cout << fmt::format("{} {}x{}, {} thread{}, {}, {}\n", printable(loaded.detector->architecture()), height, width,
+  std::cout << fmt::format("{} {}x{}, {}{} thread{}, {}, {}\n", printable(loaded.detector->architecture()), height,
+                           width,
+                           flags.throughput ? fmt::format("{} pictures, one on each thread, ", options.batch) : "",
                            threads, threads == 1 ? "" : "s", isa_name(run.parsed_isa()), cpu_name());
   Table table({"execution", "median ms", "min ms", "p95 ms", "images/s"});
   for (const BenchRow& row : rows)

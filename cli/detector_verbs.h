@@ -22,9 +22,13 @@ struct CompareDetectorsFlags {
 /// igq compare: how far the second detector's objects are those of the first, on pictures of a folder.
 void compare_detectors(const ModelFlags& model, const RunFlags& run, const CompareDetectorsFlags& flags);
 
+/// With --throughput: images of a pass for each thread, enough for every one to go on while another ends.
+inline constexpr int kImagesOfThread = 4;
+
 struct BenchDetectorFlags {
   BenchmarkOptions options;
   bool profile = false;
+  bool throughput = false;  ///< whole pictures on every thread
   SpeedGate gate;
 };
 

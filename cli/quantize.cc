@@ -178,6 +178,23 @@ void note_other_images(const std::string& from, const Provenance& made) {
     note(fmt::format("igq: the model has other weights than {} was made from ({})", from, before.source));
 }
 
+/// The time of a pass is that of the first calibration image.
+void dry_run(Model& model, const CalibrationSplit& split, const QuantizeJob& job, const QuantizeVerb& flags) {
+  const CalibrationSet first = calibration_from_files(model, {split.calibration.front()});
+  std::vector<float> image(static_cast<std::size_t>(model.image_floats()));
+  first.load(0, image.data());
+  Runner runner(model, Execution::kFloat, flags.run.parsed_isa(), flags.run.threads);
+  DryRun dry;
+  dry.shapes = site_shapes(model.config());
+  dry.float_values = count_parameters(model.config());
+  dry.settings = job_text(job);
+  dry.work.images = static_cast<std::int64_t>(split.calibration.size());
+  dry.work.judged = split.held_back.empty() ? flags.noise_images : static_cast<std::int64_t>(split.held_back.size());
+  dry.work.pass_seconds = timed_pass([&] { runner.run(image.data()); });
+  if (job.allocate) dry.work.trials = trial_passes(dry.work.images, dry.shapes, job.options, perturbation_options(job));
+  print_dry_run(dry, job, job.options, flags.run.json);
+}
+
 void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_code) {
   namespace fs = std::filesystem;
   if (flags.max_drop >= 0.0 && flags.data_dir.empty() && flags.noise_images == 0)
@@ -218,8 +235,7 @@ void run_quantize(const QuantizeVerb& flags, const CLI::App& verb, int& exit_cod
   note_split(flags, split);
   if (!flags.write_recipe.empty())
     write_file(flags.write_recipe, recipe_json(verb).dump(1) + '\n', flags.overwrite, &kRecipeOutput);
-  if (flags.dry_run)
-    return print_dry_run(*loaded.model, job, static_cast<std::int64_t>(split.calibration.size()), flags.run.json);
+  if (flags.dry_run) return dry_run(*loaded.model, split, job, flags);
   const CalibrationSet images = calibration_from_files(*loaded.model, split.calibration, split.held_back);
   QuantizeReport report;
   {

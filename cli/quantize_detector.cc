@@ -10,6 +10,8 @@
 
 #include "allocation_lines.h"
 #include "base/fail.h"
+#include "calibration/refine_network.h"
+#include "dry_run.h"
 #include "detectors/detector_file.h"
 #include "folders.h"
 #include "io/igq_container.h"
@@ -28,6 +30,29 @@ SpeedOnThisMachine measure_speed(Detector& detector, const Image& picture, const
   DetectorRunner* const both[] = {&original, &integer};
   const std::vector<Latency> latency = measure_latencies(both, picture, quick_benchmark());
   return {latency[0].median_ms / latency[1].median_ms, integer.pool().size()};
+}
+
+/// Shapes and the time of a pass come from the first calibration picture.
+void dry_run(LoadedDetector& loaded, const CalibrationSplit& split, const QuantizeJob& job,
+             const QuantizeDetectorFlags& flags, const RunFlags& run) {
+  if (loaded.quantized) fail("{} is quantized already: start from the float detector", loaded.name);
+  const DetectorScope scope = parse_scope(flags.scope);
+  DetectorRunner runner(*loaded.detector, Execution::kFloat, run.parsed_isa(), run.threads);
+  const Image picture = load_image(split.calibration.front().path, picture_orientation(*loaded.detector));
+  const float threshold = loaded.detector->evaluation_threshold();
+  ShapeObserver shapes(*loaded.detector);
+  runner.watch(picture, threshold, shapes);
+  DryRun dry;
+  dry.work.most_inputs = kMostMoments;
+  dry.shapes = shapes.means(1);
+  dry.float_values = static_cast<std::int64_t>(float_bytes(loaded.tensors->shapes()) / 4.0);
+  dry.settings = detector_job_text(job, scope);
+  dry.work.images = static_cast<std::int64_t>(split.calibration.size());
+  dry.work.judged = split.held_back.empty() ? flags.noise_images : static_cast<std::int64_t>(split.held_back.size());
+  dry.work.pass_seconds = timed_pass([&] { runner.detect(picture, threshold); });
+  const QuantizeOptions options = detector_options(job, scope);
+  if (job.allocate) dry.work.trials = trial_passes(dry.work.images, dry.shapes, options, perturbation_options(job));
+  print_dry_run(dry, job, options, run.json);
 }
 
 }  // namespace
@@ -50,9 +75,8 @@ void quantize_detector(const ModelFlags& model, const RunFlags& run, const Quant
                        const QuantizeDetectorFlags& flags, int& exit_code) {
   const QuantizeJob job = quantize.job();
   check_detector_job(job);
-  if (flags.dry_run) fail("--dry-run is for classifiers; igq inspect lists the sites of {}", model.path);
   const DetectorScope scope = parse_scope(flags.scope);
-  check_output(flags.output, flags.overwrite, kIgqOutput);
+  if (!flags.dry_run) check_output(flags.output, flags.overwrite, kIgqOutput);
   const auto start = std::chrono::steady_clock::now();
   LoadedDetector loaded = load_detector(model.path, model.architecture);
   quantize.check_sites(*loaded.detector);
@@ -62,6 +86,7 @@ void quantize_detector(const ModelFlags& model, const RunFlags& run, const Quant
     note(
         "igq: no images are held back: the verdict is on images that the detector was calibrated with, which flatters "
         "it");
+  if (flags.dry_run) return dry_run(loaded, split, job, flags, run);
   const DetectorPictures pictures =
       pictures_from_files(*loaded.detector, paths_of(split.calibration), paths_of(split.held_back));
   DetectorReport report;

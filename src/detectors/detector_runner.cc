@@ -1,5 +1,6 @@
 #include "detectors/detector_runner.h"
 
+#include <atomic>
 #include <cassert>
 
 namespace igq {
@@ -32,6 +33,26 @@ std::vector<Detection> DetectorRunner::watch(const Image& image, float threshold
   } watching{context_};
   context_.observer = &observer;
   return detect(image, threshold);
+}
+
+void DetectorRunner::detect_each(std::int64_t count, float threshold, const std::function<Image(std::int64_t)>& load,
+                                 const std::function<void(std::int64_t, std::vector<Detection>)>& sink) {
+  if (pool_.size() == 1 || count < pool_.size()) {
+    for (std::int64_t i = 0; i < count; ++i) sink(i, detect(load(i), threshold));
+    return;
+  }
+  workers_.resize(static_cast<std::size_t>(pool_.size()));
+  for (Worker& worker : workers_) {
+    worker.context.kernels = context_.kernels;
+    worker.context.execution = context_.execution;
+    if (worker.state == nullptr) worker.state = detector_.make_state();
+  }
+  std::atomic<std::int64_t> next{0};
+  pool_.run([&](int t) {
+    Worker& worker = workers_[static_cast<std::size_t>(t)];
+    for (std::int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1))
+      sink(i, detector_.detect(worker.context, load(i), threshold, *worker.state));
+  });
 }
 
 double DetectorRunner::divergence_of(int site) {

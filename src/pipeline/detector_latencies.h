@@ -9,7 +9,8 @@
 
 namespace igq {
 
-/// Times all of detect() on one picture, each of the runners in turn, at the detectors' own thresholds.
+/// Times all of detect() on one picture, each of the runners in turn, at the detectors' own thresholds. options.batch
+/// above 1: so many times the picture, a whole one on each thread.
 std::vector<Latency> measure_latencies(std::span<DetectorRunner* const> runners, const Image& picture,
                                        const BenchmarkOptions& options);
 

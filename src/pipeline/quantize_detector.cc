@@ -19,20 +19,6 @@
 namespace igq {
 namespace {
 
-/// The job's options, with what a detector does not have taken out and what its scope leaves float.
-QuantizeOptions detector_options(const QuantizeJob& job, DetectorScope scope) {
-  QuantizeOptions options = job.options;
-  options.balance = false;  // needs a transformer's steps
-  options.views = 1;
-  const auto keep = [&](const char* pattern) {
-    options.keep = options.keep.empty() ? pattern : fmt::format("(?:{})|{}", options.keep, pattern);
-  };
-  if (scope == DetectorScope::kBackbone) keep("^(?!backbone\\.|vit\\.)");
-  // The paper's convention: convolutions, FC layers and products of attentions; what upsamples stays float.
-  if (options.grouping == Grouping::kIgq) keep("\\.upsample$");
-  return options;
-}
-
 /// The float tensors with the biases that the quantized layers add.
 std::shared_ptr<const TensorSource> with_effective_biases(const LoadedDetector& loaded, const QuantizationPlan& plan) {
   const auto biases = std::make_shared<MemoryTensors>(loaded.tensors->origin());
@@ -137,6 +123,26 @@ void check_detector_job(const QuantizeJob& job) {
     fail("--perturbation-cache is for classifiers: a detector's passes are not kept");
 }
 
+std::string detector_job_text(const QuantizeJob& job, DetectorScope scope) {
+  QuantizeJob asked = job;
+  asked.options = detector_options(job, scope);
+  asked.options.keep = job.options.keep;  // what the scope adds follows from the scope
+  return job_text(asked) + fmt::format(" --scope {}", scope_name(scope));
+}
+
+QuantizeOptions detector_options(const QuantizeJob& job, DetectorScope scope) {
+  QuantizeOptions options = job.options;
+  options.balance = false;  // needs a transformer's steps
+  options.views = 1;
+  const auto keep = [&](const char* pattern) {
+    options.keep = options.keep.empty() ? pattern : fmt::format("(?:{})|{}", options.keep, pattern);
+  };
+  if (scope == DetectorScope::kBackbone) keep("^(?!backbone\\.|vit\\.)");
+  // The paper's convention: convolutions, FC layers and products of attentions; what upsamples stays float.
+  if (options.grouping == Grouping::kIgq) keep("\\.upsample$");
+  return options;
+}
+
 CalibrationPasses detector_passes(DetectorRunner& runner, const DetectorPictures& pictures) {
   CalibrationPasses passes;
   passes.network = &runner.detector();
@@ -166,11 +172,7 @@ DetectorReport quantize_detector(LoadedDetector& loaded, const DetectorPictures&
   provenance.calibration_images = pictures.count;
   provenance.seed = options.seed;
   provenance.tool_version = IGQ_VERSION;
-  {
-    QuantizeJob asked = used;
-    asked.options.keep = job.options.keep;  // what the scope adds follows from the scope
-    provenance.settings = job_text(asked) + fmt::format(" --scope {}", scope_name(scope));
-  }
+  provenance.settings = detector_job_text(job, scope);
 
   DetectorRunner runner(detector, Execution::kFloat, isa, threads);
   const CalibrationPasses passes = detector_passes(runner, pictures);

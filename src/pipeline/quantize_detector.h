@@ -47,8 +47,14 @@ struct DetectorReport {
   std::size_t calibration_bytes = 0;  ///< most memory of the statistics
 };
 
+/// The job and the scope in one line: stored as provenance.
+std::string detector_job_text(const QuantizeJob& job, DetectorScope scope);
+
 /// Error for settings that detectors do not have: reconstruction, a cache of divergences.
 void check_detector_job(const QuantizeJob& job);
+
+/// The job's options, with what a detector does not have taken out and what its scope leaves float.
+QuantizeOptions detector_options(const QuantizeJob& job, DetectorScope scope);
 
 /// Passes of a runner's detector over the calibration pictures. Both must outlive them.
 CalibrationPasses detector_passes(DetectorRunner& runner, const DetectorPictures& pictures);

@@ -95,13 +95,16 @@ TEST_F(CliTest, RecipesGiveTheSameBytes) {
 
 TEST_F(CliTest, ADryRunPredictsTheSizeAndWritesNothing) {
   for (const std::string flags : {"--bits w8a8", "--bits w4a4", "--preset paper --bits w6a6", "--keep 'mlp.fc1'"}) {
-    const nlohmann::json dry = run("quantize model --calib images --dry-run --json " + flags).json();
+    const nlohmann::json dry =
+        run("quantize model --calib images --dry-run --json --weights rtn --samples 2 " + flags).json();
     ASSERT_EQ(run("quantize model --calib images --overwrite -o q.igq --weights rtn --samples 2 " + flags).exit_code,
               0);
     const nlohmann::json made = run("inspect q.igq --json").json();
     const double size = static_cast<double>(fs::file_size(path() / "q.igq")) / 1e6;
     EXPECT_NEAR(dry.at("file_mb").get<double>(), size, 0.1 * size + 0.1) << flags;
     EXPECT_EQ(dry.at("sites").size(), made.at("sites").size());
+    EXPECT_GT(dry.at("seconds").get<double>(), 0.0);
+    EXPECT_EQ(dry.at("settings"), made.at("provenance").at("settings"));
     fs::remove(path() / "q.igq");
   }
   const auto before = std::distance(fs::directory_iterator(path()), fs::directory_iterator());

@@ -106,9 +106,16 @@ TEST_F(DetectTest, QuantizesAndComparesAndInspectsAndTimes) {
   const std::string model = "'" + (data_ / "mask_rcnn_odd").string() + "'";
   std::filesystem::create_directory(path() / "photos");
   std::filesystem::copy(data_ / "mask_rcnn_odd" / "input.png", path() / "photos" / "a.png");
+  const Output dry = run("quantize " + model + " --calib photos -o d.igq --weights rtn --json --dry-run");
+  ASSERT_EQ(dry.exit_code, 0) << dry.err;
+  EXPECT_FALSE(std::filesystem::exists(path() / "d.igq"));
   const Output made = run("quantize " + model + " --calib photos -o d.igq --weights rtn --json");
   ASSERT_EQ(made.exit_code, 0) << made.err;
   const json report = made.json();
+  EXPECT_EQ(dry.json().at("settings"), report.at("settings"));
+  EXPECT_NEAR(dry.json().at("file_mb").get<double>(), report.at("file_mb").get<double>(),
+              0.1 * report.at("file_mb").get<double>() + 0.1);
+  EXPECT_GT(dry.json().at("seconds").get<double>(), 0.0);
   EXPECT_EQ(report.at("report").at("agreement").at("images"), 1);
   EXPECT_GT(report.at("report").at("agreement").at("box_ap").get<double>(), 0.0);
   EXPECT_NE(made.err.find("no images are held back"), std::string::npos);
@@ -125,12 +132,16 @@ TEST_F(DetectTest, QuantizesAndComparesAndInspectsAndTimes) {
   EXPECT_NE(run("compare " + model + " d.igq --data-dir photos").out.find("are found again"), std::string::npos);
 
   const json inspected = run("inspect d.igq --json").json();
+  EXPECT_EQ(dry.json().at("sites").size(), run("inspect " + model + " --json").json().at("sites").size());
   EXPECT_EQ(inspected.at("provenance").at("source"), "mask_rcnn_odd");
   EXPECT_TRUE(inspected.at("plan").contains("linears") || inspected.at("plan").contains("sites"))
       << inspected.at("plan");
   EXPECT_NE(run("inspect " + model).out.find("neck.fpn_convs.0.conv"), std::string::npos);
   EXPECT_EQ(run("bench d.igq --seconds 0 --warmup 0 --min-speedup 1000000").exit_code, 3);
-  EXPECT_EQ(run("bench d.igq --throughput").exit_code, 1);
+  const json together =
+      run("bench d.igq --throughput --threads 3 --seconds 0 --warmup 0 --execution integer --json").json();
+  EXPECT_EQ(together.at("images_at_once"), 3);
+  EXPECT_EQ(together.at("batch"), 12);
   const json timed = run("bench d.igq --json --seconds 0 --warmup 0 --profile").json();
   EXPECT_GT(timed.at("executions").at("integer").at("latency_ms").at("median").get<double>(), 0.0);
 

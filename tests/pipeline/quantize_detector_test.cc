@@ -92,6 +92,39 @@ TEST(QuantizeDetector, FilesGiveTheBitsOfTheNetworkThatWasSavedOnEveryInstructio
     }
 }
 
+TEST(QuantizeDetector, AWholePictureOnEveryThreadChangesNothing) {
+  if (test::find_shared().empty()) GTEST_SKIP() << test::kNoShared;
+  LoadedDetector loaded = load_detector(fixture("mask_rcnn_odd"));
+  const DetectorPictures pictures = picture_of(fixture("mask_rcnn_odd"));
+  quantize_detector(loaded, pictures, job_of(Preset::kBest, 8, WeightMethod::kNearest), DetectorScope::kAll, best_isa(),
+                    2, 0);
+  constexpr int kPictures = 7;
+  const auto load = [&](std::int64_t i) {  // all different
+    Image image = pictures.load(0);
+    for (std::size_t p = 0; p < image.rgb.size(); ++p)
+      image.rgb[p] = static_cast<std::uint8_t>((image.rgb[p] + 20U * static_cast<unsigned>(i)) & 255U);
+    return image;
+  };
+  const float threshold = loaded.detector->evaluation_threshold();
+  std::vector<std::vector<Detection>> want;
+  {
+    DetectorRunner runner(*loaded.detector, Execution::kInteger, best_isa(), 2);
+    for (int i = 0; i < kPictures; ++i) want.push_back(runner.detect(load(i), threshold));
+  }
+  EXPECT_FALSE(want[0].empty());
+  for (const int threads : {1, 3, 8}) {
+    DetectorRunner runner(*loaded.detector, Execution::kInteger, best_isa(), threads);
+    std::vector<std::vector<Detection>> got(kPictures);
+    runner.detect_each(kPictures, threshold, load, [&](std::int64_t i, std::vector<Detection> found) {
+      got[static_cast<std::size_t>(i)] = std::move(found);
+    });
+    for (int i = 0; i < kPictures; ++i)
+      expect_same(got[static_cast<std::size_t>(i)], want[static_cast<std::size_t>(i)]);
+    const auto broken = [&](std::int64_t i) { return i == 2 ? fail("picture {}", i), Image() : load(i); };
+    EXPECT_THROW(runner.detect_each(kPictures, threshold, broken, [](auto, auto) {}), Error);
+  }
+}
+
 TEST(QuantizeDetector, TheSameRunGivesTheSameBytes) {
   if (test::find_shared().empty()) GTEST_SKIP() << test::kNoShared;
   const test::TemporaryFolder folder;
