@@ -78,6 +78,19 @@ Matrix balancing_matrix(Matrix q, Matrix k) {
   return spreading_matrix(static_cast<int>(d)) * balanced.eigenvectors().transpose() * half;
 }
 
+/// A where the channels j and j + d/2 turn together.
+Matrix balancing_pairs(const Matrix& q, const Matrix& k) {
+  const Eigen::Index d = q.rows(), half = d / 2;
+  const auto energies = [&](const Matrix& s) {
+    const Vector pairs = s.diagonal().head(half) + s.diagonal().tail(half);
+    return (pairs.array() + 1e-3 * pairs.mean() + 1e-12).eval();
+  };
+  const Vector factors = (energies(k) / energies(q)).pow(0.25).matrix();
+  Vector diagonal(d);
+  diagonal << factors, factors;
+  return diagonal.asDiagonal();
+}
+
 /// rows [first, first + d) of weight [out][in] and of bias: replaced by a times them.
 void transform_rows(const Matrix& a, AlignedBuffer<float>& weight, int in, Vector& bias, int first) {
   const auto d = a.rows();
@@ -104,6 +117,8 @@ BiasMap balance_queries_and_keys(Model& model, const QuantizeOptions& options, s
     load(i, image.data());
     model.forward(context, image.data(), state);
   }
+  const ModelConfig& config = model.config();
+  const bool turned = config.family == Family::kVit && config.vit.rope != Rope::kNone;
   BiasMap changed;
   const auto sites = model.sites();
   for (std::size_t id = 0; id < sites.size(); ++id) {
@@ -124,12 +139,12 @@ BiasMap balance_queries_and_keys(Model& model, const QuantizeOptions& options, s
       const HeadMoments& m = observer.heads[id][static_cast<std::size_t>(h)];
       const int q_row = h * d, k_row = (heads + h) * d;
       Matrix kk = m.kk / m.tokens;
-      if (bias.size() != 0) {
+      if (bias.size() != 0 && !turned) {
         const Vector mean = m.k / m.tokens;
         kk -= mean * mean.transpose();
         bias.segment(k_row, d) -= mean;
       }
-      const Matrix a = balancing_matrix(m.qq / m.tokens, kk);
+      const Matrix qq = m.qq / m.tokens, a = turned ? balancing_pairs(qq, kk) : balancing_matrix(qq, kk);
       transform_rows(a, weight, in, bias, q_row);
       transform_rows(a.inverse().transpose(), weight, in, bias, k_row);
     }

@@ -4,6 +4,9 @@
 //   M makes the second moments S of q and k equal, M Sq M = Sk (the geometric mean of Sq^-1 and Sk): the product of
 //   both operands' energies, which bounds the error of the scores, is then least; U^T, H (eigenvectors, Hadamard)
 //   spread the energy evenly over the channels that share a token's scale.
+// Where q and k are turned by a rotary embedding (ops/rotary.h), A must let every turn pass: of the pair of channels
+// that turns together both are multiplied by (E|k|^2 / E|q|^2)^(1/4) in q and divided by it in k, and the mean stays,
+// since it turns too.
 #pragma once
 
 #include <functional>

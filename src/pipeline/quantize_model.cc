@@ -273,9 +273,6 @@ QuantizeReport quantize_model(LoadedModel& float_model, const CalibrationSet& im
   if (images.count < 1) fail("no calibration images");
   QuantizeJob used = job;
   QuantizeOptions& options = used.options;  // allocation fills in the groups of single sites
-  const ModelConfig& network = float_model.model->config();
-  // Pairs that turn together would have to be balanced together.
-  if (network.family == Family::kVit && network.vit.rope != Rope::kNone) options.balance = false;
   restore_float(float_model);
   Model& model = *float_model.model;
   const AllocationBudget budget{job.average_groups, job.budget_gbops};

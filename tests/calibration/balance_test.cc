@@ -42,6 +42,16 @@ BiasMap balance(Model& model, const QuantizeOptions& options, int threads) {
       best_isa(), pool);
 }
 
+/// Only q, k, v and softmax.
+void quantize_attention(Model& model, const QuantizeOptions& options) {
+  Runner runner(model, Execution::kFloat, best_isa(), 1);
+  const Statistics statistics = collect_statistics(
+      runner, test::kSmallImages, 0, [&](std::int64_t i, float* image) { test::small_image(model, i, image); });
+  auto plan = std::make_shared<QuantizationPlan>(make_plan(model, statistics, options, runner.pool()));
+  for (auto& [name, linear] : plan->linears) linear.input = {};
+  model.set_plan(plan);
+}
+
 TEST(BalanceQueriesAndKeys, KeepsTheFloatModel) {
   const std::unique_ptr<Model> model = test::small_vit();
   make_lopsided(*model);
@@ -68,15 +78,58 @@ TEST(BalanceQueriesAndKeys, TokensLoseLess) {
     options.activation_bits = 4;
     options.weight_bits = 8;
     if (balanced) balance(*model, options, 1);
-    Runner runner(*model, Execution::kFloat, best_isa(), 1);
-    const Statistics statistics = collect_statistics(
-        runner, test::kSmallImages, 0, [&](std::int64_t i, float* image) { test::small_image(*model, i, image); });
-    auto plan = std::make_shared<QuantizationPlan>(make_plan(*model, statistics, options, runner.pool()));
-    for (auto& [name, linear] : plan->linears) linear.input = {};  // only q, k, v and softmax
-    model->set_plan(plan);
+    quantize_attention(*model, options);
     return distance(exact, test::logits_of(*model, Execution::kSimulate));
   };
   EXPECT_LT(error(true), 0.6 * error(false));
+}
+
+/// small_vit() whose queries and keys turn.
+std::unique_ptr<Model> small_rotary() {
+  ModelConfig config = test::small_vit()->config();
+  config.architecture = "small_rotary_vit";
+  config.vit.positions = false;
+  config.vit.rope = Rope::kDinov3;
+  return test::small_model(config);
+}
+
+TEST(BalanceQueriesAndKeys, PairsThatTurnTogetherKeepTheFloatModelAndLoseLess) {
+  const auto energies_in = [](Model& model) {  // pairs of channels of the first head of the first block: q, k
+    std::vector<double> energies;
+    const Linear& linear = *model.sites()[1].linear;
+    const auto in = static_cast<std::size_t>(linear.in_features());
+    for (std::size_t row = 0; row < 48; ++row) {
+      double sum = 0.0;
+      for (std::size_t i = 0; i < in; ++i) sum += std::pow(static_cast<double>(linear.weight()[row * in + i]), 2);
+      energies.push_back(sum);
+    }
+    return energies;
+  };
+  auto error = [&](bool balanced) {
+    const std::unique_ptr<Model> model = small_rotary();
+    make_lopsided(*model);
+    const std::vector<float> exact = test::logits_of(*model, Execution::kFloat);
+    QuantizeOptions options;
+    options.grouping = Grouping::kUpperBound;
+    options.activation_bits = 4;
+    options.weight_bits = 8;
+    if (balanced) {
+      const std::vector<double> before = energies_in(*model);
+      EXPECT_EQ(balance(*model, options, 1).size(), 2u);
+      const std::vector<float> after = test::logits_of(*model, Execution::kFloat);
+      EXPECT_LT(distance(exact, after), 1e-4 * distance(exact, std::vector<float>(exact.size(), 0.0f)));
+      const std::vector<double> now = energies_in(*model);
+      for (std::size_t j = 0; j < 4; ++j) {  // both of a pair by one factor, q as much as k the other way
+        const double factor = now[j] / before[j];
+        EXPECT_NEAR(now[j + 4] / before[j + 4], factor, 1e-4 * factor);
+        EXPECT_NEAR(before[24 + j] / now[24 + j], factor, 1e-4 * factor);
+        EXPECT_NEAR(before[28 + j] / now[28 + j], factor, 1e-4 * factor);
+      }
+    }
+    quantize_attention(*model, options);
+    return distance(exact, test::logits_of(*model, Execution::kSimulate));
+  };
+  EXPECT_LT(error(true), 0.8 * error(false));
 }
 
 TEST(BalanceQueriesAndKeys, DoesNotDependOnThreadsAndSkipsFloatSites) {

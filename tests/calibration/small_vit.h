@@ -13,7 +13,20 @@ namespace igq::test {
 
 inline constexpr int kSmallImages = 6;
 
-/// Two blocks, 24 channels, 3 heads, 17 tokens, 5 classes; weights of variance 1 / in, channels of different spread.
+/// The network of `config`: weights of variance 1 / in, channels of different spread.
+inline std::unique_ptr<Model> small_model(const ModelConfig& config) {
+  return random_model(config, 4, [](const std::string& name, const Shape& shape, Random& random) {
+    std::int64_t count = 1;
+    for (const std::int64_t d : shape) count *= d;
+    const bool norm = name.find("norm") != std::string::npos, weight = name.ends_with(".weight");
+    const double in = shape.size() > 1 ? static_cast<double>(count / shape[0]) : 16.0, z = random.normal();
+    return static_cast<float>(norm && weight                               ? std::exp(0.7 * z)
+                              : name == "pos_embed" || name == "cls_token" ? 0.5 * z
+                                                                           : z / std::sqrt(in));
+  });
+}
+
+/// Two blocks, 24 channels, 3 heads, 17 tokens, 5 classes.
 inline std::unique_ptr<Model> small_vit() {
   ModelConfig config;
   config.architecture = "small_test_vit";
@@ -24,15 +37,7 @@ inline std::unique_ptr<Model> small_vit() {
   config.vit.depth = 2;
   config.vit.num_heads = 3;
   config.vit.mlp_hidden = 37;
-  return random_model(config, 4, [](const std::string& name, const Shape& shape, Random& random) {
-    std::int64_t count = 1;
-    for (const std::int64_t d : shape) count *= d;
-    const bool norm = name.find("norm") != std::string::npos, weight = name.ends_with(".weight");
-    const double in = shape.size() > 1 ? static_cast<double>(count / shape[0]) : 16.0, z = random.normal();
-    return static_cast<float>(norm && weight                               ? std::exp(0.7 * z)
-                              : name == "pos_embed" || name == "cls_token" ? 0.5 * z
-                                                                           : z / std::sqrt(in));
-  });
+  return small_model(config);
 }
 
 /// Image i: smooth waves, different for every i.
