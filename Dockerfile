@@ -4,7 +4,7 @@
 FROM debian:12 AS build
 WORKDIR /src
 COPY . .
-RUN apt-get update && apt-get install -y --no-install-recommends dpkg-dev && scripts/setup && scripts/package /out
+RUN apt-get update && scripts/setup --package && scripts/package /out
 
 FROM debian:12-slim
 COPY --from=build /out /tmp/package
