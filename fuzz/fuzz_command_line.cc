@@ -1,9 +1,11 @@
 // The command line: any arguments either run a verb or are refused in one line, as usage (CLI::ParseError) or as an
 // Error. Input: arguments, each up to a zero byte. Nothing but what lies in an empty folder can be named: separators of
 // paths are taken out, and what would measure or calibrate for long has no model to do it with.
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <utility>
 #include <vector>
 
 #include "cli/verbs.h"
@@ -25,6 +27,24 @@ void enter_folder() {
   });
 }
 
+/// Declares the verbs that the arguments name: declaring all of them takes fifty times as long as refusing a line.
+/// Those that print every verb's flags get all; without any, a line is usage whichever verbs there are.
+void declare_verbs(CLI::App& app, const std::vector<std::string>& arguments, int& exit_code) {
+  using namespace igq::cli;
+  using Add = void (*)(CLI::App&, int&);
+  constexpr std::pair<const char*, Add> kVerbs[] = {
+      {"inspect", add_inspect}, {"quantize", add_quantize}, {"eval", add_eval},       {"predict", add_predict},
+      {"embed", add_embed},     {"bench", add_bench},       {"compare", add_compare}, {"table", add_table},
+      {"report", add_report},   {"doctor", add_doctor}};
+  const auto named = [&](const char* name) {
+    return std::find(arguments.begin(), arguments.end(), name) != arguments.end();
+  };
+  if (named("man") || named("completion")) return add_verbs(app, exit_code);
+  for (const auto& [name, add] : kVerbs)
+    if (named(name)) add(app, exit_code);
+  if (verbs_of(app).empty()) add_doctor(app, exit_code);
+}
+
 /// What main() does with the arguments, without its exit code.
 void run(std::vector<std::string> arguments) {
   using namespace igq::cli;
@@ -32,7 +52,7 @@ void run(std::vector<std::string> arguments) {
   app.set_version_flag("--version", "igq");
   app.require_subcommand(1);
   int exit_code = 0;
-  add_verbs(app, exit_code);
+  declare_verbs(app, arguments, exit_code);
   std::vector<const char*> argv = {"igq"};
   for (const std::string& argument : arguments) argv.push_back(argument.c_str());
   try {
