@@ -37,6 +37,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 CALIBRATION = ROOT / "assets" / "fashion_mnist" / "calibration"
 README_LINES = (("deit_small_patch16_224", 1, 1), ("deit_small_patch16_224", 1, 2), ("swin_tiny_patch4_window7_224", 1, 1))
 PACKAGES = ("nncf", "openvino", "onnxruntime", "torch", "torchao", "timm")
+os.environ["TIMM_FUSED_ATTN"] = "0"  # exporters want the plain attention; timm reads it when it is imported
 SAMPLES = 4  # images that the peers' quantizers see
 
 
@@ -60,7 +61,6 @@ def versions():
 def network(arch):
     import timm
     import torch
-    os.environ["TIMM_FUSED_ATTN"] = "0"  # exporters want the plain attention
     torch.manual_seed(0)
     return timm.create_model(arch, pretrained=False).eval()
 
