@@ -1,8 +1,7 @@
 #include "quantize_flags.h"
 
-#include <regex>
-
 #include "base/fail.h"
+#include "calibration/site_pattern.h"
 #include "calibration/views.h"
 #include "common.h"
 
@@ -10,7 +9,7 @@ namespace igq::cli {
 namespace {
 
 void check_fits(const Network& model, const char* flag, const std::string& pattern) {
-  const std::regex regex(pattern);
+  const std::regex regex = site_pattern(pattern);
   for (const Site& site : model.sites())
     if (std::regex_search(site.name, regex)) return;
   fail("{} '{}' fits no site of the model: `igq inspect` prints their names", flag, pattern);
@@ -129,7 +128,7 @@ void QuantizeFlags::add_to(CLI::App& app, bool with_grid) {
                  "costs file size and, on AVX2 without VNNI, time; 0: one scale per output channel (default: the "
                  "preset's, 0 for paper, 64 for best)")
       ->check(CLI::Range(0, 4096));
-  app.add_option("--keep", keep, "regular expression: sites that stay float")->check(parsed_by(check_regex, "REGEX"));
+  app.add_option("--keep", keep, "regular expression: sites that stay float")->check(parsed_by(site_pattern, "REGEX"));
   app.add_option("--site-bits", site_bits,
                  "REGEX=w6a6: other bits for the sites that match; may be repeated, the last match wins")
       ->check(parsed_by([](const std::string& t) { parse_site_bits(t); }, "REGEX=wXaY"));

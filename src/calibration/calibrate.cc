@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <regex>
 
 #include "base/fail.h"
 #include "calibration/error_bounds.h"
+#include "calibration/site_pattern.h"
 #include "calibration/slot_ratios.h"
 #include "quant/clustering.h"
 #include "quant/weight_groups.h"
@@ -14,14 +14,6 @@
 
 namespace igq {
 namespace {
-
-std::regex make_regex(const std::string& text) {
-  try {
-    return std::regex(text);
-  } catch (const std::regex_error& e) {
-    fail("'{}' is not a regular expression: {}", text, e.what());
-  }
-}
 
 std::uint64_t site_seed(const Site& site, std::uint64_t seed) {
   std::uint64_t h = 0xCBF29CE484222325ULL ^ seed;  // FNV-1a of the name: the seed does not depend on other sites
@@ -203,13 +195,13 @@ Statistics collect_statistics(Runner& runner, std::int64_t images, std::uint64_t
 }
 
 SiteBits bits_of(const Site& site, const QuantizeOptions& options) {
-  if (!options.keep.empty() && std::regex_search(site.name, make_regex(options.keep))) return {};
+  if (!options.keep.empty() && std::regex_search(site.name, site_pattern(options.keep))) return {};
   SiteBits bits{options.weight_bits, options.activation_bits};
   if (site.first_or_last || site.output) bits = {options.first_last_bits, options.first_last_bits};
   if (const auto given = options.allocated_bits.find(site.name); given != options.allocated_bits.end())
     bits = {given->second.first, given->second.second};
   for (const auto& [pattern, pair] : options.site_bits)
-    if (std::regex_search(site.name, make_regex(pattern))) bits = {pair.first, pair.second};
+    if (std::regex_search(site.name, site_pattern(pattern))) bits = {pair.first, pair.second};
   return bits.weight > 8 ? SiteBits{} : bits;
 }
 

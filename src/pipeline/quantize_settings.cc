@@ -1,11 +1,11 @@
 #include "pipeline/quantize_settings.h"
 
 #include <charconv>
-#include <regex>
 #include <string_view>
 #include <tuple>
 
 #include "base/fail.h"
+#include "calibration/site_pattern.h"
 #include "calibration/views.h"
 
 namespace igq {
@@ -52,18 +52,10 @@ int parse_groups(const std::string& text) {
 
 Grouping parse_softmax(const std::string& text) { return parse_grouping(text == "row" ? "upper-bound" : text); }
 
-void check_regex(const std::string& text) {
-  try {
-    const std::regex unused(text);
-  } catch (const std::regex_error& e) {
-    fail("'{}' is not a regular expression: {}", text, e.what());
-  }
-}
-
 std::pair<std::string, std::pair<int, int>> parse_site_bits(const std::string& text) {
   const auto equals = text.rfind('=');
   if (equals == std::string::npos || equals == 0) fail("'{}' is not REGEX=w6a6", text);
-  check_regex(text.substr(0, equals));
+  site_pattern(text.substr(0, equals));
   return {text.substr(0, equals), parse_bits(text.substr(equals + 1))};
 }
 
@@ -133,7 +125,7 @@ void QuantizeSettings::set(const std::string& name, const std::string& value) {
   else if (name == "weight-groups")
     weight_groups = count(0, 4096);
   else if (name == "keep")
-    keep = checked(value, check_regex);
+    keep = checked(value, site_pattern);
   else if (name == "site-bits")
     site_bits.push_back(checked(value, parse_site_bits));
   else if (name == "balance")

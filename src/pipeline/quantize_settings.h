@@ -52,7 +52,6 @@ std::pair<int, int> parse_bits(const std::string& text);
 int parse_groups(const std::string& text);
 /// "row" is a scale per row.
 Grouping parse_softmax(const std::string& text);
-void check_regex(const std::string& text);
 /// "REGEX=w6a6".
 std::pair<std::string, std::pair<int, int>> parse_site_bits(const std::string& text);
 /// "4" or "w3.5a4": of weights and of activations; "a4": of activations, where weights have a budget in bytes.
